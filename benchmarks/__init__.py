@@ -1,0 +1,1 @@
+"""pass@k at equal cost: runs, replays, reports, and speed."""

@@ -1,0 +1,1 @@
+"""Problems, prompts, the judge, and the forking-token dataset."""

@@ -1,0 +1,54 @@
+"""The command line. Each command lives in a module of its own, loaded only when it is called: `--help` stays fast."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from .. import __version__
+from ..engine.errors import GuidedGenError
+
+COMMANDS = {
+    "build": "Build a forking-token dataset.",
+    "judge": "Run answers on their problems' tests in a sandbox.",
+    "models": "List, fetch and locate models.",
+    "solve": "Search for a program that solves a problem.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported from `guided_gen.cli.<name>` at the first use; `--help` imports none."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f".{cmd_name}", __name__).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="guided-gen")
+def cli() -> None:
+    """Value-guided decoding: small language models that write correct code more often, for fewer tokens."""
+
+
+def main() -> None:
+    """Run the command line: a user's error ends in one sentence on stderr and exit code 1, a closed pipe in silence."""
+    try:
+        cli(prog_name="guided-gen")
+    except GuidedGenError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
