@@ -1,0 +1,59 @@
+"""MBPP (Austin et al. 2021): original fields, official split by `task_id`."""
+
+from __future__ import annotations
+
+import ast
+
+from .problem import AssertTest, Problem
+from .records import Record, RecordError, text_field
+
+# Appendix A of the paper; 1 to 10 are its few-shot examples.
+SPLITS = {"test": range(11, 511), "validation": range(511, 601), "train": range(601, 975)}
+
+
+def problem_from_record(record: Record, where: str) -> Problem:
+    """One record as a problem with one `AssertTest` for each assert of `test_list`.
+
+    As in the paper's prompt the statement shows the tests, which alone name the function and its arguments' types: a program can
+    therefore be written to fit them. `challenge_test_list` is no part of the benchmark.
+    """
+    number, asserts = record.get("task_id"), record.get("test_list")
+    if not isinstance(number, int):
+        raise RecordError(f"{where}: field 'task_id' must be an integer, but is {number!r}.")
+    if not isinstance(asserts, list) or not asserts or not all(isinstance(test, str) for test in asserts):
+        raise RecordError(f"{where}: field 'test_list' must be a list of strings with at least one.")
+    asserts = [unix_lines(test).strip() for test in asserts]
+    setup = unix_lines(text_field(record, "test_setup_code", where, default=""))
+    code = unix_lines(text_field(record, "code", where))
+    shown = "\n".join(asserts)
+    return Problem(
+        id=f"mbpp/{number}",
+        statement=f"{unix_lines(text_field(record, 'text', where)).strip()}\n\nYour code should pass these tests:\n\n{shown}",
+        source="mbpp",
+        entry_point=tested_function(asserts, code, where),
+        tests=tuple(AssertTest(f"{setup}\n{test}" if setup else test) for test in asserts),
+        solutions=(code,),
+    )
+
+
+def in_split(problem: Problem, split: str) -> bool:
+    """Whether the problem belongs to the official split "train", "validation" or "test"."""
+    return int(problem.id.removeprefix("mbpp/")) in SPLITS[split]
+
+
+def unix_lines(text: str) -> str:
+    """MBPP's code has carriage returns."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def tested_function(asserts: list[str], code: str, where: str) -> str:
+    """The function that the first assert calls and the reference defines: it may stand inside another call, as in `set(f(x))`."""
+    try:
+        defined = {node.name for node in ast.parse(code).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        calls = [node.func for node in ast.walk(ast.parse(asserts[0])) if isinstance(node, ast.Call)]
+    except SyntaxError as error:
+        raise RecordError(f"{where}: 'code' and 'test_list' must be Python ({error}).") from error
+    names = [call.id for call in calls if isinstance(call, ast.Name) and call.id in defined]
+    if not names:
+        raise RecordError(f"{where}: the first test calls no function that 'code' defines.")
+    return names[0]
