@@ -1,0 +1,129 @@
+"""What a sandbox's own process does to itself before it meets a program. Runs inside; standard library only.
+
+Three ways in, after the configuration's `level`:
+    full        bubblewrap has set up namespaces and mounts; a root caller's uid is dropped here
+    namespaces  the same picture made here with unshare, mount and pivot_root: a new root with read-only system folders, an
+                empty /tmp of limited size, no /proc, no network, process 1 of its own PID namespace
+    rlimits     no namespaces: uid dropped when root, Landlock where the kernel has it
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import struct
+from typing import Any
+
+from . import landlock
+
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = (
+    0x20000,
+    0x4000000,
+    0x8000000,
+    0x10000000,
+    0x20000000,
+    0x40000000,
+)
+MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE, MS_RDONLY = 2, 4, 32, 4096, 16384, 1 << 18, 1
+MNT_DETACH = 2
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID = 1, 2
+AT_FDCWD, AT_RECURSIVE = -100, 0x8000
+# The numbers are the same on every architecture since Linux 5.1; pivot_root and capset are older and are not.
+SYS_MOUNT_SETATTR = 442
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def enter(config: dict[str, Any]) -> None:
+    """Confine this process as `config` says; returns in the process that may run programs. Raises OSError."""
+    import sys
+
+    level = config["level"]
+    if level == "namespaces":
+        _new_namespaces(config)
+    if level == "rlimits" and config["uid"] is not None:
+        config["paths"] = [
+            f"/proc/self/fd/{os.open(path, os.O_PATH | os.O_DIRECTORY)}" for path in config["paths"] if os.path.isdir(path)
+        ]
+    sys.path[:] = config["paths"]
+    sys.path_importer_cache.clear()
+    os.chdir(config["temp"])
+    if level == "none":
+        return
+    if config["uid"] is not None:
+        os.setgroups([])
+        os.setresgid(config["uid"], config["uid"], config["uid"])
+        os.setresuid(config["uid"], config["uid"], config["uid"])
+    elif level == "namespaces":
+        _drop_capabilities()
+    for option, value in ((PR_SET_DUMPABLE, 0), (PR_SET_NO_NEW_PRIVS, 1), (PR_SET_PDEATHSIG, signal.SIGKILL)):
+        _check(libc.prctl(option, value, 0, 0, 0), "prctl")
+    if level == "rlimits" and landlock.version():
+        landlock.restrict([*config["visible"], *config["paths"]], config["temp"])
+
+
+def _new_namespaces(config: dict[str, Any]) -> None:
+    uid, gid = os.getuid(), os.getgid()
+    flags = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET
+    if config["uid"] is None:
+        flags |= CLONE_NEWUSER
+    _check(libc.unshare(flags), "unshare")
+    if config["uid"] is None:
+        _write("/proc/self/setgroups", "deny")
+        _write("/proc/self/uid_map", f"{uid} {uid} 1")
+        _write("/proc/self/gid_map", f"{gid} {gid} 1")
+    _new_root(config["visible"], config["temp_bytes"])
+    pid = os.fork()
+    if pid:
+        os.closerange(0, 64)
+        os.waitpid(pid, 0)
+        os._exit(0)
+
+
+def _new_root(visible: list[str], temp_bytes: int) -> None:
+    """Pivot into a tmpfs that shows only `visible` (read-only) and an empty, writable /tmp."""
+    _mount("none", "/", "", MS_REC | MS_PRIVATE)
+    _mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m")
+    os.mkdir("/tmp/old")
+    _check(libc.pivot_root(b"/tmp", b"/tmp/old"), "pivot_root")
+    os.chdir("/")
+    for path in visible:
+        if os.path.islink("/old" + path):
+            os.symlink(os.readlink("/old" + path), path)
+            continue
+        if os.path.isdir("/old" + path):
+            os.makedirs(path, exist_ok=True)
+        else:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            os.close(os.open(path, os.O_CREAT))
+        _mount("/old" + path, path, "", MS_BIND | MS_REC)
+    _check(libc.umount2(b"/old", MNT_DETACH), "umount")
+    os.rmdir("/old")
+    os.mkdir("/tmp")
+    attributes = struct.pack("<QQQQ", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID, 0, 0, 0)
+    _check(libc.syscall(SYS_MOUNT_SETATTR, AT_FDCWD, b"/", AT_RECURSIVE, attributes, len(attributes)), "mount_setattr")
+    _mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, f"mode=1777,size={temp_bytes}")
+
+
+def _drop_capabilities() -> None:
+    header, data = struct.pack("<Ii", 0x20080522, 0), bytes(24)
+    _check(libc.capset(header, data), "capset")
+
+
+def _mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
+    _check(
+        libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode()), f"mount {target}"
+    )
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:  # noqa: PTH123 (pathlib costs a start 5 ms)
+        file.write(text)
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")

@@ -1,0 +1,66 @@
+"""Runs inside a sandbox of its own: executes a problem's assert statements, with a stand-in for the program's entry point.
+
+Frames as in `sandbox_child`:
+    request  ("test", code, entry point); or, after a call, ("value", value), ("raise", type name, text) or ("stop",)
+    reply    "ready"; then ("call", arguments, keyword arguments) or ("end", status, error)
+"""
+
+from __future__ import annotations
+
+import builtins
+import resource
+from typing import Any
+
+from . import confinement
+from .sandbox_child import read_frame, short_error, take_over_standard_streams, write_frame
+from .wire import WireError
+
+
+class Stopped(BaseException):
+    """The program gave no answer; not an Exception, so that no test swallows it."""
+
+
+class ProgramError(Exception):
+    """The program raised something that is no builtin exception."""
+
+
+def main() -> None:
+    requests, replies = take_over_standard_streams()
+    config = read_frame(requests)
+    nonce = config["nonce"]
+    confinement.enter(config)
+    for name, limit in config["rlimits"].items():
+        if name != "RLIMIT_CPU":  # this process serves many tests; each has its deadline
+            resource.setrlimit(getattr(resource, name), (limit, limit))
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        write_frame(replies, nonce, ("call", args, kwargs))
+        kind, *answer = read_frame(requests)
+        if kind == "value":
+            return answer[0]
+        if kind == "stop":
+            raise Stopped
+        raised = getattr(builtins, answer[0], None)
+        if isinstance(raised, type) and issubclass(raised, Exception) and raised is not AssertionError:
+            raise raised(answer[1])
+        raise ProgramError(": ".join(answer))
+
+    write_frame(replies, nonce, "ready")
+    while True:
+        _, code, entry_point = read_frame(requests)
+        write_frame(replies, nonce, ("end", *_run(code, {entry_point: call, "__name__": "test"}, config["preamble"])))
+
+
+def _run(code: str, namespace: dict[str, Any], preamble: str) -> tuple[str, str]:
+    stand_ins = dict(namespace)
+    try:
+        exec(preamble, namespace)
+        namespace.update(stand_ins)
+        exec(compile(code, "<program>", "exec"), namespace)
+    except AssertionError as error:
+        return "wrong_answer", short_error(error)
+    except WireError as error:
+        return "exception", f"the test passes {error}, which cannot be sent"
+    except BaseException as error:
+        return "exception", short_error(error)
+    return "passed", ""

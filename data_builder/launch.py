@@ -1,0 +1,177 @@
+"""How the process of a sandbox is started at each isolation level: command line, configuration, environment."""
+
+from __future__ import annotations
+
+import itertools
+import marshal
+import os
+import resource
+import shutil
+import struct
+import sys
+import sysconfig
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .verdict import Isolation, Limits
+
+# Reads the modules that follow as (name, code) from standard input and starts the last one.
+BOOT = """
+import marshal, os, sys
+def take(size):
+    data = b""
+    while len(data) < size:
+        chunk = os.read(0, size - len(data))
+        if not chunk:
+            os._exit(1)
+        data += chunk
+    return data
+for name, code in marshal.loads(take(int.from_bytes(take(4), "little"))):
+    module = sys.modules[name] = type(sys)(name)
+    module.__package__ = "judge"
+    module.__path__ = []
+    exec(code, module.__dict__)
+for name in [name for name in sys.modules if name.startswith("judge")]:
+    del sys.modules[name]
+module.main()
+"""
+ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "HOME": "/tmp",
+    "LANG": "C.UTF-8",
+    "PYTHONHASHSEED": "0",
+    "PYTHONUTF8": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    # A thread pool for each test would cost more than it gains, and counts against the limit of processes.
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+_uid_count = itertools.count()
+
+
+@cache
+def interpreter() -> str:
+    """The interpreter itself, behind the links of a virtual environment."""
+    return str(Path(getattr(sys, "_base_executable", sys.executable) or sys.executable).resolve())
+
+
+@cache
+def library_paths() -> tuple[str, ...]:
+    """`sys.path` inside: the standard library, then the packages installed beside this one."""
+    folders = sysconfig.get_paths()
+    standard = [folders["stdlib"], str(Path(folders["stdlib"]) / "lib-dynload")]
+    return tuple(dict.fromkeys(str(Path(path).resolve()) for path in (*standard, folders["platlib"], folders["purelib"])))
+
+
+@cache
+def visible_paths() -> tuple[str, ...]:
+    """The files of the machine that a sandbox shows, read-only: system libraries, interpreter, packages, a few devices."""
+    system = [path for path in ("/usr", "/bin", "/lib", "/lib32", "/lib64") if Path(path).exists()]
+    system += [path for path in ("/etc/ld.so.cache", "/etc/alternatives") if Path(path).exists()]
+    shown = [Path("/usr")]
+    for path in (str(Path(interpreter()).parents[1]), *library_paths()):
+        if not any(Path(path).is_relative_to(parent) for parent in shown):
+            shown.append(Path(path))
+            system.append(path)
+    return (*system, *DEVICES)
+
+
+def unprivileged_uid() -> int | None:
+    """A uid for one sandbox when the caller is root, whom process limits do not hold; None for everybody else.
+
+    Limits of processes are counted by uid, so each running sandbox gets its own: from the upper half of those that exist here.
+    """
+    if os.getuid() != 0:
+        return None
+    first, _, length = (int(field) for field in Path("/proc/self/uid_map").read_text().split("\n")[0].split())
+    half = min(first + length, 1 << 31) // 2
+    return half + (os.getpid() * 4096 + next(_uid_count) % 4096) % (half - 1)
+
+
+def command(level: Isolation, limits: Limits) -> list[str]:
+    """The command line of a sandbox."""
+    # -P and -s: no current folder, no user's packages; -S: no site; the environment is ours.
+    python = [interpreter(), "-S", "-s", "-P", "-B", "-c", BOOT]
+    if level != "full":
+        return python
+    bwrap = shutil.which("bwrap") or "bwrap"
+    arguments = [bwrap, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--die-with-parent", "--as-pid-1"]
+    if os.getuid() == 0:
+        arguments += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    else:
+        arguments += ["--unshare-user"]
+    made = {"/"}
+    for path in visible_paths():
+        for parent in [str(parent) for parent in reversed(Path(path).parents)]:
+            if parent not in made:
+                # Made by hand: those that bubblewrap makes itself are closed to the uid that root drops to.
+                arguments += ["--dir", parent]
+                made.add(parent)
+        if Path(path).is_symlink():
+            arguments += ["--symlink", os.readlink(path), path]
+        else:
+            arguments += ["--dev-bind" if path in DEVICES else "--ro-bind", path, path]
+    arguments += ["--perms", "1777", "--size", str(limits.temp_bytes), "--tmpfs", "/tmp", "--remount-ro", "/"]
+    return [*arguments, "--", *python]
+
+
+def confinement(level: Isolation, limits: Limits, temp: str, uid: int | None) -> dict[str, Any]:
+    """What the first process inside has to know to confine itself and the tests."""
+    return {
+        "level": level,
+        "uid": uid,
+        "temp": temp,
+        "temp_bytes": limits.temp_bytes,
+        "paths": list(library_paths()),
+        "visible": list(visible_paths()),
+        "wall_seconds": limits.wall_seconds,
+        "output_bytes": limits.output_bytes,
+        "rlimits": {} if level == "none" else _rlimits(level, limits, uid),
+    }
+
+
+def _rlimits(level: Isolation, limits: Limits, uid: int | None) -> dict[str, int]:
+    processes = limits.processes
+    if level == "rlimits" and uid is None:
+        # Without a user namespace all processes of this user count.
+        processes += _threads_of_user()
+    return {
+        "RLIMIT_AS": limits.memory_bytes,
+        "RLIMIT_CPU": limits.cpu_seconds,
+        "RLIMIT_FSIZE": limits.file_bytes,
+        "RLIMIT_NOFILE": limits.open_files,
+        "RLIMIT_NPROC": processes,
+        "RLIMIT_CORE": 0,
+        "RLIMIT_STACK": _stack_bytes(),
+    }
+
+
+def _stack_bytes() -> int:
+    hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+    return 64 << 20 if hard == resource.RLIM_INFINITY else min(hard, 64 << 20)
+
+
+def _threads_of_user() -> int:
+    count = 0
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        except OSError:
+            continue
+        if int(fields["Uid"].split()[0]) == os.getuid():
+            count += int(fields["Threads"])
+    return count
+
+
+@cache
+def boot_code(main_module: str) -> bytes:
+    """The code of `main_module` and of what it needs, for BOOT to read."""
+    here = Path(__file__).parent
+    modules = ["wire", "landlock", "confinement", "sandbox_child", *([] if main_module == "sandbox_child" else [main_module])]
+    codes = [("judge", compile("", "judge", "exec"))]
+    codes += [(f"judge.{name}", compile((here / f"{name}.py").read_text(), f"{name}.py", "exec")) for name in modules]
+    data = marshal.dumps(codes)
+    return struct.pack("<I", len(data)) + data

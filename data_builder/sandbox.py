@@ -1,0 +1,166 @@
+"""One sandbox: a confined process that takes frames and answers with frames, and is gone without trace after `close`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import struct
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from . import launch
+from .verdict import Isolation, Limits
+from .wire import WireError, decode, encode
+
+START_SECONDS = 20.0
+
+
+class SandboxDied(Exception):
+    """The process inside is gone, or says things that are no frames."""
+
+
+class SandboxTimeout(Exception):
+    """No complete answer by the deadline."""
+
+
+class Sandbox:
+    """Started at construction. `configuration` goes to `main_module` inside; see there for the frames that it answers.
+
+    Raises `SandboxDied` or `SandboxTimeout` if the sandbox does not come up.
+    """
+
+    def __init__(
+        self, level: Isolation, limits: Limits, configuration: dict[str, Any], main_module: str = "sandbox_child"
+    ) -> None:
+        self._nonce = secrets.token_bytes(8)
+        self._temp: str | None = None
+        uid = launch.unprivileged_uid() if level != "none" else None
+        if level in ("rlimits", "none"):
+            self._temp = tempfile.mkdtemp(prefix="guided-gen-judge-")
+            if uid is not None:
+                os.chown(self._temp, uid, uid)
+        self._process = subprocess.Popen(
+            launch.command(level, limits),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=launch.ENVIRONMENT,
+            cwd="/",
+            bufsize=0,
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._requests, self._replies = self._process.stdin.fileno(), self._process.stdout.fileno()
+        os.set_blocking(self._requests, False)
+        os.set_blocking(self._replies, False)
+        confinement = launch.confinement(level, limits, self._temp or "/tmp", uid)
+        deadline = time.monotonic() + START_SECONDS
+        # The largest honest reply: a report and a standard output at their caps.
+        self._reply_bytes = 2 * limits.output_bytes + 4096
+        try:
+            self._write(launch.boot_code(main_module), deadline)
+            self.send({**confinement, **configuration, "nonce": self._nonce}, deadline)
+            if self.receive(deadline) != "ready":
+                raise SandboxDied("an unexpected greeting")
+        except BaseException:
+            self.close()
+            raise
+
+    def send(self, value: Any, deadline: float) -> None:
+        """Send one value. Raises `SandboxDied`, `SandboxTimeout`, and `WireError` for a value that cannot cross."""
+        payload = encode(value)
+        self._write(self._nonce + struct.pack("<I", len(payload)) + payload, deadline)
+
+    def receive(self, deadline: float) -> Any:
+        """The next value from inside, of exact builtin types. Raises `SandboxDied` and `SandboxTimeout`."""
+        header = self._read(12, deadline)
+        size = struct.unpack("<I", header[8:])[0]
+        if header[:8] != self._nonce or size > self._reply_bytes:
+            raise SandboxDied("an answer that is no frame")
+        try:
+            return decode(self._read(size, deadline), max_bytes=self._reply_bytes)
+        except WireError as error:
+            raise SandboxDied(str(error)) from None
+
+    def close(self) -> None:
+        """Kill everything inside and wait until it is gone; remove the temporary folder."""
+        # The first process inside takes its whole PID namespace with it, and the one outside waits for that.
+        # Without a namespace: the running test, which leads a process group.
+        for pid in _children(self._process.pid):
+            _kill_group(pid)
+            _kill(pid)
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+        if self._temp is not None:
+            _remove_tree(self._temp)
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write(self, data: bytes, deadline: float) -> None:
+        view = memoryview(data)
+        while view:
+            self._wait(self._requests, select.POLLOUT, deadline)
+            try:
+                view = view[os.write(self._requests, view) :]
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise SandboxDied(str(error)) from None
+
+    def _read(self, size: int, deadline: float) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            self._wait(self._replies, select.POLLIN, deadline)
+            chunk = os.read(self._replies, min(size - len(data), 1 << 20))
+            if not chunk:
+                raise SandboxDied("the process ended")
+            data += chunk
+        return bytes(data)
+
+    @staticmethod
+    def _wait(descriptor: int, event: int, deadline: float) -> None:
+        poll = select.poll()
+        poll.register(descriptor, event)
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise SandboxTimeout
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, 9)
+    except ProcessLookupError:
+        return
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, 9)
+    except ProcessLookupError:
+        return
+
+
+def _remove_tree(path: str) -> None:
+    """Remove what a hostile program left: closed folders, and trees deeper than Python's recursion."""
+    if any(Path(path).iterdir()):
+        subprocess.run(["chmod", "-R", "u+rwx", path], stderr=subprocess.DEVNULL, check=False)
+        subprocess.run(["rm", "-rf", path], stderr=subprocess.DEVNULL, check=False)
+    else:
+        Path(path).rmdir()
