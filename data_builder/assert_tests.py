@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .program import PREAMBLE, JudgeError, Program
+from .program import JudgeError, Program
 from .sandbox import Sandbox, SandboxDied, SandboxTimeout
 from .verdict import Isolation, Limits, Status
 from .wire import WireError
@@ -27,7 +27,7 @@ class Examiner:
         """Send a test, or the answer to a call; returns the next call or the end of the test. Raises like `Sandbox`."""
         if self._sandbox is None:
             try:
-                self._sandbox = Sandbox(self._isolation, self._limits, {"preamble": PREAMBLE}, "examiner_child")
+                self._sandbox = Sandbox(self._isolation, self._limits, {}, "examiner_child")
             except (SandboxDied, SandboxTimeout, OSError) as error:
                 raise JudgeError(f"A sandbox at level '{self._isolation}' did not start: {error or 'no answer'}.") from error
         self._sandbox.send(value, deadline)

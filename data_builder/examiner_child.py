@@ -48,14 +48,11 @@ def main() -> None:
     write_frame(replies, nonce, "ready")
     while True:
         _, code, entry_point = read_frame(requests)
-        write_frame(replies, nonce, ("end", *_run(code, {entry_point: call, "__name__": "test"}, config["preamble"])))
+        write_frame(replies, nonce, ("end", *_run(code, {entry_point: call, "__name__": "test"})))
 
 
-def _run(code: str, namespace: dict[str, Any], preamble: str) -> tuple[str, str]:
-    stand_ins = dict(namespace)
+def _run(code: str, namespace: dict[str, Any]) -> tuple[str, str]:
     try:
-        exec(preamble, namespace)
-        namespace.update(stand_ins)
         exec(compile(code, "<program>", "exec"), namespace)
     except AssertionError as error:
         return "wrong_answer", short_error(error)

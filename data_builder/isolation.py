@@ -30,7 +30,7 @@ class IsolationError(GuidedGenError):
 
 
 def choose_isolation(wanted: Isolation | Literal["auto"]) -> Isolation:
-    """The level to use: `wanted` if this machine has it, or for "auto" the strongest. Raises `IsolationError`; never goes lower."""
+    """`wanted` if this machine has it, for "auto" the strongest level. Raises `IsolationError`; never goes lower."""
     if wanted == "auto":
         for level in LEVELS[:-1]:
             if why_unavailable(level) is None:

@@ -1,9 +1,11 @@
-"""Landlock (Linux 5.13): a process gives up, for good and for its children, all files but some and, later kernels, TCP and signals.
+"""Landlock (Linux 5.13): a process gives up all files but some, for good and for its children; later kernels: TCP, signals.
 
 It needs no privilege, which makes it what the level `rlimits` has to hide files with. Runs inside the sandbox; standard
 library only. https://docs.kernel.org/userspace-api/landlock.html
 """
 
+# pathlib, signal and contextlib would cost each start some milliseconds.
+# ruff: noqa: PTH112
 from __future__ import annotations
 
 import ctypes

@@ -111,7 +111,7 @@ def command(level: Isolation, limits: Limits) -> list[str]:
                 arguments += ["--dir", parent]
                 made.add(parent)
         if Path(path).is_symlink():
-            arguments += ["--symlink", os.readlink(path), path]
+            arguments += ["--symlink", str(Path(path).readlink()), path]
         else:
             arguments += ["--dev-bind" if path in DEVICES else "--ro-bind", path, path]
     arguments += ["--perms", "1777", "--size", str(limits.temp_bytes), "--tmpfs", "/tmp", "--remount-ro", "/"]

@@ -10,13 +10,14 @@ Requests and replies are frames (nonce, length, payload), payloads are `wire` va
     reply    "ready", then for each test (how, code, seconds, dirty, report, stdout); how is exited, signalled, timeout or output
 """
 
+# pathlib, signal and contextlib would cost each start some milliseconds.
+# ruff: noqa: PTH208, SIM105
 from __future__ import annotations
 
 import gc
 import os
 import resource
 import select
-import signal
 import struct
 import sys
 import time
@@ -27,6 +28,7 @@ from . import confinement
 from .wire import WireError, decode, encode
 
 PROGRAM = "<program>"
+SIGKILL = 9
 
 
 def main() -> None:
@@ -136,7 +138,7 @@ def _supervise(pid: int, report: int, output: int, requests: int, deadline: floa
         for descriptor, buffer in buffers.items():
             _drain(descriptor, buffer, cap)
     else:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, SIGKILL)
     os.close(watched)
     return how, {descriptor: bytes(buffer[:cap]) for descriptor, buffer in buffers.items()}
 
@@ -159,9 +161,9 @@ def _end_stragglers(group: int) -> None:
     own_namespace = os.getpid() == 1
     try:
         if own_namespace:
-            os.kill(-1, signal.SIGKILL)
+            os.kill(-1, SIGKILL)
         else:
-            os.killpg(group, signal.SIGKILL)
+            os.killpg(group, SIGKILL)
     except ProcessLookupError:
         return
     while own_namespace:

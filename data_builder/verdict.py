@@ -31,7 +31,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class FailedTest:
-    """The first test that failed. `input`, `expected` and `got` are shortened for reading; `input_digest` names the whole input."""
+    """The first test that failed. `input`, `expected` and `got` are shortened; `input_digest` names the whole input."""
 
     index: int
     status: Status
