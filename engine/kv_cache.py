@@ -1,0 +1,167 @@
+"""The KV cache as a tree: one slot a generated token, shared by all candidates that pass through it; a prompt is stored once.
+
+`PromptCache` holds a prompt's keys and values as dense tensors, so that all candidates' queries meet them in one matrix product
+without a copy. `SlotPool` holds generated tokens; a candidate's path is a row of slot numbers. The layouts say which tokens of a
+step attend to what; `tree_attention` is the attention function that transformers' layers call, it only asks the layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+
+_FIRST_SLOTS = 1024
+
+
+class SlotPool:
+    """Slots for generated tokens: for each layer a tensor [slots, 2 (key, value), kv_heads, head_dim]. Freed slots are used again."""
+
+    def __init__(self, layers: int, kv_heads: int, head_dim: int, dtype: torch.dtype, device: torch.device) -> None:
+        self._layers = [torch.empty(0, 2, kv_heads, head_dim, dtype=dtype, device=device) for _ in range(layers)]
+        self._free: list[int] = []
+
+    @property
+    def used(self) -> int:
+        return self._layers[0].shape[0] - len(self._free)
+
+    def allocate(self, count: int) -> list[int]:
+        if len(self._free) < count:
+            self._grow(count)
+        taken = self._free[-count:][::-1] if count else []
+        del self._free[len(self._free) - count :]
+        return taken
+
+    def free(self, slots: Sequence[int]) -> None:
+        self._free.extend(slots)
+        if not self.used:  # an idle pool holds no memory
+            self._layers = [layer.new_empty(0, *layer.shape[1:]) for layer in self._layers]
+            self._free = []
+
+    def _grow(self, count: int) -> None:
+        """Raise the capacity by half or more, a layer at a time, so that no more than one layer is held twice."""
+        old = self._layers[0].shape[0]
+        new = max(_FIRST_SLOTS, old + old // 2, old + count)
+        for i, layer in enumerate(self._layers):
+            grown = layer.new_empty(new, *layer.shape[1:])
+            grown[:old] = layer
+            self._layers[i] = grown
+        self._free = list(range(new - 1, old - 1, -1)) + self._free
+
+    def __getitem__(self, layer: int) -> torch.Tensor:
+        return self._layers[layer]
+
+
+class PromptCache:
+    """A prompt's keys and values: for each layer two tensors [kv_heads, tokens, head_dim]."""
+
+    def __init__(self, token_ids: Sequence[int], layers: int) -> None:
+        self.token_ids = list(token_ids)
+        self.keys: list[torch.Tensor] = [torch.empty(0)] * layers
+        self.values: list[torch.Tensor] = [torch.empty(0)] * layers
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+
+class PrefillLayout:
+    """A step that reads a whole prompt and fills its cache."""
+
+    def __init__(self, prompt: PromptCache) -> None:
+        self._prompt = prompt
+
+    def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
+        """query [1, heads, T, d], key and value [1, kv_heads, T, d] -> [1, T, heads, d]."""
+        self._prompt.keys[layer], self._prompt.values[layer] = key[0].contiguous(), value[0].contiguous()
+        grouped = query.shape[1] != key.shape[1]
+        return scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale, enable_gqa=grouped).transpose(1, 2)
+
+
+class DecodeLayout:
+    """A step of B rows, each one token at the end of its own path.
+
+    `groups` lists (prompt, number of rows) in the order of the rows; `slots` [B] is where the rows' own keys and values go;
+    `paths` [B, L] names each row's slots from the first generated token to its own, padded with any valid slot; `lengths` [B].
+    """
+
+    def __init__(
+        self,
+        pool: SlotPool,
+        groups: Sequence[tuple[PromptCache, int]],
+        slots: torch.Tensor,
+        paths: torch.Tensor,
+        lengths: torch.Tensor,
+    ) -> None:
+        self._pool, self._groups, self._slots = pool, groups, slots
+        self._paths = paths.flatten()
+        self._shape = paths.shape
+        beyond = torch.arange(paths.shape[1], device=paths.device) >= lengths[:, None]
+        dtype = pool[0].dtype
+        self._mask = torch.zeros(paths.shape, dtype=dtype, device=paths.device).masked_fill_(beyond, float("-inf"))[:, None, None]
+
+    def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
+        """query [1, heads, B, d], key and value [1, kv_heads, B, d] -> [1, B, heads, d]."""
+        cells = self._pool[layer]
+        cells[self._slots] = torch.stack([key[0], value[0]]).permute(2, 0, 1, 3)
+        rows, length = self._shape
+        kv_heads, width = key.shape[1], key.shape[3]
+        queries = query[0].transpose(0, 1).reshape(rows, kv_heads, -1, width)  # heads that share a key stand together
+        own = cells.index_select(0, self._paths).view(rows, length, 2, kv_heads, width)
+        own_out, own_weight = _attention(
+            queries,
+            own[:, :, 0].transpose(1, 2),
+            own[:, :, 1].transpose(1, 2),
+            scale,
+            self._mask.expand(-1, kv_heads, queries.shape[2], -1),
+        )
+        outputs = []
+        start = 0
+        for prompt, count in self._groups:
+            stop = start + count
+            # All rows and heads that read one prompt head are the rows of one matrix product.
+            together = queries[start:stop].transpose(0, 1).reshape(1, kv_heads, -1, width)
+            out, weight = _attention(together, prompt.keys[layer][None], prompt.values[layer][None], scale)
+            out = out.view(kv_heads, count, -1, width).transpose(0, 1)
+            weight = weight.view(kv_heads, count, -1).transpose(0, 1)
+            share = torch.sigmoid(weight - own_weight[start:stop])[..., None].to(out.dtype)
+            outputs.append(torch.lerp(own_out[start:stop], out, share))
+            start = stop
+        return torch.cat(outputs).reshape(1, rows, -1, width)
+
+
+def _attention(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, mask: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention with the log of the sum of its weights, by which two parts of one attention are joined.
+
+    query [b, h, q, d], key and value [b, h, k, d], mask [b, h, q, k] added -> [b, h, q, d], [b, h, q].
+    """
+    if query.device.type == "cpu":
+        flash: Any = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+        out, weight = flash(query, key, value, attn_mask=mask, scale=scale)
+        return out, weight
+    scores = torch.matmul(query, key.transpose(2, 3)).float() * scale
+    if mask is not None:
+        scores = scores + mask
+    weight = torch.logsumexp(scores, dim=-1)
+    return torch.matmul((scores - weight[..., None]).exp().to(value.dtype), value), weight
+
+
+def tree_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    layout: PrefillLayout | DecodeLayout,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """The attention function of the engine, as transformers' layers call it; the layout holds the cache."""
+    return layout.attend(module.layer_idx, query, key, value, scaling), None  # type: ignore[arg-type]
+
+
+AttentionInterface.register("guided_gen_tree", tree_attention)

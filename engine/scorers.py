@@ -1,0 +1,59 @@
+"""Scorers: how promising each node of a tree looks, higher is better. Policies and the final ranking compare what they return.
+
+A scorer reads only the tree's columns, so that any tree, live or stored, can be scored.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from .errors import GuidedGenError
+from .tree import Tree
+
+
+class Scorer(Protocol):
+    """Maps a tree to one score a node, shape [nodes]; NaN where a node has none."""
+
+    def __call__(self, tree: Tree) -> np.ndarray: ...
+
+
+def value(tree: Tree) -> np.ndarray:
+    """The value model's probability that the answer ends up correct."""
+    return tree.nodes.value.astype(np.float64)
+
+
+def mean_logprob(tree: Tree) -> np.ndarray:
+    """Mean log-probability of the answer's tokens under the model, the strongest score that needs no training."""
+    return tree.logprob_sum / np.maximum(tree.depth, 1)
+
+
+def self_certainty(tree: Tree) -> np.ndarray:
+    """Mean divergence of the next-token distributions from the uniform one (Kang et al., "Scalable best-of-N selection ... via
+    self-certainty", 2025)."""
+    return tree.path_means(tree.nodes.certainty)
+
+
+def shortness(tree: Tree) -> np.ndarray:
+    """The negative number of generated tokens: the shortcut that any claim has to beat."""
+    return -tree.depth.astype(np.float64)
+
+
+SCORERS: dict[str, Scorer] = {
+    "value": value,
+    "logprob": mean_logprob,
+    "self-certainty": self_certainty,
+    "length": shortness,
+}
+
+
+class UnknownScorer(GuidedGenError):
+    """A scorer's name that is not one of `SCORERS`."""
+
+
+def scorer_named(name: str) -> Scorer:
+    try:
+        return SCORERS[name]
+    except KeyError:
+        raise UnknownScorer(f"there is no scorer {name!r}; there are {', '.join(sorted(SCORERS))}") from None

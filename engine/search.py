@@ -1,0 +1,248 @@
+"""The search: one loop, many policies. Grow the live leaves, score them, and now and then ask the policy.
+
+Several searches advance in one batch: `run` takes any number, and `advance_round` is one step of all of them, for callers that show
+progress, stream, or add and drop searches between steps. The loop knows no policy, no scorer and no backend by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .errors import GuidedGenError
+from .language_model import Growth, LanguageModel, Session
+from .policies import BestOfN, Policy, View
+from .randomness import path_keys, problem_key, uniforms
+from .sampling import Sampling
+from .scorers import Scorer, mean_logprob
+from .tree import ROOT, Ended, Tree
+
+
+class SearchError(GuidedGenError):
+    """Search settings that make no sense."""
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """What does not change during a search.
+
+    `n` samples of at most `max_new_tokens`; the policy is asked every `check_every` tokens, or, if `line_ends` holds the ids of tokens
+    that end a line, whenever all live candidates have reached the end of a line. `budget` bounds the decoded tokens, all candidates
+    together; a token that several samples share counts once. `stop_ids` end an answer.
+    """
+
+    n: int = 8
+    max_new_tokens: int = 512
+    sampling: Sampling = field(default_factory=Sampling)
+    policy: Policy = field(default_factory=BestOfN)
+    scorer: Scorer = mean_logprob
+    check_every: int = 16
+    line_ends: frozenset[int] = frozenset()
+    budget: int | None = None
+    seed: int = 0
+    stop_ids: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise SearchError(f"the number of candidates must be at least 1, not {self.n}")
+        if self.max_new_tokens < 1:
+            raise SearchError(f"an answer must be allowed at least 1 token, not {self.max_new_tokens}")
+        if self.check_every < 1:
+            raise SearchError(f"a check is made every 1 or more tokens, not every {self.check_every}")
+        if self.budget is not None and self.budget < 1:
+            raise SearchError(f"the budget must be at least 1 token, not {self.budget}")
+
+
+@dataclass
+class _Sample:
+    leaf: int
+    fork: int
+    stream: int
+    ended: Ended = Ended.LIVE
+    waits: bool = False  # at the end of a line, for the others
+
+
+class Search:
+    """One search in progress: a tree that grows in a session. Drive it with `run` or `advance_round`."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        prompt_ids: Sequence[int],
+        settings: SearchSettings,
+        *,
+        session: Session | None = None,
+        starts: Sequence[int] = (),
+        first_stream: int = 0,
+    ) -> None:
+        """Open a session below a prompt, or go on in an open one: `starts` are the nodes (by default the root, n times) from which its
+        samples begin, with random streams from `first_stream` on."""
+        self.settings = settings
+        self.session = session or model.open(prompt_ids, settings.sampling, settings.seed, settings.stop_ids)
+        self.tree: Tree = self.session.tree
+        begin = list(starts) or [ROOT] * settings.n
+        self._population = len(begin)
+        self._samples = [_Sample(node, node, first_stream + i) for i, node in enumerate(begin)]
+        self._next_stream = first_stream + len(begin)
+        self._first_node = len(self.tree)
+        self._since_check = 0
+        self._keys: list[int] = []
+        self._problem = problem_key(self.tree.prompt_hash)
+        self.rollouts: list[int] = []  # rows of the tree's rollouts, once done
+
+    @property
+    def live(self) -> list[_Sample]:
+        return [sample for sample in self._samples if sample.ended == Ended.LIVE]
+
+    @property
+    def done(self) -> bool:
+        return bool(self.rollouts)
+
+    @property
+    def decoded_tokens(self) -> int:
+        """Tokens decoded by this search; shared ones count once."""
+        return len(self.tree) - self._first_node
+
+    @property
+    def tokens_left(self) -> int | None:
+        return None if self.settings.budget is None else max(self.settings.budget - self.decoded_tokens, 0)
+
+    def scores(self) -> np.ndarray:
+        """The scorer's view of the tree, shape [nodes]."""
+        return self.settings.scorer(self.tree)
+
+    def stop(self) -> None:
+        """End all live candidates where they are."""
+        for sample in self.live:
+            sample.ended = Ended.STOPPED
+
+    # -- the parts of a round, in order
+
+    def _check_due(self) -> bool:
+        live = self.live
+        if not live:
+            return False
+        if self.settings.line_ends:
+            return all(sample.waits for sample in live)
+        return self._since_check >= self.settings.check_every
+
+    def _check(self) -> None:
+        self._since_check = 0
+        view = self.view()
+        children = np.asarray(self.settings.policy(view))
+        if children.shape != view.live.shape or (children < 0).any():
+            raise ValueError("a policy returns one number of children, 0 or more, for each node and the root")
+        if (children[view.finished > 0] > view.live[view.finished > 0]).any():
+            raise ValueError("a policy grows a finished candidate")
+        held: dict[int, list[_Sample]] = {}
+        for sample in self.live:
+            sample.waits = False
+            held.setdefault(sample.leaf, []).append(sample)
+        for leaf, samples in held.items():
+            for sample in samples[children[leaf] :]:
+                sample.ended = self.settings.policy.reason
+        for index in np.flatnonzero(children > view.live).tolist():
+            node = ROOT if index == len(children) - 1 else index
+            for _ in range(int(children[index] - view.live[index])):
+                self._samples.append(_Sample(node, node, self._next_stream))
+                self._next_stream += 1
+
+    def view(self) -> View:
+        """What a policy sees now."""
+        tree, size = self.tree, len(self.tree)
+        live, finished = np.zeros(size + 1, np.int64), np.zeros(size + 1, np.int64)
+        for sample in self._samples:
+            if sample.ended == Ended.LIVE:
+                live[sample.leaf] += 1
+            elif sample.ended in (Ended.EOS, Ended.LENGTH):
+                finished[sample.leaf] += 1
+        path_keys(tree.nodes.parent.tolist(), tree.nodes.token_id.tolist(), self._keys)
+        keys = np.asarray([*self._keys, 0], np.uint64)
+        step = len(self.tree)
+        return View(
+            parent=np.append(tree.nodes.parent, ROOT),
+            depth=np.append(tree.depth, 0),
+            logprob=np.append(tree.nodes.logprob, 0.0),
+            value=np.append(self.scores(), np.nan),
+            live=live,
+            finished=finished,
+            tie=uniforms(self.settings.seed, self._problem, keys, np.zeros(len(keys), np.uint64)),
+            population=self._population,
+            tokens_left=self.tokens_left,
+            rng=np.random.default_rng([self.settings.seed, self._problem, step]),
+        )
+
+    def _spare_budget(self) -> None:
+        """Stop the least promising candidates where the budget does not allow all of them one more token."""
+        left = self.tokens_left
+        moving = [sample for sample in self.live if not sample.waits]
+        if left is None or len(moving) <= left:
+            return
+        scores = np.append(np.nan_to_num(self.scores(), nan=-np.inf), -np.inf)
+        moving.sort(key=lambda sample: (-scores[sample.leaf], sample.stream))
+        for sample in moving[left:]:
+            sample.ended = Ended.STOPPED
+
+    def _growth(self) -> Growth | None:
+        moving = [sample for sample in self.live if not sample.waits]
+        if not moving:
+            return None
+        leaves = np.asarray([sample.leaf for sample in moving])
+        block = 1 if self.settings.line_ends else self.settings.check_every - self._since_check
+        return Growth(self.session, leaves, np.asarray([sample.stream for sample in moving]), self._block(leaves, block))
+
+    def _block(self, leaves: np.ndarray, most: int) -> int:
+        deepest = max(self.tree.depth_of(leaf) for leaf in leaves.tolist())
+        block = min(most, self.settings.max_new_tokens - deepest)
+        left = self.tokens_left
+        return max(block if left is None else min(block, left // len(leaves)), 1)
+
+    def _absorb(self, leaves: np.ndarray) -> None:
+        moving = [sample for sample in self.live if not sample.waits]
+        before = max(self.tree.depth_of(sample.leaf) for sample in moving)
+        tokens = self.tree.nodes.token_id
+        for sample, leaf in zip(moving, leaves.tolist(), strict=True):
+            sample.leaf = leaf
+            if int(tokens[leaf]) in self.settings.stop_ids:
+                sample.ended = Ended.EOS
+            elif self.tree.depth_of(leaf) >= self.settings.max_new_tokens:
+                sample.ended = Ended.LENGTH
+            elif int(tokens[leaf]) in self.settings.line_ends:
+                sample.waits = True
+        self._since_check += max(self.tree.depth_of(sample.leaf) for sample in moving) - before
+
+    def _finish(self) -> None:
+        for sample in self._samples:
+            row = self.tree.add_rollout(sample.leaf, sample.fork, sample.ended, sample.stream)
+            if row not in self.rollouts:
+                self.rollouts.append(row)
+
+
+def advance_round(model: LanguageModel, searches: Iterable[Search]) -> None:
+    """One step of all searches that are not done, in one batch; a search whose last candidate ends is scored and done."""
+    active = [search for search in searches if not search.done]
+    due = [search for search in active if search._check_due()]
+    model.read_values([(search.session, np.asarray([s.leaf for s in search.live if s.leaf != ROOT], np.int64)) for search in due])
+    for search in due:
+        search._check()
+        if not search.settings.policy.revisits:
+            model.keep(search.session, np.asarray([sample.leaf for sample in search._samples if sample.ended <= Ended.LENGTH]))
+    for search in active:
+        search._spare_budget()
+    growing = [(search, growth) for search in active if (growth := search._growth()) is not None]
+    for (search, _), leaves in zip(growing, model.advance([growth for _, growth in growing]), strict=True):
+        search._absorb(leaves)
+    ending = [search for search in active if not search.live]
+    if ending:
+        leaves_of = [np.asarray([s.leaf for s in search._samples if s.leaf != ROOT], np.int64) for search in ending]
+        model.read_values(list(zip([search.session for search in ending], leaves_of, strict=True)))
+        for search in ending:
+            search._finish()
+
+
+def run(model: LanguageModel, searches: Sequence[Search]) -> None:
+    """Advance all searches, in one batch, until each is done."""
+    while not all(search.done for search in searches):
+        advance_round(model, searches)
