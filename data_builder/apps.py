@@ -74,9 +74,10 @@ def unwrapped_outputs(outputs: list[Any], starter_code: str) -> list[Any]:
 
 
 def integer_keys(value: Any) -> Any:
-    """JSON turned a dictionary's integer keys into strings: turn them back where all of its keys are integers.
+    """JSON turned the integer keys of an argument into strings: turn them back where all keys of a dictionary are integers.
 
-    As the reference harness does, for a whole argument or output only, not for dictionaries inside one.
+    As the reference harness does, for a whole argument only, not for dictionaries inside one. Expected outputs stay as they are:
+    the judge accepts either kind of key.
     """
     if isinstance(value, dict) and value and all(re.fullmatch(r"-?\d+", key) for key in value):
         return {int(key): item for key, item in value.items()}
@@ -99,7 +100,7 @@ def _tests(record: Record, starter_code: str, where: str) -> tuple[str | None, t
         raise RecordError(f"{where}: 'fn_name' must be a name, but is {entry_point!r}.")
     if not all(isinstance(args, list) for args in inputs):
         raise RecordError(f"{where}: the inputs of a call-based problem must be lists of arguments.")
-    return entry_point, tuple(CallTest(tuple(map(integer_keys, args)), integer_keys(wanted)) for args, wanted in pairs)
+    return entry_point, tuple(CallTest(tuple(map(integer_keys, args)), wanted) for args, wanted in pairs)
 
 
 def _solutions(record: Record, where: str) -> tuple[str, ...]:

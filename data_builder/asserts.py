@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from .problem import AssertTest, CallTest, Problem
+from .syntax import parse
 
 # The types that cross the judge's process boundary.
 PLAIN_SCALARS = (type(None), bool, int, float, str, bytes)
@@ -48,7 +49,7 @@ def literal(node: ast.expr) -> Any:
 def _asserts(code: str) -> list[ast.Assert] | None:
     """The asserts in `code`, at the top level or in `check`; None where other statements there may matter."""
     found: list[ast.Assert] = []
-    for statement in ast.parse(code).body:
+    for statement in parse(code).body:
         is_check = isinstance(statement, ast.FunctionDef) and statement.name == "check"
         for inner in ast.iter_child_nodes(statement) if is_check else [statement]:
             if isinstance(inner, ast.Assert):

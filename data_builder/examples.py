@@ -13,10 +13,14 @@ from collections.abc import Iterator
 
 from .asserts import literal
 from .problem import CallTest, StdinTest
+from .syntax import parse
 
 # What stands between a call and its result: ==, =, =>, ->, -->, →, "# =>", "// returns", "should return", "=> returns", a bare #.
 ARROW = re.compile(r"\s*(?:#|//)?\s*(?:(?:={1,3}>?|-+>|➞|→|⇒)\s*)?(?:(?:should )?(?:returns?|equals?|be)\b:?\s*)?")
 CALL = re.compile(r"([A-Za-z_]\w*)\s*\(")
+BULLET = re.compile(r"^[\s*+-]+")
+# What makes a call a part of an expression if it stands before it; doctests, which begin with >>>, are read elsewhere.
+ARITHMETIC = re.compile(r"([-+*/%!<]|\bnot|>>>)\s*$")
 # Where a remark may begin after a result.
 REMARK = re.compile(r"[.,;]|\s(?:#|//|\(|because\b|since\b|as\b)")
 SECTION = re.compile(r"^-{3,}\s*(.+?)\s*-{3,}$")
@@ -93,9 +97,10 @@ def _doctests(statement: str) -> Iterator[tuple[str, CallTest]]:
 
 def _arrow_lines(statement: str) -> Iterator[tuple[str, CallTest]]:
     for line in statement.replace("`", "").split("\n"):
+        line = BULLET.sub("", line)
         for call in CALL.finditer(line):
-            if re.search(r"[-+*/%<>=!(\[,]\s*$|>>>", line[: call.start()].replace("=>", "").replace("->", "")):
-                continue  # inside another expression, or a doctest
+            if ARITHMETIC.search(line, 0, call.start()):
+                continue
             end = next(_ends_at_depth_zero(line, call.end() - 1), None)
             arrow = ARROW.match(line, end) if end is not None else None
             if arrow and arrow[0].strip():
@@ -118,13 +123,20 @@ def _call_test(call: str, wanted: str) -> tuple[str, CallTest] | None:
     if re.fullmatch(r"0\d+", wanted):
         return None
     try:
-        node = ast.parse(call, mode="eval").body
+        node, result = (_expression(text) for text in (call, wanted))
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords):
             return None
         args = tuple(_spoken_literal(argument) for argument in node.args)
-        return node.func.id, CallTest(args, _spoken_literal(ast.parse(wanted, mode="eval").body))
+        return node.func.id, CallTest(args, _spoken_literal(result))
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         return None
+
+
+def _expression(text: str) -> ast.expr:
+    [statement] = parse(text.strip()).body
+    if not isinstance(statement, ast.Expr):
+        raise ValueError(f"{text} is not an expression")
+    return statement.value
 
 
 def _spoken_literal(node: ast.expr) -> object:

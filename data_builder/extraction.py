@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import re
+
+from .syntax import parse
 
 # Fences as in CommonMark: up to three spaces, three or more backticks or tildes; one that closes carries no tag.
 FENCE = re.compile(r"^( {0,3})(`{3,}|~{3,})[ \t]*([^`\n]*?)[ \t]*$")
@@ -58,8 +59,8 @@ def unfenced_program(answer: str) -> str:
     starts = [number for number, line in enumerate(lines) if CODE_START.match(line)]
     if not starts:
         return ""
-    programs = [_parsing_lines(lines[start:]) for start in starts[:MAX_STARTS]]
-    return "\n".join(max(programs, key=lambda program: len(program)) or lines[starts[0] :])
+    longest = max((_parsing_lines(lines[start:]) for start in starts[:MAX_STARTS]), key=len)
+    return "\n".join(longest or lines[starts[0] :])
 
 
 def _parsing_lines(lines: list[str]) -> list[str]:
@@ -67,7 +68,7 @@ def _parsing_lines(lines: list[str]) -> list[str]:
     end = len(lines)
     while end:
         try:
-            ast.parse("\n".join(lines[:end]))
+            parse("\n".join(lines[:end]))
             return lines[:end]
         except SyntaxError as error:
             end = min(end, error.lineno or end) - 1

@@ -6,6 +6,7 @@ import ast
 
 from .problem import AssertTest, Problem
 from .records import Record, RecordError, text_field
+from .syntax import parse
 
 # Appendix A of the paper; 1 to 10 are its few-shot examples.
 SPLITS = {"test": range(11, 511), "validation": range(511, 601), "train": range(601, 975)}
@@ -49,8 +50,8 @@ def unix_lines(text: str) -> str:
 def tested_function(asserts: list[str], code: str, where: str) -> str:
     """The function that the first assert calls and the reference defines: it may stand inside another call, as in `set(f(x))`."""
     try:
-        defined = {node.name for node in ast.parse(code).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-        calls = [node.func for node in ast.walk(ast.parse(asserts[0])) if isinstance(node, ast.Call)]
+        defined = {node.name for node in parse(code).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        calls = [node.func for node in ast.walk(parse(asserts[0])) if isinstance(node, ast.Call)]
     except SyntaxError as error:
         raise RecordError(f"{where}: 'code' and 'test_list' must be Python ({error}).") from error
     names = [call.id for call in calls if isinstance(call, ast.Name) and call.id in defined]

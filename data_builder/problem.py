@@ -16,7 +16,7 @@ class StdinTest:
 
 @dataclass(frozen=True)
 class CallTest:
-    """The entry point is called with `args`; what it returns is compared with `expected`. Both hold plain JSON or literal values."""
+    """The entry point is called with `args`; what it returns is compared with `expected`. Both hold plain values."""
 
     args: tuple[Any, ...]
     expected: Any

@@ -7,6 +7,7 @@ from typing import Any
 
 from .asserts import is_vacuous
 from .problem import AssertTest, Problem
+from .syntax import parse
 
 MIN_TESTS = 3
 
@@ -30,7 +31,7 @@ def skip_reason(problem: Problem) -> str | None:
 def _expected(test: Any) -> list[Any]:
     """A hashable key for what each check of the test expects."""
     if isinstance(test, AssertTest):
-        statements = [node for node in ast.walk(ast.parse(test.code)) if isinstance(node, ast.Assert) and not is_vacuous(node)]
+        statements = [node for node in ast.walk(parse(test.code)) if isinstance(node, ast.Assert) and not is_vacuous(node)]
         return [ast.dump(node.test.comparators[0] if isinstance(node.test, ast.Compare) else node.test) for node in statements]
     return [_key(test.expected.strip() if isinstance(test.expected, str) else test.expected)]
 
