@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import struct
+import sys
+import time
 from typing import Any
 
 from . import landlock
@@ -28,8 +31,9 @@ CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWN
 )
 MS_NOSUID, MS_NODEV, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE, MS_RDONLY = 2, 4, 32, 4096, 16384, 1 << 18, 1
 MNT_DETACH = 2
+STRAGGLER_SECONDS = 5.0
 SIGKILL = 9
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID = 1, 2
 AT_FDCWD, AT_RECURSIVE = -100, 0x8000
 # The numbers are the same on every architecture since Linux 5.1; pivot_root and capset are older and are not.
@@ -40,8 +44,6 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 def enter(config: dict[str, Any]) -> None:
     """Confine this process as `config` says; returns in the process that may run programs. Raises OSError."""
-    import sys
-
     level = config["level"]
     if level == "namespaces":
         _new_namespaces(config)
@@ -60,10 +62,46 @@ def enter(config: dict[str, Any]) -> None:
         os.setresuid(config["uid"], config["uid"], config["uid"])
     elif level == "namespaces":
         _drop_capabilities()
-    for option, value in ((PR_SET_DUMPABLE, 0), (PR_SET_NO_NEW_PRIVS, 1), (PR_SET_PDEATHSIG, SIGKILL)):
+    for option, value in (
+        (PR_SET_DUMPABLE, 0),
+        (PR_SET_NO_NEW_PRIVS, 1),
+        (PR_SET_PDEATHSIG, SIGKILL),
+        (PR_SET_CHILD_SUBREAPER, 1),
+    ):
         _check(libc.prctl(option, value, 0, 0, 0), "prctl")
-    if level == "rlimits" and landlock.version():
+
+
+def enter_test(config: dict[str, Any]) -> None:
+    """Confine a test process further: beyond the supervisor, which at the level `rlimits` must stay out of its reach."""
+    for name, limit in config["rlimits"].items():
+        # The soft limit of processor time sends SIGXCPU, which can be ignored; the hard one a second later cannot.
+        resource.setrlimit(getattr(resource, name), (limit, limit + (name == "RLIMIT_CPU")))
+    if config["level"] == "rlimits" and landlock.version():
         landlock.restrict([*config["visible"], *config["paths"]], config["temp"])
+
+
+def end_stragglers() -> None:
+    """Kill and reap what a test left running: everything in this PID namespace, or else all that descends from this process.
+
+    Orphans become children of this process, which is their reaper in both cases.
+    """
+    end = time.monotonic() + STRAGGLER_SECONDS
+    while time.monotonic() < end:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                for pid in [-1] if os.getpid() == 1 else _children():
+                    os.kill(pid, SIGKILL)
+        except (ChildProcessError, ProcessLookupError):
+            # None is left: the children of a dead child are ours before it can be waited for.
+            return
+
+
+def _children() -> list[int]:
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            return [int(pid) for pid in file.read().split()]
+    except OSError:
+        return []
 
 
 def _new_namespaces(config: dict[str, Any]) -> None:

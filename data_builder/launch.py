@@ -94,7 +94,7 @@ def unprivileged_uid() -> int | None:
 def command(level: Isolation, limits: Limits) -> list[str]:
     """The command line of a sandbox."""
     # -P and -s: no current folder, no user's packages; -S: no site; the environment is ours.
-    python = [interpreter(), "-S", "-s", "-P", "-B", "-c", BOOT]
+    python = [interpreter(), "-S", "-s", "-P", "-B", "-c", BOOT, process_sign()]
     if level != "full":
         return python
     bwrap = shutil.which("bwrap") or "bwrap"
@@ -116,6 +116,11 @@ def command(level: Isolation, limits: Limits) -> list[str]:
             arguments += ["--dev-bind" if path in DEVICES else "--ro-bind", path, path]
     arguments += ["--perms", "1777", "--size", str(limits.temp_bytes), "--tmpfs", "/tmp", "--remount-ro", "/"]
     return [*arguments, "--", *python]
+
+
+def process_sign() -> str:
+    """A word in the command line of every sandbox that this process starts."""
+    return f"judge-{os.getpid()}"
 
 
 def confinement(level: Isolation, limits: Limits, temp: str, uid: int | None) -> dict[str, Any]:

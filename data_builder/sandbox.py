@@ -9,6 +9,7 @@ import struct
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from .verdict import Isolation, Limits
 from .wire import WireError, decode, encode
 
 START_SECONDS = 20.0
+CLOSE_SECONDS = 5.0
 
 
 class SandboxDied(Exception):
@@ -88,11 +90,16 @@ class Sandbox:
 
     def close(self) -> None:
         """Kill everything inside and wait until it is gone; remove the temporary folder."""
-        # The first process inside takes its whole PID namespace with it, and the one outside waits for that.
-        # Without a namespace: the running test, which leads a process group.
-        for pid in _children(self._process.pid):
+        children = _children(self._process.pid)
+        for pid in children:
             _kill_group(pid)
             _kill(pid)
+        if children and self._temp is None:
+            # That was the first process of a PID namespace: the one outside ends once all that was inside is gone.
+            watched = os.pidfd_open(self._process.pid)
+            with suppress(SandboxTimeout):
+                self._wait(watched, select.POLLIN, time.monotonic() + CLOSE_SECONDS)
+            os.close(watched)
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):

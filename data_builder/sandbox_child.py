@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 import select
 import struct
 import sys
@@ -102,7 +101,7 @@ def _run_test(config: dict[str, Any], preamble: dict[str, Any], value: Any, requ
     os.close(report)
     os.close(output)
     _, status = os.waitpid(pid, 0)
-    _end_stragglers(pid)
+    confinement.end_stragglers()
     if how == "exited" and os.WIFSIGNALED(status):
         how = "signalled"
     code = os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
@@ -156,23 +155,6 @@ def _drain(descriptor: int, buffer: bytearray, cap: int) -> bool:
     return True
 
 
-def _end_stragglers(group: int) -> None:
-    """Kill what a test left running: everything in this PID namespace, or else only its process group."""
-    own_namespace = os.getpid() == 1
-    try:
-        if own_namespace:
-            os.kill(-1, SIGKILL)
-        else:
-            os.killpg(group, SIGKILL)
-    except ProcessLookupError:
-        return
-    while own_namespace:
-        try:
-            os.waitpid(-1, 0)
-        except ChildProcessError:
-            return
-
-
 def _test_process(config: dict[str, Any], preamble: dict[str, Any], value: Any, report: int, output: int) -> NoReturn:
     try:
         os.setsid()
@@ -184,8 +166,7 @@ def _test_process(config: dict[str, Any], preamble: dict[str, Any], value: Any, 
             os.close(stdin)
             os.dup2(output, 1)
         os.close(output)
-        for name, limit in config["rlimits"].items():
-            resource.setrlimit(getattr(resource, name), (limit, limit + (name == "RLIMIT_CPU")))
+        confinement.enter_test(config)
         random = sys.modules.get("random")
         if random:
             random.seed(0)  # the same verdict for the same program
