@@ -62,12 +62,11 @@ def enter(config: dict[str, Any]) -> None:
         os.setresuid(config["uid"], config["uid"], config["uid"])
     elif level == "namespaces":
         _drop_capabilities()
-    for option, value in (
-        (PR_SET_DUMPABLE, 0),
-        (PR_SET_NO_NEW_PRIVS, 1),
-        (PR_SET_PDEATHSIG, SIGKILL),
-        (PR_SET_CHILD_SUBREAPER, 1),
-    ):
+    options = [(PR_SET_DUMPABLE, 0), (PR_SET_NO_NEW_PRIVS, 1), (PR_SET_CHILD_SUBREAPER, 1)]
+    if level != "rlimits":
+        # The parent is bubblewrap, or our own launcher outside the namespace.
+        options.append((PR_SET_PDEATHSIG, SIGKILL))
+    for option, value in options:
         _check(libc.prctl(option, value, 0, 0, 0), "prctl")
 
 

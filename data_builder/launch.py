@@ -98,7 +98,8 @@ def command(level: Isolation, limits: Limits) -> list[str]:
     if level != "full":
         return python
     bwrap = shutil.which("bwrap") or "bwrap"
-    arguments = [bwrap, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--die-with-parent", "--as-pid-1"]
+    # No --die-with-parent: the parent is a thread, which may end before the judge. The supervisor leaves when its pipe closes.
+    arguments = [bwrap, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--as-pid-1"]
     if os.getuid() == 0:
         arguments += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:

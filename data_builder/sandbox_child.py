@@ -128,6 +128,7 @@ def _supervise(pid: int, report: int, output: int, requests: int, deadline: floa
             if len(buffer) > cap:
                 how = "output"
         if requests in ready:
+            confinement.end_stragglers()
             os._exit(0)
         if watched in ready:
             how = how or "exited"
