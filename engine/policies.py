@@ -8,7 +8,7 @@ the last entry, starts fresh candidates. Policies know no model and no torch. At
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
@@ -97,7 +97,7 @@ class EarlyStop:
 class Beam:
     """Beam pruning: the `width` most promising leaves share the population evenly, the rest are dropped."""
 
-    width: int
+    width: int = 4
     reason = Ended.PRUNED
     revisits = False
 
@@ -142,3 +142,30 @@ class SpeculativeRejection:
 
 class PolicyError(GuidedGenError):
     """A policy's name or setting that makes no sense."""
+
+
+POLICIES: dict[str, type[Policy]] = {
+    "best-of-n": BestOfN,
+    "early-stop": EarlyStop,
+    "beam": Beam,
+    "speculative-rejection": SpeculativeRejection,
+}
+
+
+def policy_named(text: str) -> Policy:
+    """A policy from its name and settings, as a user writes them: "beam", "beam:width=4", "early-stop:threshold=0.2,slack=0.3"."""
+    name, _, settings = text.partition(":")
+    if name not in POLICIES:
+        raise PolicyError(f"there is no policy {name!r}; there are {', '.join(POLICIES)}")
+    kind = POLICIES[name]
+    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    chosen: dict[str, float] = {}
+    for setting in filter(None, settings.split(",")):
+        key, _, value = setting.partition("=")
+        if key not in known:
+            raise PolicyError(f"policy {name} has no setting {key!r}; it has {', '.join(known) or 'none'}")
+        try:
+            chosen[key] = int(value) if known[key].type == "int" else float(value)
+        except ValueError:
+            raise PolicyError(f"policy {name} takes a number as {key}, not {value!r}") from None
+    return kind(**chosen)

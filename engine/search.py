@@ -96,6 +96,13 @@ class Search:
     def live(self) -> list[_Sample]:
         return [sample for sample in self._samples if sample.ended == Ended.LIVE]
 
+    def finished_leaves(self) -> set[int]:
+        """Nodes at which a sample is complete: it ended at a stop token."""
+        return {sample.leaf for sample in self._samples if sample.ended == Ended.EOS}
+
+    def finished_count(self) -> int:
+        return sum(sample.ended == Ended.EOS for sample in self._samples)
+
     @property
     def done(self) -> bool:
         return bool(self.rollouts)

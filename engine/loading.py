@@ -1,0 +1,106 @@
+"""From a model's name to a language model that decodes: resolve the files, choose the precision, load."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .errors import GuidedGenError
+from .model_files import ModelIdentity, model_identity, resolve_model
+from .model_sources import DEFAULT_MODEL
+from .tail import Tail
+from .torch_model import TorchLanguageModel
+
+PRECISIONS = ("auto", "float32", "bfloat16", "int8")
+# Ends of a turn or of a text in the vocabularies of Qwen, Llama and Phi; a model's own generation settings add to them.
+_END_TOKENS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<|end|>", "</s>")
+
+
+class LoadError(GuidedGenError):
+    """A model that is there but cannot be loaded."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to decode, with what names it: `identity` for the weights, `precision` for how they are computed with."""
+
+    language_model: TorchLanguageModel
+    tokenizer: Any
+    stop_ids: frozenset[int]
+    identity: ModelIdentity
+    precision: str
+    folder: Path
+
+
+def load_model(name: str = DEFAULT_MODEL, precision: str = "auto", tail: Tail | None = None) -> LoadedModel:
+    """Load a model by name, folder, GGUF file or hub id. `precision` auto is bfloat16 on CUDA and int8 on a CPU."""
+    folder = resolve_model(name)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    chosen = chosen_precision(precision, device)
+    model = _load(folder, chosen, device)
+    tokenizer = load_tokenizer(folder)
+    stop_ids = end_ids(tokenizer, model.generation_config)
+    return LoadedModel(TorchLanguageModel(model, tail), tokenizer, stop_ids, model_identity(folder), chosen, folder)
+
+
+def chosen_precision(precision: str, device: str) -> str:
+    """What `auto` stands for on this device; any other name as it is. Raises LoadError for one that the device does not have."""
+    if precision not in PRECISIONS:
+        raise LoadError(f"there is no precision {precision!r}; there are {', '.join(PRECISIONS)}")
+    if precision == "int8" and device != "cpu":
+        raise LoadError("precision int8 is for CPUs; this machine decodes on its GPU: use bfloat16 or float32")
+    if precision != "auto":
+        return precision
+    return "int8" if device == "cpu" else "bfloat16"
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a model folder."""
+    _quieten_transformers()
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def end_ids(tokenizer: Any, generation_config: Any) -> frozenset[int]:
+    """Token ids that end an answer: those of the model's generation settings and the well-known ends of turns."""
+    ids = generation_config.eos_token_id if generation_config is not None else None
+    ends = set(ids if isinstance(ids, list) else [ids]) | {tokenizer.eos_token_id}
+    vocabulary = tokenizer.get_added_vocab()
+    ends |= {vocabulary[token] for token in _END_TOKENS if token in vocabulary}
+    return frozenset(end for end in ends if end is not None)
+
+
+def line_end_ids(tokenizer: Any) -> frozenset[int]:
+    """Ids of all tokens whose text holds a line break."""
+    ids = range(len(tokenizer))
+    return frozenset(i for i, text in zip(ids, tokenizer.batch_decode([[i] for i in ids]), strict=True) if "\n" in text)
+
+
+def _load(folder: Path, precision: str, device: str) -> Any:
+    _quieten_transformers()
+    from transformers import AutoModelForCausalLM
+
+    try:
+        if precision == "int8":
+            from .int8 import load_int8
+
+            return load_int8(folder)
+        dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device)
+    except (OSError, ValueError, KeyError) as error:
+        raise LoadError(f"{folder} cannot be loaded as a causal language model: {error}") from error
+
+
+def _quieten_transformers() -> None:
+    """Its progress bars and hints would mix with ours; a user's own setting wins."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    import transformers
+
+    if os.environ["TRANSFORMERS_VERBOSITY"] == "error":
+        transformers.utils.logging.set_verbosity_error()
+        transformers.utils.logging.disable_progress_bar()

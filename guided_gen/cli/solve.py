@@ -1,0 +1,178 @@
+"""`guided-gen solve`: search for a program that solves a problem; the program alone goes to standard output."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..engine.errors import GuidedGenError
+
+if TYPE_CHECKING:
+    from ..generator import Progress, Solution, Solving
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.argument("problem", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--model", default=None, help="A known name, a folder, a GGUF file or a hub id.  [default: the default model]")
+@click.option("--precision", default="auto", help="auto, float32, bfloat16 or int8.")
+@click.option(
+    "--policy",
+    default="best-of-n",
+    help="best-of-n, early-stop, beam or speculative-rejection; settings follow a colon: beam:width=4.",
+)
+@click.option("--scorer", default="logprob", help="What candidates are compared by: logprob, self-certainty, length or value.")
+@click.option("--n", default=8, help="Candidates.")
+@click.option("--max-new-tokens", default=512, help="Longest answer, in tokens.")
+@click.option("--temperature", default=0.8, help="0 is greedy.")
+@click.option("--top-p", default=0.95)
+@click.option("--top-k", default=0, help="0 is off.")
+@click.option("--seed", default=0)
+@click.option("--budget", type=int, default=None, help="Most tokens to decode, all candidates together.")
+@click.option("--check-every", default=16, help="Tokens between two decisions of the policy.")
+@click.option(
+    "--check-at",
+    type=click.Choice(["tokens", "lines"]),
+    default="tokens",
+    help="Decide every so many tokens, or at each new line.",
+)
+@click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Write the search's tree to this Parquet file.")
+@click.option("--json", "as_json", is_flag=True, help="Print every candidate as JSON instead of the best program.")
+def command(problem: Path, **options: Any) -> None:
+    """Search for a program that solves PROBLEM, a text file, or - for standard input.
+
+    Candidates are run, in a sandbox, on the examples that the statement prints; those that fail rank below those that pass.
+    Ctrl-C prints the best answer so far.
+    """
+    statement = _read(problem)
+    # Settings are checked before the model, which takes seconds, is loaded.
+    from ..engine.policies import policy_named
+    from ..engine.sampling import Sampling
+    from ..engine.scorers import scorer_named
+    from ..engine.search import SearchSettings
+
+    settings = SearchSettings(
+        n=options["n"],
+        max_new_tokens=options["max_new_tokens"],
+        sampling=Sampling(options["temperature"], options["top_p"], options["top_k"]),
+        policy=policy_named(options["policy"]),
+        scorer=scorer_named(options["scorer"]),
+        check_every=options["check_every"],
+        budget=options["budget"],
+        seed=options["seed"],
+    )
+    from dataclasses import replace
+
+    from ..engine.model_sources import DEFAULT_MODEL
+    from ..generator import GuidedGenerator
+
+    click.echo(f"Loading {options['model'] or DEFAULT_MODEL}", err=True)
+    generator = GuidedGenerator.from_pretrained(options["model"] or DEFAULT_MODEL, precision=options["precision"])
+    if options["check_at"] == "lines":
+        settings = replace(settings, line_ends=generator.line_ends())
+    solution = _run(generator.stream(statement, settings))
+    if options["save"]:
+        solution.tree.save(options["save"])
+    click.echo(_summary(solution), err=True)
+    click.echo(_as_json(solution) if options["as_json"] else solution.program.rstrip("\n"))
+
+
+def _read(problem: Path) -> str:
+    try:
+        statement = sys.stdin.buffer.read().decode() if str(problem) == "-" else problem.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise GuidedGenError(f"{problem} is not a text file in UTF-8") from None
+    except OSError as error:
+        raise GuidedGenError(f"{problem} cannot be read: {error.strerror}") from None
+    if not statement.strip():
+        raise GuidedGenError(f"{problem} is empty: it should hold the statement of a problem")
+    if "\0" in statement:
+        raise GuidedGenError(f"{problem} is not a text file")
+    return statement
+
+
+def _run(solving: Solving) -> Solution:
+    """Show progress until the search is done; the first Ctrl-C ends it with what there is, the second ends the program."""
+    from rich.console import Console
+
+    from ..generator import Progress, Solved
+
+    def interrupt(*_: object) -> None:
+        solving.cancel()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    previous = signal.signal(signal.SIGINT, interrupt)
+    console = Console(stderr=True)
+    try:
+        with console.status("Reading the problem") as status:
+            show: Callable[[str], None] = status.update if console.is_terminal else lambda line: None
+            for event in solving:
+                if isinstance(event, Progress):
+                    show(_progress_line(event))
+                elif isinstance(event, Solved):
+                    return event.solution
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    raise AssertionError("a search ends with Solved")
+
+
+def _progress_line(progress: Progress) -> str:
+    speed = progress.decoded_tokens / max(progress.seconds, 1e-6)
+    return (
+        f"{progress.live} candidates growing, {progress.finished} complete · {progress.decoded_tokens} tokens, {speed:.0f} a second"
+        f" · best score {progress.best_score:.2f}"
+    )
+
+
+def _summary(solution: Solution) -> str:
+    samples = sum(candidate.multiplicity for candidate in solution.candidates)
+    complete = sum(candidate.multiplicity for candidate in solution.candidates if candidate.complete)
+    parts = [
+        f"{samples} candidates, {complete} complete, {len(solution.candidates)} distinct",
+        f"{solution.decoded_tokens} tokens in {solution.seconds:.1f} s",
+    ]
+    if solution.passing is not None:
+        parts.append(f"{solution.passing} pass the statement's examples (isolation: {solution.isolation})")
+    else:
+        parts.append("no examples found in the statement")
+    if not solution.best.complete:
+        parts.append("the best answer is incomplete")
+    return " · ".join(parts)
+
+
+def _as_json(solution: Solution) -> str:
+    candidates = [
+        {
+            "program": candidate.program,
+            "text": candidate.text,
+            "score": _number(candidate.score),
+            "ended": candidate.ended.name.lower(),
+            "multiplicity": candidate.multiplicity,
+            "examples": None if candidate.examples is None else {"passed": candidate.examples[0], "shown": candidate.examples[1]},
+            "token_ids": candidate.token_ids.tolist(),
+            "logprobs": [_number(x) for x in candidate.logprobs.tolist()],
+            "values": [_number(x) for x in candidate.values.tolist()],
+        }
+        for candidate in solution.candidates
+    ]
+    return json.dumps(
+        {
+            "program": solution.program,
+            "prompt_tokens": solution.prompt_tokens,
+            "decoded_tokens": solution.decoded_tokens,
+            "seconds": round(solution.seconds, 3),
+            "isolation": solution.isolation,
+            "metadata": solution.tree.metadata,
+            "candidates": candidates,
+        }
+    )
+
+
+def _number(x: float) -> float | None:
+    """JSON has no NaN."""
+    return x if x == x else None
