@@ -1,0 +1,280 @@
+"""Eight-bit decoding on CPUs: a transformers model's matrices in int8, its activations quantised a token at a time.
+
+    x = a (hi + lo / 126)    W[n] = b[n] w[n]    x . W[n] = a b[n] (hi . w[n] + lo . w[n] / 126)    |hi|, |lo| <= 63, |w| <= 127
+
+`a` belongs to a token and `b` to an output channel, so no token's result depends on the rest of the batch, and the integer
+products are exact. Seven bits, not eight: without VNNI the instruction that multiplies bytes adds two products in 16 bits, which
+2 x 127 x 127 fits (x is stored from 0 on, with a zero point of 64) and 2 x 255 x 127 does not; so every CPU computes the same
+integers. `lo` is computed where seven bits lose too much (docs/int8.md has the measurements).
+
+Covers the Qwen2, Qwen3, Llama and Phi-3 families. Attention itself, norms and rotary embeddings stay in float32.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .errors import GuidedGenError
+
+FAMILIES = ("qwen2", "qwen3", "llama", "phi3")
+_LEVELS = 63  # of a term, on each side of zero
+_ZERO_POINT = 64
+_TINY = 1e-30  # a token of zeros has some scale, too
+
+
+class Int8Error(GuidedGenError):
+    """A model or a machine that the int8 path does not cover."""
+
+
+def int8_supported() -> bool:
+    """Whether this machine's torch has the int8 matrix products (FBGEMM: x86-64 with AVX2 or better)."""
+    return "fbgemm" in torch.backends.quantized.supported_engines
+
+
+class Int8Linear(nn.Module):
+    """A linear layer with int8 weights, x [..., K] -> [..., N]; `terms` (1 or 2) is how many bytes an activation takes.
+
+    Made from one or more float layers over the same input, whose outputs then stand one behind the other.
+    """
+
+    bias: torch.Tensor | None
+
+    def __init__(self, *linears: nn.Linear, terms: int) -> None:
+        super().__init__()
+        biases = [linear.bias for linear in linears]
+        self.in_features = linears[0].in_features
+        self.out_features = sum(linear.out_features for linear in linears)
+        self.terms = terms
+        self._packed = _pack(*quantize_rows(torch.cat([linear.weight.detach() for linear in linears])))
+        bias = None
+        if any(b is not None for b in biases):
+            parts = [torch.zeros(one.out_features) if b is None else b.detach() for one, b in zip(linears, biases, strict=True)]
+            bias = torch.cat(parts).float()
+        self.register_buffer("bias", bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = x.reshape(-1, self.in_features)
+        scale = torch.linalg.vector_norm(rows, float("inf"), dim=1, keepdim=True).clamp_(min=_TINY).div_(_LEVELS)
+        steps = rows / scale
+        product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
+        if self.terms == 1:
+            out = product(steps, 1.0, _ZERO_POINT, self._packed)  # rounds
+        else:
+            high = steps.round()
+            low = steps.sub_(high).mul_(2 * _LEVELS)
+            out, rest = product(torch.cat([high, low]), 1.0, _ZERO_POINT, self._packed).chunk(2)
+            out.add_(rest, alpha=0.5 / _LEVELS)
+        out = out.mul_(scale) if self.bias is None else torch.addcmul(self.bias, out, scale)
+        return out.view(*x.shape[:-1], self.out_features)
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}, terms={self.terms}"
+
+
+class Int8Embedding(nn.Module):
+    """An embedding table in int8 with a scale for each token of the vocabulary; ids [...] -> [..., H] float32."""
+
+    weight: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, embedding: nn.Embedding) -> None:
+        super().__init__()
+        weight, scale = quantize_rows(embedding.weight.detach())
+        self.register_buffer("weight", weight)
+        self.register_buffer("scale", scale[:, None])
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return F.embedding(ids, self.weight) * F.embedding(ids, self.scale)
+
+
+class Int8Attention(nn.Module):
+    """The attention block of the four families, queries, keys and values from one product. Calls as transformers' own does."""
+
+    def __init__(self, attention: Any) -> None:
+        super().__init__()
+        self.config = attention.config
+        self.layer_idx = attention.layer_idx
+        self.head_dim = attention.head_dim
+        self.scaling = attention.scaling
+        self.num_key_value_groups = attention.num_key_value_groups
+        self.is_causal = True
+        self.sliding_window = getattr(attention, "sliding_window", getattr(self.config, "sliding_window", None))
+        self.heads = self.config.num_attention_heads
+        self.kv_heads = self.config.num_key_value_heads
+        fused = [attention.qkv_proj] if hasattr(attention, "qkv_proj") else [attention.q_proj, attention.k_proj, attention.v_proj]
+        self.qkv_proj = Int8Linear(*fused, terms=1)
+        self.o_proj = Int8Linear(attention.o_proj, terms=1)
+        self.q_norm = _norm(attention.q_norm) if hasattr(attention, "q_norm") else nn.Identity()
+        self.k_norm = _norm(attention.k_norm) if hasattr(attention, "k_norm") else nn.Identity()
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor],
+        attention_mask: torch.Tensor | None = None,
+        past_key_values: Any = None,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, Any]:
+        from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+        batch, length, _ = hidden_states.shape
+        qkv = self.qkv_proj(hidden_states).view(batch, length, -1, self.head_dim).transpose(1, 2)
+        query, key, value = qkv.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
+        cos, sin = position_embeddings
+        query = _rotate(self.q_norm(query), cos, sin)
+        key = _rotate(self.k_norm(key), cos, sin)
+        if past_key_values is not None:
+            key, value = past_key_values.update(key, value, self.layer_idx)
+        attend = ALL_ATTENTION_FUNCTIONS[self.config._attn_implementation]
+        out, weights = attend(
+            self,
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout=0.0,
+            scaling=self.scaling,
+            sliding_window=self.sliding_window,
+            **kwargs,
+        )
+        return self.o_proj(out.reshape(batch, length, -1)), weights
+
+
+class Int8MLP(nn.Module):
+    """The gated feed-forward block of the four families, gate and up from one product."""
+
+    def __init__(self, mlp: Any) -> None:
+        super().__init__()
+        fused = [mlp.gate_up_proj] if hasattr(mlp, "gate_up_proj") else [mlp.gate_proj, mlp.up_proj]
+        self.gate_up_proj = Int8Linear(*fused, terms=1)
+        self.down_proj = Int8Linear(mlp.down_proj, terms=2)
+        self.act_fn = mlp.activation_fn if hasattr(mlp, "activation_fn") else mlp.act_fn
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        gate, up = self.gate_up_proj(x).chunk(2, dim=-1)
+        out: torch.Tensor = self.down_proj(self.act_fn(gate).mul_(up))
+        return out
+
+
+def quantize_model_(model: Any) -> None:
+    """Replace the matrices of a float32 `*ForCausalLM` on the CPU by int8 ones, in place.
+
+    Raises Int8Error for a family or a machine that is not covered.
+    """
+    _check(model.config.model_type)
+    for layer in model.model.layers:
+        quantize_layer_(layer)
+    model.model.norm = _norm(model.model.norm)
+    head = Int8Linear(model.lm_head, terms=1)  # before the table goes: the two may be tied
+    model.model.embed_tokens = Int8Embedding(model.model.embed_tokens)
+    model.lm_head = head
+
+
+def quantize_layer_(layer: Any) -> None:
+    """The same for one decoder layer."""
+    layer.input_layernorm = _norm(layer.input_layernorm)
+    layer.post_attention_layernorm = _norm(layer.post_attention_layernorm)
+    layer.self_attn = Int8Attention(layer.self_attn)
+    layer.mlp = Int8MLP(layer.mlp)
+
+
+def load_int8(folder: Path) -> Any:
+    """Load a `*ForCausalLM` from a folder of safetensors in int8, one module in float32 at a time. Raises Int8Error."""
+    from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+
+    config = AutoConfig.from_pretrained(folder)
+    _check(config.model_type)
+    with torch.device("meta"):
+        model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+    decoder = model.model
+    decoder.rotary_emb = type(decoder.rotary_emb)(config)  # its buffers are computed, not stored
+    tensor = _tensors(folder)
+    for i, layer in enumerate(decoder.layers):
+        _fill(layer, f"model.layers.{i}.", tensor)
+        quantize_layer_(layer)
+    _fill(decoder.norm, "model.norm.", tensor)
+    decoder.norm = _norm(decoder.norm)
+    _fill(decoder.embed_tokens, "model.embed_tokens.", tensor)
+    if config.tie_word_embeddings:
+        model.lm_head.weight = decoder.embed_tokens.weight
+    decoder.embed_tokens = Int8Embedding(decoder.embed_tokens)
+    if not config.tie_word_embeddings:
+        _fill(model.lm_head, "lm_head.", tensor)
+    model.lm_head = Int8Linear(model.lm_head, terms=1)
+    if (folder / "generation_config.json").is_file():
+        model.generation_config = GenerationConfig.from_pretrained(folder)
+    return model.eval()
+
+
+def quantize_rows(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Symmetric int8 with a scale a row: float [N, K] -> int8 [N, K] in [-127, 127], float32 [N]."""
+    quantized = torch.empty(weight.shape, dtype=torch.int8)
+    scales = torch.empty(len(weight))
+    for start in range(0, len(weight), 4096):  # in pieces: a vocabulary's matrix in float32 is large
+        piece = weight[start : start + 4096].float()
+        scale = piece.abs().amax(1).clamp_(min=_TINY).div_(127)
+        scales[start : start + 4096] = scale
+        quantized[start : start + 4096] = (piece / scale[:, None]).round_().to(torch.int8)
+    return quantized, scales
+
+
+def _pack(weight: torch.Tensor, scale: torch.Tensor) -> Any:
+    """FBGEMM's form of a matrix int8 [N, K] with scales [N]."""
+    chosen = torch.backends.quantized.engine
+    torch.backends.quantized.engine = "fbgemm"
+    try:
+        zero_points = torch.zeros(len(scale), dtype=torch.int64)
+        matrix = torch._make_per_channel_quantized_tensor(weight, scale.double(), zero_points, 0)
+        return torch.ops.quantized.linear_prepack(matrix, None)
+    finally:
+        torch.backends.quantized.engine = chosen
+
+
+def _norm(norm: Any) -> nn.RMSNorm:
+    """transformers' RMSNorm as torch's, one operator instead of six."""
+    fused = nn.RMSNorm(norm.weight.shape[0], eps=norm.variance_epsilon, device="meta")
+    fused.weight = nn.Parameter(norm.weight.detach().clone(), requires_grad=False)
+    return fused
+
+
+def _rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Rotary embedding of x [B, heads, T, d] by cos and sin [B, T, r]: the first r of d dimensions turn (Phi-3 turns a part)."""
+    width = cos.shape[-1]
+    turned, rest = x[..., :width], x[..., width:]
+    half = width // 2
+    swapped = torch.cat((-turned[..., half:], turned[..., :half]), dim=-1)
+    out = torch.addcmul(turned * cos[:, None], swapped, sin[:, None])
+    return out if rest.shape[-1] == 0 else torch.cat((out, rest), dim=-1)
+
+
+def _check(model_type: str) -> None:
+    if model_type not in FAMILIES:
+        raise Int8Error(f"precision int8 covers the families {', '.join(FAMILIES)}, not {model_type}: use float32")
+    if not int8_supported():
+        raise Int8Error("precision int8 needs an x86-64 CPU with AVX2: use float32")
+
+
+def _fill(module: nn.Module, prefix: str, tensor: Callable[[str], torch.Tensor]) -> None:
+    """Give a module on the meta device its stored parameters."""
+    module.load_state_dict({name: tensor(prefix + name).float() for name in module.state_dict()}, assign=True)
+
+
+def _tensors(folder: Path) -> Callable[[str], torch.Tensor]:
+    """Reads a tensor by name from a folder's safetensors. Each has a mapping of its own, so that memory goes with the tensor."""
+    from safetensors import safe_open
+
+    index = folder / "model.safetensors.index.json"
+    file_of = json.loads(index.read_text())["weight_map"] if index.is_file() else {}
+
+    def tensor(name: str) -> torch.Tensor:
+        with safe_open(folder / file_of.get(name, "model.safetensors"), "pt") as stored:
+            return cast(torch.Tensor, stored.get_tensor(name))
+
+    return tensor
