@@ -184,8 +184,8 @@ def _pip_download(requirement: str, folder: Path, advance: Advance) -> None:
     command += [
         "--disable-pip-version-check",
         "--progress-bar=off",
-        "--timeout=15",
-        "--retries=2",
+        "--timeout=10",
+        "--retries=1",
         f"--dest={folder}",
         requirement,
     ]
