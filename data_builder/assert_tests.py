@@ -53,7 +53,7 @@ def examine(examiner: Examiner, program: Program, code: str, entry_point: str, d
             if outcome.status == "returned":
                 answer: tuple[Any, ...] = ("value", outcome.value)
             elif outcome.status == "exception":
-                answer = ("raise", *outcome.error.partition(": ")[::2])
+                answer = ("raise", *outcome.value)
             else:
                 # No assert can be asked about this: the test is over, whatever its statements make of the interruption.
                 failed = ("no_result" if outcome.status == "printed" else outcome.status, outcome.error)

@@ -149,7 +149,7 @@ class _Arena:
 
     def _leftovers(self) -> set[str]:
         """Processes, temporary folders, descriptors of the judge and shared memory that are there now; processes are killed."""
-        found = {f"the folder {path.name}" for path in Path(tempfile.gettempdir()).glob("guided-gen-judge-*")}
+        found = {f"the folder {path.name}" for path in Path(tempfile.gettempdir()).glob(f"guided-gen-{process_sign()}-*")}
         found |= {f"the file {path.name}" for folder in ("/dev/shm", "/var/tmp") for path in Path(folder).glob(f"*{self._mark}*")}
         found |= {f"descriptor {path.name} ({path.readlink()})" for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
         shared = Path("/proc/sysvipc/shm")

@@ -1,7 +1,7 @@
 """Runs inside a sandbox of its own: executes a problem's assert statements, with a stand-in for the program's entry point.
 
 Frames as in `sandbox_child`:
-    request  ("test", code, entry point); or, after a call, ("value", value), ("raise", type name, text) or ("stop",)
+    request  ("test", code, entry point); or, after a call, ("value", value), ("raise", type name, message) or ("stop",)
     reply    "ready"; then ("call", arguments, keyword arguments) or ("end", status, error)
 """
 
@@ -11,7 +11,7 @@ import builtins
 from typing import Any
 
 from . import confinement
-from .sandbox_child import read_frame, short_error, take_over_standard_streams, write_frame
+from .sandbox_child import described, read_frame, take_over_standard_streams, write_frame
 from .wire import WireError
 
 
@@ -38,10 +38,11 @@ def main() -> None:
             return answer[0]
         if kind == "stop":
             raise Stopped
-        raised = getattr(builtins, answer[0], None)
+        type_name, message = answer
+        raised = getattr(builtins, type_name, None)
         if isinstance(raised, type) and issubclass(raised, Exception) and raised is not AssertionError:
-            raise raised(answer[1])
-        raise ProgramError(": ".join(answer))
+            raise raised(message)
+        raise ProgramError(f"{type_name}: {message}")
 
     write_frame(replies, nonce, "ready")
     while True:
@@ -53,9 +54,9 @@ def _run(code: str, namespace: dict[str, Any]) -> tuple[str, str]:
     try:
         exec(compile(code, "<program>", "exec"), namespace)
     except AssertionError as error:
-        return "wrong_answer", short_error(error)
+        return "wrong_answer", "".join(described(error))
     except WireError as error:
         return "exception", f"the test passes {error}, which cannot be sent"
     except BaseException as error:
-        return "exception", short_error(error)
+        return "exception", "".join(described(error))
     return "passed", ""

@@ -11,7 +11,7 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Literal, TypeVar
 
@@ -23,7 +23,7 @@ from .program import JudgeError, Outcome, Program
 from .verdict import FailedTest, Isolation, Limits, Status, Verdict
 from .wire import WireError
 
-Key = TypeVar("Key", bound=Hashable)
+Key = TypeVar("Key")
 REMEMBERED = 4096
 SHORT = 300
 
@@ -131,7 +131,7 @@ class Judge:
                 with self._lock:
                     self._examiners.append(examiner)
         outcome = program.run((test.args, {}) if isinstance(test, CallTest) else test.stdin, deadline)
-        got = "" if outcome.value is None and outcome.status != "returned" else _short(outcome.value)
+        got = _short(outcome.value) if outcome.status in ("returned", "printed") else ""
         return _compare(outcome, test), got, outcome.error
 
     def _take_examiner(self) -> Examiner:

@@ -25,7 +25,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 def version() -> int:
     """The interface version of the running kernel, 0 where there is none."""
-    return max(0, libc.syscall(SYS_CREATE_RULESET, None, 0, ASK_VERSION))
+    return max(0, int(libc.syscall(SYS_CREATE_RULESET, None, 0, ASK_VERSION)))
 
 
 def restrict(readable: list[str], writable: str) -> None:

@@ -49,7 +49,7 @@ class JudgeError(GuidedGenError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """`status` is "returned" with the value, "printed" with the text, or a failure with `error` and, for `printed`, the text."""
+    """`status` is "returned" with the value, "printed" with the text, "exception" with (type, message), or another failure."""
 
     status: Literal["returned", "printed"] | Status
     value: Any = None
@@ -138,10 +138,13 @@ class Program:
                 return Outcome("returned", decode(detail, self._limits.output_bytes))
             except WireError as error:
                 return Outcome("no_result", error=f"the result cannot be read: {error}")
+        if kind == "raised" and type(detail) is tuple and len(detail) == 3 and all(type(part) is str for part in detail):
+            type_name, message, place = detail
+            return Outcome("exception", (type_name.removesuffix(": "), message), f"{type_name}{message}{place}"[:500])
         error_text = detail[:500] if type(detail) is str else ""
         if kind == "unsupported":
             return Outcome("wrong_answer", error=f"returned {error_text}")
-        failures: dict[Any, Status] = {"syntax": "syntax_error", "memory": "memory", "raised": "exception"}
+        failures: dict[Any, Status] = {"syntax": "syntax_error", "memory": "memory"}
         status = failures.get(kind) if type(kind) is str else None
         return Outcome(status or "no_result", text, error_text)
 

@@ -42,7 +42,7 @@ class Sandbox:
         self._temp: str | None = None
         uid = launch.unprivileged_uid() if level != "none" else None
         if level in ("rlimits", "none"):
-            self._temp = tempfile.mkdtemp(prefix="guided-gen-judge-")
+            self._temp = tempfile.mkdtemp(prefix=f"guided-gen-{launch.process_sign()}-")
             if uid is not None:
                 os.chown(self._temp, uid, uid)
         self._process = subprocess.Popen(

@@ -178,12 +178,12 @@ def _test_process(config: dict[str, Any], preamble: dict[str, Any], value: Any, 
 
 
 def _answer(config: dict[str, Any], preamble: dict[str, Any], value: Any) -> tuple[Any, ...]:
-    """(kind, detail): returned (bytes), finished, syntax, memory, raised or unsupported (text)."""
+    """(kind, detail): returned (bytes), raised (type, message, place), or finished, syntax, memory, unsupported (text)."""
     entry_point = config["entry_point"]
     try:
-        code = compile(config["program"], PROGRAM, "exec", dont_inherit=True)
+        code = _compiled(config["program"], is_script=entry_point is None)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return "syntax", short_error(error)
+        return "syntax", "".join(described(error))
     # Answers that test themselves under `if __name__ == "__main__"` must not do so when a function is to be called.
     module = ModuleType("__main__" if entry_point is None else "program")
     module.__dict__.update(preamble)
@@ -203,7 +203,32 @@ def _answer(config: dict[str, Any], preamble: dict[str, Any], value: Any) -> tup
     except MemoryError:
         return "memory", "MemoryError"
     except BaseException as error:
-        return "raised", short_error(error)
+        return "raised", described(error)
+
+
+def _compiled(program: str, is_script: bool) -> Any:
+    """The reference harness puts a script into a function, so that many of APPS' solutions end with a `return` outside any.
+
+    There it ends the script. Functions below are left alone. Raises what `compile` raises for all else that is no Python.
+    """
+    try:
+        return compile(program, PROGRAM, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        if not is_script or error.msg != "'return' outside function":
+            raise
+    import ast
+
+    class ReturnEndsScript(ast.NodeTransformer):
+        def visit_FunctionDef(self, node: ast.AST) -> ast.AST:
+            return node
+
+        visit_AsyncFunctionDef = visit_Lambda = visit_ClassDef = visit_FunctionDef
+
+        def visit_Return(self, node: ast.Return) -> ast.AST:
+            return ast.copy_location(ast.Raise(ast.Name("SystemExit", ast.Load()), None), node)
+
+    tree = ast.fix_missing_locations(ReturnEndsScript().visit(ast.parse(program)))
+    return compile(tree, PROGRAM, "exec", dont_inherit=True)
 
 
 def _find(module: ModuleType, entry_point: str) -> Any:
@@ -230,13 +255,13 @@ def _finish() -> None:
             stream.flush()
 
 
-def short_error(error: BaseException) -> str:
-    """`ValueError: text (line 3)`, with the innermost line of the program itself."""
+def described(error: BaseException) -> tuple[str, str, str]:
+    """("ValueError: ", "text", " (line 3)"): type, message, and the innermost line of the program itself."""
     line = getattr(error, "lineno", None)
     trace = error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == PROGRAM:
             line = trace.tb_lineno
         trace = trace.tb_next
-    place = f" (line {line})" if line else ""
-    return f"{type(error).__name__}: {str(error)[:300]}{place}"
+    message = getattr(error, "msg", None) if isinstance(error, SyntaxError) else None
+    return f"{type(error).__name__}: ", (message or str(error))[:300], f" (line {line})" if line else ""

@@ -74,7 +74,7 @@ def _write(value: Any, parts: list[bytes], depth: int) -> None:
             _write(key, parts, depth + 1)
             _write(item, parts, depth + 1)
     elif isinstance(value, list | tuple | set | frozenset):
-        kind = next(kind for kind in _TAGS if isinstance(value, kind))
+        kind: Any = next(kind for kind in _TAGS if isinstance(value, kind))
         members = list(kind.__iter__(value))
         parts.append(_TAGS[kind] + struct.pack("<I", len(members)))
         for member in members:
