@@ -88,13 +88,16 @@ def distributions(logits: torch.Tensor, sampling: Sampling) -> Distributions:
             width = next((w for w in _WIDTHS if width < w < vocabulary), vocabulary)
         best = top[:, :2].exp()
         if sampling.top_k:
+            probability[:, sampling.top_k :] = 0
             probability = probability / probability.sum(dim=-1, keepdim=True)
         before = probability.cumsum(dim=-1) - probability
         probability = torch.where(before < sampling.top_p, probability, 0.0)  # the token that crosses top-p stays
         probability = probability / probability.sum(dim=-1, keepdim=True)
+    cumulative = probability.cumsum(dim=-1)
+    cumulative = cumulative / cumulative[:, -1:]  # ends at 1 exactly, so that no draw falls behind the last token
     return Distributions(
         tokens=tokens[:, :width].cpu().numpy(),
-        cumulative=probability.cumsum(dim=-1).cpu().numpy(),
+        cumulative=cumulative.cpu().numpy(),
         logprob=top[:, :width].cpu().numpy(),
         sample_logprob=probability.log().float().cpu().numpy(),
         entropy=entropy.cpu().numpy(),

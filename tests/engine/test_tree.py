@@ -1,0 +1,120 @@
+"""The token tree: prefixes shared, stored and read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guided_gen.engine.files import replaced_atomically
+from guided_gen.engine.tree import ROOT, Ended, Tree, TreeError, load_trees, save_trees
+
+sequences = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=8), min_size=1, max_size=12)
+
+
+def tree_of(rollouts: list[list[int]]) -> Tree:
+    tree = Tree.below([1, 2, 3], {"problem": "made up"})
+    for seed, tokens in enumerate(rollouts):
+        node = ROOT
+        for depth, token in enumerate(tokens):
+            node = tree.add_node(node, token, logprob=-0.1 * depth, value=0.5)
+        tree.add_rollout(node, ROOT, Ended.EOS, seed)
+    return tree
+
+
+@given(sequences)
+def test_a_tree_holds_each_rollout_and_each_prefix_once(rollouts: list[list[int]]) -> None:
+    tree = tree_of(rollouts)
+    assert len(tree) == len({tuple(tokens[: i + 1]) for tokens in rollouts for i in range(len(tokens))})
+    held = {tuple(tree.tokens(leaf)): int(m) for leaf, m in zip(tree.rollouts.leaf, tree.rollouts.multiplicity, strict=True)}
+    assert held == {tuple(tokens): rollouts.count(tokens) for tokens in rollouts}
+
+
+@given(sequences)
+def test_path_sums_add_up_along_each_path(rollouts: list[list[int]]) -> None:
+    tree = tree_of(rollouts)
+    sums = tree.path_sums(tree.nodes.logprob)
+    np.testing.assert_allclose(sums, tree.logprob_sum)
+    for node in range(len(tree)):
+        assert sums[node] == pytest.approx(tree.nodes.logprob[tree.path(node)].sum(), abs=1e-5)
+        assert tree.depth[node] == len(tree.path(node))
+
+
+def test_a_tree_saved_and_loaded_is_equal(tmp_path: Path) -> None:
+    trees = [tree_of([[1, 2], [1, 3, 3], [1, 2]]), Tree.below([9])]
+    trees[0].verdicts[0] = "passed"
+    save_trees(trees, tmp_path / "trees.parquet")
+    loaded = load_trees(tmp_path / "trees.parquet")
+    assert loaded == trees
+    node = loaded[0].add_node(ROOT, 4)  # and it still grows
+    assert loaded[0].child(ROOT, 4) == node
+
+
+def test_one_tree_is_loaded_only_from_a_file_with_one(tmp_path: Path) -> None:
+    tree_of([[1]]).save(tmp_path / "one.parquet")
+    assert Tree.load(tmp_path / "one.parquet") == tree_of([[1]])
+    save_trees([], tmp_path / "none.parquet")
+    with pytest.raises(TreeError, match="0 trees"):
+        Tree.load(tmp_path / "none.parquet")
+
+
+def test_files_that_are_no_trees_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "trees.parquet"
+    path.write_bytes(b"not parquet")
+    with pytest.raises(TreeError, match="cannot be read"):
+        load_trees(path)
+    save_trees([tree_of([[1, 2, 3]])], path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(TreeError, match="cannot be read"):
+        load_trees(path)
+    with pytest.raises(TreeError, match="cannot be read"):
+        load_trees(tmp_path / "missing.parquet")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "complaint"),
+    [
+        ("nodes.parent", [0, 0, 1], "parent"),
+        ("rollouts.leaf", [7], "not there"),
+        ("rollouts.verdict", [None, None], "verdicts"),
+        ("nodes.token_id", None, "not a token tree"),
+    ],
+)
+def test_rows_that_contradict_themselves_are_refused(column: str, value: object, complaint: str) -> None:
+    row = tree_of([[1, 2, 3]]).to_row()
+    with pytest.raises(TreeError, match=complaint):
+        Tree.from_row(row | {column: value})
+
+
+def test_two_children_with_one_token_are_refused() -> None:
+    row = tree_of([[1, 2], [1, 3]]).to_row()
+    with pytest.raises(TreeError, match="same token"):
+        Tree.from_row(row | {"nodes.token_id": [1, 2, 2]})
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), replaced_atomically(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_stored_columns_are_the_published_schema(tmp_path: Path) -> None:
+    tree_of([[1]]).save(tmp_path / "one.parquet")
+    names = pq.read_schema(tmp_path / "one.parquet").names
+    assert {
+        "prompt_length",
+        "prompt_hash",
+        "nodes.token_id",
+        "nodes.parent",
+        "nodes.logprob",
+        "nodes.value",
+        "rollouts.leaf",
+    } <= set(names)
