@@ -21,6 +21,7 @@ from ..data_builder.asserts import as_call_based
 from ..data_builder.judge import Judge
 from ..data_builder.loaders import load_problems
 from ..data_builder.problem import CallTest, Problem, StdinTest
+from ..data_builder.syntax import parse
 from ..data_builder.verdict import Verdict
 from .mutants import KINDS, mutants
 
@@ -149,7 +150,7 @@ def _degenerate_answers(problem: Problem) -> dict[str, str]:
 
 def _parses(text: str) -> bool:
     try:
-        compile(text, "reference", "exec")
+        parse(text)
     except (SyntaxError, ValueError):
         return False
     return True

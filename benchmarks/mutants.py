@@ -7,6 +7,8 @@ import copy
 import random
 from collections.abc import Callable, Iterator
 
+from ..data_builder.syntax import parse
+
 KINDS = ("off by one", "swapped branch", "constant")
 
 
@@ -16,7 +18,7 @@ def mutants(program: str, rng: random.Random) -> Iterator[tuple[str, str]]:
     off by one: an integer is one more, or a comparison includes its bound. swapped branch: a condition is negated.
     constant: a returned expression is 0 instead. Some mutants are equivalent to the original: what is caught has no 100%.
     """
-    tree = ast.parse(program)
+    tree = parse(program)
     for kind in KINDS:
         places = [index for index, node in enumerate(ast.walk(tree)) if _CHANGES[kind](copy.deepcopy(node))]
         if places:

@@ -1,12 +1,14 @@
 """Programs a second with 5 tests each, at each isolation level and without any: `pytest benchmarks/speed --benchmark-enable`."""
 
 import itertools
+from typing import Any
 
 import pytest
 
 from guided_gen.data_builder.isolation import LEVELS, why_unavailable
 from guided_gen.data_builder.judge import Judge
 from guided_gen.data_builder.problem import CallTest, Problem
+from guided_gen.data_builder.verdict import Isolation
 
 PROGRAMS = 60
 PROBLEM = Problem("p/digits", "", "p", entry_point="f", tests=tuple(CallTest((10**n,), n + 1) for n in range(5)))
@@ -14,11 +16,11 @@ _different = itertools.count()
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_short_call_based_programs(benchmark, level):
+def test_short_call_based_programs(benchmark: Any, level: Isolation) -> None:
     if why_unavailable(level) is not None:
         pytest.skip(f"isolation level '{level}' is not available: {why_unavailable(level)}")
 
-    def judge_all(judge):
+    def judge_all(judge: Judge) -> None:
         items = ((number, PROBLEM, f"def f(n):\n    return len(str(n))  # {next(_different)}") for number in range(PROGRAMS))
         assert all(verdict.passed for _, verdict in judge.judge_many(items))
 
