@@ -1,0 +1,237 @@
+"""One value model, three ways to run it: on a packed tree, on each path by itself, token by token in the engine."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from guided_gen.engine.language_model import Growth
+from guided_gen.engine.sampling import Sampling
+from guided_gen.engine.search import Search, SearchSettings, run
+from guided_gen.engine.torch_model import TorchLanguageModel
+from guided_gen.engine.tree import ROOT, Tree
+from guided_gen.valuemodel.base_layers import BaseModelError, shared_states
+from guided_gen.valuemodel.heads import HeadError, HeadSettings
+from guided_gen.valuemodel.model import MadeFor, ValueModel, ValueModelError, ValueModelMismatch
+from guided_gen.valuemodel.packing import PromptedTree, pack_tree
+
+from .conftest import tiny_base
+
+MakeTree = Callable[..., PromptedTree]
+HEADS = [
+    HeadSettings(("last",)),
+    HeadSettings(("mean",)),
+    HeadSettings(("last", "mean", "logprob")),
+    HeadSettings(("last", "mean", "logprob"), hidden=5),
+]
+FORKS = [(0, 4), (2, 2), (4, 0), (3, 0), (1, 2)]
+
+
+def trained(model: ValueModel) -> ValueModel:
+    """As if trained: every weight of the tail moved, adapters included, and calibrated."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.tail.parameters():
+            if parameter.requires_grad:
+                parameter += 0.05 * torch.randn_like(parameter)
+        for parameter in model.head.parameters():  # far from zero, where a new head begins
+            parameter += 0.2 * torch.randn_like(parameter)
+        model.head.calibration.copy_(torch.tensor([0.7, -0.2]))
+    return model.eval()
+
+
+def packed_values(model: ValueModel, base: Any, tree: Tree, prompt_ids: Any) -> np.ndarray:
+    """One forward pass over the whole tree, [nodes]."""
+    pack = pack_tree(tree, prompt_ids)
+    mean_logprob = torch.from_numpy(tree.logprob_sum / tree.depth)[pack.nodes].float()
+    values = np.empty(len(tree))
+    states = shared_states(base, pack, [model.settings.fork_layer])[0]
+    values[pack.nodes.numpy()] = model.values(states, pack, mean_logprob).numpy()
+    return values
+
+
+def value_of_path(model: ValueModel, base: Any, tree: Tree, prompt_ids: Any, leaf: int) -> np.ndarray:
+    """By definition: transformers' own model with the tail's layers in their place reads prompt and path, [depth]."""
+    separate = copy.deepcopy(base)
+    decoder, fork = separate.get_decoder(), model.settings.fork_layer
+    decoder.layers = torch.nn.ModuleList([*decoder.layers[:fork], *copy.deepcopy(model.tail.layers)])
+    for i, layer in enumerate(decoder.layers):
+        layer.self_attn.layer_idx, layer.self_attn.config = i, decoder.config
+    decoder.config.num_hidden_layers = len(decoder.layers)
+    decoder.norm = model.tail.norm
+    ids = torch.tensor([[*prompt_ids, *tree.tokens(leaf).tolist()]])
+    with torch.no_grad():
+        states = decoder(ids, use_cache=False).last_hidden_state[0, len(prompt_ids) :]
+        emitted = model.head.emit(states)
+        counts = torch.arange(1, len(states) + 1)
+        mean = emitted.cumsum(0) / counts[:, None]
+        logprob = torch.from_numpy(tree.nodes.logprob[tree.path(leaf)]).cumsum(0) / counts
+        return torch.sigmoid(model.head.logit(emitted, mean, logprob)).numpy()
+
+
+@pytest.mark.parametrize(("fork_layer", "tail_layers"), FORKS)
+def test_packed_values_equal_each_paths_own_forward_pass(
+    base: Any, make_tree: MakeTree, fork_layer: int, tail_layers: int
+) -> None:
+    model = trained(ValueModel.from_base(base, fork_layer, HEADS[-1], tail_layers))
+    assert_equal_on_every_path(model, base, make_tree(5, rollouts=8, longest=20))
+
+
+@pytest.mark.parametrize("head", HEADS, ids=str)
+def test_every_heads_packed_values_equal_each_paths_own(qwen: Any, make_tree: MakeTree, head: HeadSettings) -> None:
+    assert_equal_on_every_path(trained(ValueModel.from_base(qwen, 2, head)), qwen, make_tree(4, rollouts=8, longest=20))
+
+
+def assert_equal_on_every_path(model: ValueModel, base: Any, tree: PromptedTree) -> None:
+    values = packed_values(model, base, tree.tree, tree.prompt_ids)
+    assert values.std() > 1e-3
+    for leaf in tree.tree.rollouts.leaf.tolist():
+        alone = value_of_path(model, base, tree.tree, tree.prompt_ids, leaf)
+        assert np.allclose(values[tree.tree.path(leaf)], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(("fork_layer", "tail_layers"), FORKS)
+def test_a_shared_tail_equals_a_separate_model_with_the_same_weights(
+    base: Any, make_tree: MakeTree, fork_layer: int, tail_layers: int
+) -> None:
+    """The same layers, once above the shared ones and once as a model of its own from the embedding on."""
+    shared = trained(ValueModel.from_base(base, fork_layer, None, tail_layers))
+    separate = ValueModel.from_base(base, 0, None, fork_layer + tail_layers)
+    for i, layer in enumerate(shared.tail.layers):
+        separate.tail.layers[fork_layer + i].load_state_dict(layer.state_dict())
+    separate.tail.norm.load_state_dict(shared.tail.norm.state_dict())
+    separate.head.load_state_dict(shared.head.state_dict())
+    tree = make_tree(6)
+    arguments = base, tree.tree, tree.prompt_ids
+    assert np.allclose(packed_values(shared, *arguments), packed_values(separate, *arguments), atol=1e-5)
+
+
+@pytest.mark.parametrize(("fork_layer", "tail_layers"), FORKS)
+@pytest.mark.parametrize("lora_rank", [0, 2])
+def test_engine_values_equal_one_forward_pass(base: Any, fork_layer: int, tail_layers: int, lora_rank: int) -> None:
+    """Token by token from the caches, after forks at past nodes and after caches were dropped and read anew."""
+    if lora_rank and not tail_layers:
+        pytest.skip("a probe has no adapters")
+    head = HeadSettings(("last", "mean", "logprob"))
+    model = trained(ValueModel.from_base(base, fork_layer, head, tail_layers, lora_rank=lora_rank))
+    separate_base = copy.deepcopy(base)
+    tail = copy.deepcopy(model).engine_tail(torch.float32, "cpu")
+    engine = TorchLanguageModel(base, tail)
+    prompt = [3, 4, 5, 6, 7]
+    session = engine.open(prompt, Sampling(1.0, 1.0), seed=1)
+    leaves = np.full(4, ROOT)
+    for _ in range(6):
+        leaves = engine.advance([Growth(session, leaves, np.arange(4), 1)])[0]
+    engine.keep(session, leaves[:2])
+    trunk = session.tree.path(int(leaves[3]))
+    grown = np.asarray([leaves[0], trunk[2], trunk[4], ROOT])
+    for _ in range(5):
+        grown = engine.advance([Growth(session, grown, np.arange(10, 14), 1)])[0]
+    everything = np.arange(len(session.tree))
+    engine.read_values([(session, everything)])
+    values = session.tree.nodes.value
+    assert not np.isnan(values).any()
+    assert np.allclose(values, packed_values(model, separate_base, session.tree, prompt), atol=1e-5)
+
+
+def test_searches_of_several_problems_are_scored_in_one_batch(qwen: Any) -> None:
+    model = trained(ValueModel.from_base(qwen, 2))
+    engine = TorchLanguageModel(copy.deepcopy(qwen), copy.deepcopy(model).engine_tail(torch.float32, "cpu"))
+    prompts = [[3, 4, 5], [9, 8, 7, 6, 5, 4]]
+    searches = [Search(engine, prompt, SearchSettings(n=5, max_new_tokens=12, check_every=4)) for prompt in prompts]
+    run(engine, searches)
+    for prompt, search in zip(prompts, searches, strict=True):
+        leaves = search.tree.rollouts.leaf
+        expected = packed_values(model, qwen, search.tree, prompt)
+        assert np.allclose(search.tree.nodes.value[leaves], expected[leaves], atol=1e-5)
+
+
+@pytest.mark.parametrize("lora_rank", [0, 2])
+def test_save_and_load_is_exact(base: Any, make_tree: MakeTree, tmp_path: Path, lora_rank: int) -> None:
+    made_for = MadeFor("tiny", "abc", "float32", "code", "123")
+    model = ValueModel.from_base(base, 2, HeadSettings(("last", "logprob"), hidden=3), lora_rank=lora_rank, made_for=made_for)
+    trained(model).save_pretrained(tmp_path / "value")
+    assert sorted(path.name for path in (tmp_path / "value").iterdir()) == ["config.json", "model.safetensors"]
+    again = ValueModel.from_pretrained(tmp_path / "value", base if lora_rank else None)
+    assert again.settings == model.settings
+    tree = make_tree(7)
+    arguments = base, tree.tree, tree.prompt_ids
+    assert np.array_equal(packed_values(again, *arguments), packed_values(model, *arguments))
+
+
+def test_adapters_are_small_and_need_their_base(qwen: Any, tmp_path: Path) -> None:
+    ValueModel.from_base(qwen, 2, lora_rank=1).save_pretrained(tmp_path / "adapters")
+    ValueModel.from_base(qwen, 2).save_pretrained(tmp_path / "whole")
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("adapters", "whole")]
+    assert sizes[0] < sizes[1] / 2
+    with pytest.raises(ValueModelError, match="base model"):
+        ValueModel.from_pretrained(tmp_path / "adapters")
+
+
+def test_layers_come_from_a_folder_as_from_the_model(base: Any, make_tree: MakeTree, tmp_path: Path) -> None:
+    base.save_pretrained(tmp_path, max_shard_size="20KB")
+    tree = make_tree(8)
+    values = []
+    for source in (base, tmp_path):
+        model = trained(ValueModel.from_base(source, 1, None, 2))
+        values.append(packed_values(model, base, tree.tree, tree.prompt_ids))
+    assert np.array_equal(*values)
+
+
+def test_an_untrained_tail_is_a_copy_of_its_base(base: Any, make_tree: MakeTree) -> None:
+    tree = make_tree(9)
+    pack = pack_tree(tree.tree, tree.prompt_ids)
+    model = ValueModel.from_base(base, 1)
+    below, top = shared_states(base, pack, [1, 4])
+    with torch.no_grad():
+        assert torch.allclose(model.tail_states(below, pack), base.get_decoder().norm(top)[pack.rows], atol=1e-5)
+
+
+@pytest.mark.parametrize("field", ["model_sha256", "precision", "template_hash"])
+def test_another_base_precision_or_template_is_refused(field: str) -> None:
+    metadata = {"model": "a/b", "model_sha256": "abc", "precision": "int8", "template": "code", "template_hash": "123"}
+    made_for = MadeFor.of(metadata | {"problem": "apps-train/1"})
+    made_for.check(metadata)
+    with pytest.raises(ValueModelMismatch, match="trained"):
+        made_for.check(metadata | {field: "other"})
+
+
+@pytest.mark.parametrize(("fork_layer", "tail_layers"), [(5, None), (-1, None), (3, 2), (2, -1)])
+def test_layers_that_a_base_does_not_have_are_refused(qwen: Any, fork_layer: int, tail_layers: int | None) -> None:
+    with pytest.raises(ValueModelError):
+        ValueModel.from_base(qwen, fork_layer, None, tail_layers)
+
+
+@pytest.mark.parametrize("features", [(), ("logprob",), ("last", "first")])
+def test_heads_without_a_state_or_with_unknown_features_are_refused(features: tuple[str, ...]) -> None:
+    with pytest.raises(HeadError):
+        HeadSettings(features)
+
+
+def test_damaged_and_foreign_folders_are_refused(qwen: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueModelError, match=r"config\.json"):
+        ValueModel.from_pretrained(tmp_path / "nothing")
+    qwen.save_pretrained(tmp_path / "model")
+    with pytest.raises(ValueModelError, match="no value model"):
+        ValueModel.from_pretrained(tmp_path / "model")
+    ValueModel.from_base(qwen, 2).save_pretrained(tmp_path / "value")
+    weights = tmp_path / "value" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ValueModelError, match="cannot be read"):
+        ValueModel.from_pretrained(tmp_path / "value")
+    ValueModel.from_base(tiny_base("qwen2"), 3).save_pretrained(tmp_path / "other")
+    weights.write_bytes((tmp_path / "other" / "model.safetensors").read_bytes())
+    with pytest.raises(ValueModelError, match="does not"):
+        ValueModel.from_pretrained(tmp_path / "value")
+
+
+def test_a_quantised_base_gives_no_tail(qwen: Any) -> None:
+    qwen.get_decoder().layers[3].mlp = torch.nn.Identity()
+    with pytest.raises(BaseModelError, match="float"):
+        ValueModel.from_base(qwen, 2)
