@@ -167,7 +167,7 @@ def _kill_group(pid: int) -> None:
 def _remove_tree(path: str) -> None:
     """Remove what a hostile program left: closed folders, and trees deeper than Python's recursion."""
     if any(Path(path).iterdir()):
-        subprocess.run(["chmod", "-R", "u+rwx", path], stderr=subprocess.DEVNULL, check=False)
-        subprocess.run(["rm", "-rf", path], stderr=subprocess.DEVNULL, check=False)
+        for remover in (["chmod", "-R", "u+rwx", path], ["rm", "-rf", path]):
+            subprocess.run(remover, stderr=subprocess.DEVNULL, env=launch.ENVIRONMENT, check=False)
     else:
         Path(path).rmdir()
