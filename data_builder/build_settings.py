@@ -1,0 +1,110 @@
+"""What a dataset is made with, and which part of the problems."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..engine.errors import GuidedGenError
+from ..engine.loading import LoadedModel
+from ..engine.sampling import Sampling
+from .forking import STRATEGIES, ForkingError
+from .problem import Problem
+from .prompts import DEFAULT_TEMPLATE, PromptTemplate
+
+
+class BuildError(GuidedGenError):
+    """A build that cannot be made as asked: settings that make no sense, a folder that holds something else."""
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """How trees are grown. Every tree records it.
+
+    `trunk_tries` main rollouts at most, `tries_at_once` in each go: the first correct one, by its number, is the trunk. `forks`
+    branch points of the trunk (see forking.py) with `branches` rollouts each. `independent` instead samples so many rollouts from
+    every prompt and forks nothing. Problems whose prompt has more than `max_prompt_tokens` are skipped.
+    """
+
+    forks: int = 6
+    branches: int = 6
+    trunk_tries: int = 8
+    tries_at_once: int = 4
+    strategy: str = "lowest_prob"
+    min_distance: int = 1
+    independent: int = 0
+    sampling: Sampling = field(default_factory=Sampling)
+    max_new_tokens: int = 512
+    max_prompt_tokens: int = 1024
+    template: PromptTemplate = DEFAULT_TEMPLATE
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        counts = ("forks", "branches", "trunk_tries", "tries_at_once", "min_distance", "max_new_tokens", "max_prompt_tokens")
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise BuildError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.independent < 0:
+            raise BuildError(f"the number of independent rollouts must be 0 (none) or more, not {self.independent}")
+        if self.strategy not in STRATEGIES:
+            raise ForkingError(f"there is no strategy {self.strategy!r}; there are {', '.join(STRATEGIES)}")
+
+    def record(self, loaded: LoadedModel) -> dict[str, Any]:
+        """These settings and the model as JSON: a tree's metadata, and what all trees of a folder have in common."""
+        shape: dict[str, Any] = {"independent": self.independent}
+        if not self.independent:
+            names = ("forks", "branches", "trunk_tries", "tries_at_once", "strategy", "min_distance")
+            shape = {name: getattr(self, name) for name in names}
+        sampling = self.sampling
+        return {
+            "model": loaded.identity.name,
+            "model_sha256": loaded.identity.sha256,
+            "precision": loaded.precision,
+            "template": self.template.name,
+            "template_hash": self.template.hash,
+            "sampling": {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k},
+            "max_new_tokens": self.max_new_tokens,
+            "max_prompt_tokens": self.max_prompt_tokens,
+            "seed": self.seed,
+            **shape,
+        }
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part `index` of `count`, counted from 0, of a list of problems: every `count`-th one."""
+
+    index: int = 0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.count:
+            raise BuildError(f"there is no shard {self}: shards of {self.count} are numbered from 0 to {self.count - 1}")
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """From "0/2". Raises BuildError."""
+        match = re.fullmatch(r"(\d+)/(\d+)", text)
+        if not match or not int(match[2]):
+            raise BuildError(f"a shard is written like 0/2, not {text!r}")
+        return cls(int(match[1]), int(match[2]))
+
+    def of(self, problems: Sequence[Problem]) -> list[Problem]:
+        return list(problems[self.index :: self.count])
+
+
+def build_order(problems: Sequence[Problem], seed: int) -> list[Problem]:
+    """`problems` by a hash of seed and id: wherever a build is stopped, what is done is a random part of them all."""
+    return sorted(problems, key=lambda problem: hashlib.sha256(f"{seed} {problem.id}".encode()).digest())
+
+
+def statement_hash(problem: Problem) -> str:
+    """SHA-256 of all that a prompt shows of the problem: statement, starter code and entry point."""
+    shown = "\0".join((problem.statement, problem.starter_code, problem.entry_point or ""))
+    return hashlib.sha256(shown.encode("utf-8", "surrogatepass")).hexdigest()
