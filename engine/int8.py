@@ -13,6 +13,7 @@ Covers the Qwen2, Qwen3, Llama and Phi-3 families. Attention itself, norms and r
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -52,7 +53,8 @@ class Int8Linear(nn.Module):
         self.in_features = linears[0].in_features
         self.out_features = sum(linear.out_features for linear in linears)
         self.terms = terms
-        self._packed = _pack(*quantize_rows(torch.cat([linear.weight.detach() for linear in linears])))
+        weight, scale = quantize_rows(torch.cat([linear.weight.detach() for linear in linears]))
+        self._matrix = OneDnnMatrix(weight, scale) if torch.cpu._is_vnni_supported() else FbgemmMatrix(weight, scale)
         bias = None
         if any(b is not None for b in biases):
             parts = [torch.zeros(one.out_features) if b is None else b.detach() for one, b in zip(linears, biases, strict=True)]
@@ -63,19 +65,58 @@ class Int8Linear(nn.Module):
         rows = x.reshape(-1, self.in_features)
         scale = torch.linalg.vector_norm(rows, float("inf"), dim=1, keepdim=True).clamp_(min=_TINY).div_(_LEVELS)
         steps = rows / scale
-        product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
         if self.terms == 1:
-            out = product(steps, 1.0, _ZERO_POINT, self._packed)  # rounds
+            out = self._matrix.times(steps)
         else:
             high = steps.round()
             low = steps.sub_(high).mul_(2 * _LEVELS)
-            out, rest = product(torch.cat([high, low]), 1.0, _ZERO_POINT, self._packed).chunk(2)
+            out, rest = self._matrix.times(torch.cat([high, low])).chunk(2)
             out.add_(rest, alpha=0.5 / _LEVELS)
         out = out.mul_(scale) if self.bias is None else torch.addcmul(self.bias, out, scale)
         return out.view(*x.shape[:-1], self.out_features)
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, terms={self.terms}"
+
+
+class OneDnnMatrix:
+    """An int8 matrix [N, K] with scales [N] in oneDNN's form: with VNNI or AMX the faster of the two, without them the slower."""
+
+    def __init__(self, weight: torch.Tensor, scale: torch.Tensor) -> None:
+        self._packed = torch.ops.onednn.qlinear_prepack(weight, None)
+        self._scale = scale
+        self._zero_points = torch.zeros(len(scale), dtype=torch.int64)
+
+    def times(self, steps: torch.Tensor) -> torch.Tensor:
+        """steps [T, K] in [-63, 63], rounded here -> [T, N]."""
+        levels = steps.round().add_(_ZERO_POINT).to(torch.uint8)
+        weights = (self._packed, self._scale, self._zero_points)
+        out: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
+            levels, 1.0, _ZERO_POINT, *weights, None, 1.0, 0, torch.float32, "none", [], ""
+        )
+        return out
+
+
+class FbgemmMatrix:
+    """The same in FBGEMM's form, which is as fast with AVX2 alone."""
+
+    def __init__(self, weight: torch.Tensor, scale: torch.Tensor) -> None:
+        chosen = torch.backends.quantized.engine
+        torch.backends.quantized.engine = "fbgemm"
+        try:
+            with warnings.catch_warnings():  # torch announces the end of quantized tensors; this release has no other way in
+                warnings.simplefilter("ignore", UserWarning)
+                zero_points = torch.zeros(len(scale), dtype=torch.int64)
+                matrix = torch._make_per_channel_quantized_tensor(weight, scale.double(), zero_points, 0)
+            self._packed = torch.ops.quantized.linear_prepack(matrix, None)
+        finally:
+            torch.backends.quantized.engine = chosen
+
+    def times(self, steps: torch.Tensor) -> torch.Tensor:
+        """steps [T, K] in [-63, 63], rounded here -> [T, N]."""
+        product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
+        out: torch.Tensor = product(steps, 1.0, _ZERO_POINT, self._packed)
+        return out
 
 
 class Int8Embedding(nn.Module):
@@ -223,18 +264,6 @@ def quantize_rows(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         scales[start : start + 4096] = scale
         quantized[start : start + 4096] = (piece / scale[:, None]).round_().to(torch.int8)
     return quantized, scales
-
-
-def _pack(weight: torch.Tensor, scale: torch.Tensor) -> Any:
-    """FBGEMM's form of a matrix int8 [N, K] with scales [N]."""
-    chosen = torch.backends.quantized.engine
-    torch.backends.quantized.engine = "fbgemm"
-    try:
-        zero_points = torch.zeros(len(scale), dtype=torch.int64)
-        matrix = torch._make_per_channel_quantized_tensor(weight, scale.double(), zero_points, 0)
-        return torch.ops.quantized.linear_prepack(matrix, None)
-    finally:
-        torch.backends.quantized.engine = chosen
 
 
 def _norm(norm: Any) -> nn.RMSNorm:
