@@ -13,6 +13,7 @@ from ..engine.errors import GuidedGenError
 
 COMMANDS = {
     "build": "Build a forking-token dataset.",
+    "dataset": "Count what is in a dataset.",
     "judge": "Run answers on their problems' tests in a sandbox.",
     "models": "List, fetch and locate models.",
     "solve": "Search for a program that solves a problem.",

@@ -1,0 +1,116 @@
+"""`guided-gen dataset`: what is in a dataset that `guided-gen build` made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ..data_builder.dataset_statistics import DatasetStatistics
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+def command() -> None:
+    """Look into a dataset."""
+
+
+@command.command("stats")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--problems", default=None, help="Where the problems are, if not where the build found them.")
+@click.option("--allow-untouched", is_flag=True, help="Consent to reading the split untouched.")
+@click.option("--test-share", default=0.1, help="Share of the problems in the test split.")
+@click.option("--seed", default=0, help="Of the split and of the oversampling.")
+@click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Write a PNG of where the forks lie.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def stats_command(
+    folders: Sequence[Path],
+    problems: str | None,
+    allow_untouched: bool,
+    test_share: float,
+    seed: int,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Count what is in FOLDERS: samples and classes, formats, difficulties, duplicates, fork positions, tokens."""
+    from ..data_builder.dataset import common_settings
+    from ..data_builder.dataset_statistics import dataset_statistics, plot_fork_positions
+    from ..data_builder.loaders import load_problems
+
+    loaded = None
+    if problems is not None:
+        loaded = load_problems(problems, common_settings(folders)["split"], allow_untouched=allow_untouched)
+    found = dataset_statistics(folders, loaded, test_share=test_share, seed=seed, allow_untouched=allow_untouched)
+    if plot is not None:
+        plot_fork_positions(found, plot)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=1))
+    else:
+        _print(found)
+
+
+def _print(found: DatasetStatistics) -> None:
+    from rich.console import Console
+
+    console = Console()
+    problems = [*found.problems.items(), *((f"skipped: {reason}", count) for reason, count in found.skipped.items())]
+    console.print(_table("Problems", ("", "problems"), problems))
+    samples = [
+        (name, row.problems, row.rollouts, _percent(row.correct, row.rollouts), f"{row.tokens / max(row.rollouts, 1):.0f}")
+        for name, row in sorted(found.samples.items(), key=lambda item: item[0].split()[::-1], reverse=True)
+    ]
+    console.print(_table("Samples", ("split", "problems", "rollouts", "correct", "mean tokens"), samples))
+    console.print(_table("Formats", ("", "train", "test"), _by_split(found.formats)))
+    console.print(_table("Difficulties", ("", "train", "test"), _by_split(found.difficulties)))
+    kinds = [
+        (
+            kind,
+            drawn,
+            _percent(found.correct[kind], drawn),
+            _percent(drawn - found.distinct[kind], drawn),
+            _percent(found.cut[kind], drawn),
+        )
+        for kind, drawn in found.drawn.items()
+    ]
+    console.print(_table("Rollouts", ("kind", "drawn", "correct", "duplicates", "cut at the limit"), kinds))
+    console.print(_table("Share of correct rollouts", ("tenth", "problems", ""), _histogram(found.correct_shares)))
+    if sum(found.fork_positions):
+        console.print(_table("Forks in the trunk", ("tenth", "forks", ""), _histogram(found.fork_positions)))
+    console.print(
+        _table("Tokens decoded", ("for", "tokens"), [(name, n) for name, n in found.tokens.items() if name != "full rollouts"])
+    )
+    if found.token_ratio is not None:
+        console.print(
+            f"Trunks and branches took {found.token_ratio:.2f} of the {found.tokens['full rollouts']} tokens that the same "
+            "rollouts have from the prompt on."
+        )
+    console.print(f"{found.nodes} nodes in {found.bytes} bytes: {found.bytes / max(found.nodes, 1):.1f} a node.")
+
+
+def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i and column else "left")
+    for row in rows:
+        table.add_row(*map(str, row))
+    return table
+
+
+def _by_split(counts: Mapping[str, Mapping[str, int]]) -> list[tuple[str, int, int]]:
+    names = sorted({name for split in counts.values() for name in split})
+    return [(name, *(counts[split].get(name, 0) if split in counts else 0 for split in ("train", "test"))) for name in names]  # type: ignore[misc]
+
+
+def _histogram(counts: Sequence[int]) -> list[tuple[str, int, str]]:
+    longest = max(counts) or 1
+    return [(f"{i / len(counts):.1f}", count, "█" * round(30 * count / longest)) for i, count in enumerate(counts)]
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{part / max(whole, 1):.1%}"
