@@ -11,7 +11,7 @@ from typing import Any
 
 from .program import JudgeError, Program
 from .sandbox import Sandbox, SandboxDied, SandboxTimeout
-from .verdict import Isolation, Limits, Status
+from .verdict import Isolation, Limits, Status, shortened
 from .wire import WireError
 
 
@@ -49,7 +49,7 @@ def examine(examiner: Examiner, program: Program, code: str, entry_point: str, d
         reply = examiner.ask(("test", code, entry_point), deadline)
         while reply[0] == "call":
             outcome = program.run((reply[1], reply[2]), deadline)
-            got = outcome.error if outcome.status != "returned" else _short(outcome.value)
+            got = outcome.error if outcome.status != "returned" else shortened(outcome.value)
             if outcome.status == "returned":
                 answer: tuple[Any, ...] = ("value", outcome.value)
             elif outcome.status == "exception":
@@ -75,10 +75,3 @@ def examine(examiner: Examiner, program: Program, code: str, entry_point: str, d
         return failed[0], got, failed[1]
     status, error_text = reply[1:]
     return status, got, error_text
-
-
-def _short(value: Any) -> str:
-    try:
-        return repr(value)[:300]
-    except ValueError:  # an integer of more digits than Python prints
-        return f"<{type(value).__name__} too large to print>"

@@ -13,19 +13,18 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from .assert_tests import Examiner, examine
 from .comparison import compare_printed, compare_returned
 from .isolation import choose_isolation
 from .problem import AssertTest, CallTest, Problem, StdinTest, Test
 from .program import JudgeError, Outcome, Program
-from .verdict import FailedTest, Isolation, Limits, Status, Verdict
-from .wire import WireError
+from .verdict import FailedTest, Isolation, Limits, Status, Verdict, shortened
+from .wire import WireError, encode
 
 Key = TypeVar("Key")
 REMEMBERED = 4096
-SHORT = 300
 
 
 class Judge:
@@ -131,7 +130,7 @@ class Judge:
                 with self._lock:
                     self._examiners.append(examiner)
         outcome = program.run((test.args, {}) if isinstance(test, CallTest) else test.stdin, deadline)
-        got = _short(outcome.value) if outcome.status in ("returned", "printed") else ""
+        got = shortened(outcome.value) if outcome.status in ("returned", "printed") else ""
         return _compare(outcome, test), got, outcome.error
 
     def _take_examiner(self) -> Examiner:
@@ -155,26 +154,14 @@ def _compare(outcome: Outcome, test: CallTest | StdinTest) -> Status:
 
 def _failed_test(index: int, test: Test, status: Status, got: str, error: str) -> FailedTest:
     if isinstance(test, AssertTest):
-        shown, expected = test.code, ""
+        given: Any = test.code
+        expected = ""
     elif isinstance(test, CallTest):
-        shown, expected = repr(test.args), repr(test.expected)
+        given, expected = test.args, shortened(test.expected)
     else:
-        shown, expected = test.stdin, test.expected
-    digest = hashlib.sha256(shown.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    return FailedTest(index, status, _cut(shown), digest, _cut(expected), got, error)
-
-
-def _short(value: object) -> str:
-    if isinstance(value, str):
-        return _cut(value)
-    try:
-        return _cut(repr(value))
-    except ValueError:  # an integer of more digits than Python prints
-        return f"<{type(value).__name__} too large to print>"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= SHORT else text[:SHORT] + f"... ({len(text)} characters)"
+        given, expected = test.stdin, shortened(test.expected)
+    digest = hashlib.sha256(encode(given)).hexdigest()[:16]
+    return FailedTest(index, status, shortened(given), digest, expected, got, error)
 
 
 def _has_failed(future: Future[Verdict]) -> bool:

@@ -29,7 +29,7 @@ class AnswersError(GuidedGenError):
 @click.option("--split", help="Which part of the problems: train, validation, test.")
 @click.option("--answers", type=click.Path(path_type=Path), help="JSON lines with problem_id and completion.")
 @click.option("--isolation", default="auto", show_default=True, help="full, namespaces, rlimits, or the strongest there is.")
-@click.option("--workers", default=2, show_default=True, help="Programs at a time.")
+@click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Programs at a time.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a verdict, or an attack, on a line.")
 @click.option("--selftest", is_flag=True, help="Run hostile programs at every isolation level of this machine.")
 def command(

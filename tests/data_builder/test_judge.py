@@ -118,6 +118,14 @@ def test_the_first_failing_test_is_kept(judge):
     assert error == "KeyError: 0 (line 4)"
 
 
+def test_integers_that_python_does_not_print_are_judged_like_others(judge):
+    large = 3**12_000
+    problem = Problem("p/large", "", "p", entry_point="f", tests=(CallTest((large,), large + 1),))
+    assert judge.judge(problem, "def f(n): return n + 1").passed
+    failure = judge.judge(problem, "def f(n): return n + 2").failure
+    assert (failure.input, failure.got) == ("<tuple too large to print>", "<int too large to print>")
+
+
 def test_inputs_are_fresh_and_nothing_stays_from_test_to_test(judge):
     spoils = "seen = []\ndef f(items):\n    items.append(1)\n    seen.append(1)\n    open('file', 'a').write('x')\n"
     spoils += "    import os, math\n    math.pi += 1\n    return [len(items), len(seen), os.path.getsize('file'), math.pi]"
