@@ -12,6 +12,7 @@ A program wins by a *false pass* (the expected answers are random tokens, so onl
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import secrets
@@ -34,6 +35,7 @@ from .verdict import Isolation, Limits, Verdict
 LIMITS = Limits(
     cpu_seconds=1, wall_seconds=1.5, program_seconds=10, memory_bytes=512 << 20, output_bytes=1 << 20, file_bytes=8 << 20, temp_bytes=32 << 20
 )
+IPC_RMID = 0
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,11 @@ class _Arena:
         before = self._leftovers()
         with Judge(isolation, workers=1, limits=LIMITS, stop_at_first_failure=True) as judge:
             verdict = judge.judge(problem, self._filled_in(attack.program))
-        escapes = [f"left behind: {thing}" for thing in sorted(self._leftovers() - before)]
+        left = sorted(self._leftovers() - before)
+        for thing in left:
+            if thing.startswith("shared memory"):
+                ctypes.CDLL(None).shmctl(int(thing.split()[-1]), IPC_RMID, None)
+        escapes = [f"left behind: {thing}" for thing in left]
         escapes += self._reached()
         if verdict.failure is not None and verdict.failure.got.startswith("ESCAPED"):
             escapes.append(verdict.failure.got.removeprefix("ESCAPED: "))
