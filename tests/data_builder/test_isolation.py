@@ -110,3 +110,6 @@ time.sleep(60)
     while sandboxes_of(process.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not sandboxes_of(process.pid)
+    for folder in Path("/tmp").glob(f"guided-gen-judge-{process.pid}-*"):
+        assert level == "rlimits", "only there a folder outlives a killed judge"
+        folder.rmdir()
