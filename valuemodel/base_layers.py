@@ -122,7 +122,7 @@ def run_layers(
     return [kept[k][0] for k in keep] if keep else [hidden[0]]
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def shared_states(base: Any, pack: Pack, fork_layers: Sequence[int]) -> list[torch.Tensor]:
     """What enters layer f of `base` (for f = all its layers: what leaves the last, before the norm), [T, H] for each f."""
     decoder = base.get_decoder()

@@ -152,7 +152,7 @@ class ValueModel(nn.Module):
         out: torch.Tensor = self.tail.norm(states[pack.rows])
         return out
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def values(self, states: torch.Tensor, pack: Pack, mean_logprob: torch.Tensor) -> torch.Tensor:
         """Calibrated probabilities [N] that an answer through each generated token ends up correct."""
         scale, shift = self.head.calibration

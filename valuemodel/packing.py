@@ -6,7 +6,7 @@ alone is the 4-d attention mask of a tree, or of several trees one after the oth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -103,6 +103,20 @@ def join_packs(packs: Sequence[Pack]) -> Pack:
         generated += len(pack.rows)
         trees += int(pack.trees.max()) + 1 if len(pack.trees) else 1
     return Pack(**{name: torch.cat(parts) for name, parts in joined.items()})
+
+
+def token_batches(lengths: Sequence[int], budget: int, order: Iterable[int]) -> Iterator[list[int]]:
+    """The indices of `order` in groups of at most `budget` tokens; an example that is longer by itself is a group of its own."""
+    group: list[int] = []
+    tokens = 0
+    for index in order:
+        if group and tokens + lengths[index] > budget:
+            yield group
+            group, tokens = [], 0
+        group.append(index)
+        tokens += lengths[index]
+    if group:
+        yield group
 
 
 def path_means(numbers: torch.Tensor, pack: Pack) -> torch.Tensor:

@@ -1,0 +1,236 @@
+"""Training: the loop over packed trees, above states that were computed once.
+
+    loss = sum over generated tokens of weight * BCE(logit, label) / sum of the weights
+
+One batch is some trees up to a token budget, one step of Adam. Every so many steps the validation loss is taken, after a Platt
+fit of its own, so that neither balancing nor scale counts; the best weights so far are kept, and training ends early where they
+stay the best.
+`accelerate` takes care of devices, mixed precision and several processes.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from ..engine.errors import GuidedGenError
+from ..engine.progress import stage
+from . import probe
+from .calibration import cross_entropy, fit_platt
+from .checkpoint import Checkpoint
+from .examples import Batch, Example, States, join_examples, shuffled
+from .model import ValueModel
+from .packing import token_batches
+from .targets import Kind
+
+Tune = Literal["full", "lora", "head"]
+
+
+class TrainingError(GuidedGenError):
+    """Training settings that make no sense."""
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """The paper's defaults: Adam, 1e-4, 2 epochs. `batch_tokens`: of a step, prompts included. `patience`: validations without a
+    better loss after which training ends, 0 for never. `fit_head_first`: begin from a head fitted to the untuned tail."""
+
+    tune: Tune = "full"
+    targets: Kind = "binary"
+    balanced: bool = False
+    epochs: int = 2
+    learning_rate: float = 1e-4
+    batch_tokens: int = 8192
+    validate_every: int = 20
+    patience: int = 5
+    fit_head_first: bool = True
+    mixed_precision: str = "no"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_tokens < 1 or self.validate_every < 1 or not self.learning_rate > 0:
+            raise TrainingError("epochs, tokens a batch, steps between validations and the learning rate must be above 0")
+
+
+@dataclass
+class History:
+    """What happened, step by step: (step, loss) of the training and of the validations, and what the head's own fit reached."""
+
+    training: list[tuple[int, float]] = field(default_factory=list)
+    validation: list[tuple[int, float]] = field(default_factory=list)
+    head_fit: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def restored(cls, saved: dict[str, Any]) -> History:
+        """From its JSON form, which knows no tuples."""
+        training, validation = ([(step, loss) for step, loss in saved[name]] for name in ("training", "validation"))
+        return cls(training, validation, saved["head_fit"])
+
+
+def train(
+    model: ValueModel,
+    training: Sequence[Example],
+    validation: Sequence[Example],
+    states: States,
+    settings: TrainingSettings,
+    folder: Path,
+    stop_after: int | None = None,
+) -> History:
+    """Train `model` in place and calibrate it on `validation`, which should be of independent rollouts.
+
+    Checkpoints and logs go to `folder`; an interrupted training goes on from its last checkpoint, exactly as if it had not been.
+    `stop_after` ends it, uncalibrated, after so many steps, as an interruption would.
+    """
+    history = History()
+    if settings.tune == "head":
+        history.head_fit = _fit_head(model, training, validation, states)
+    else:
+        loop = _Loop(model, training, validation, states, settings, folder)
+        history = loop.run(history, stop_after)
+    if stop_after is None:
+        calibrate(model, validation, states)
+    return history
+
+
+def calibrate(model: ValueModel, validation: Sequence[Example], states: States) -> tuple[float, float]:
+    """Fit (scale, shift) on `validation` and set them in the head."""
+    scale, shift = fit_platt(*_predictions(model, validation, states))
+    model.head.calibration.copy_(torch.tensor([scale, shift]))
+    return scale, shift
+
+
+def validation_loss(model: ValueModel, validation: Sequence[Example], states: States) -> float:
+    """Mean cross entropy in nats after a Platt fit on the same places: what calibrated values would have."""
+    logits, labels, weights = _predictions(model, validation, states)
+    scale, shift = fit_platt(logits, labels, weights)
+    return float(np.average(cross_entropy(scale * logits + shift, labels), weights=weights))
+
+
+def _fit_head(model: ValueModel, training: Sequence[Example], validation: Sequence[Example], states: States) -> dict[str, float]:
+    model.eval()
+    return probe.fit_head(
+        model.head, probe.path_features(model, training, states), probe.path_features(model, validation, states)
+    )
+
+
+@torch.no_grad()
+def _predictions(model: ValueModel, examples: Sequence[Example], states: States) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    device = next(model.tail.norm.parameters()).device
+    parts: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+    for example in examples:
+        batch = join_examples([example], states, device)
+        parts.append((model(batch.states, batch.pack, batch.mean_logprob), batch.labels, batch.weights))
+    logits, labels, weights = (torch.cat(column).double().cpu().numpy() for column in zip(*parts, strict=True))
+    return logits, labels, weights
+
+
+def batch_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """The loss of a batch: each problem in it counts the same."""
+    loss = binary_cross_entropy_with_logits(logits, batch.labels, weight=batch.weights, reduction="sum")
+    return loss / batch.weights.sum()
+
+
+class _Loop:
+    """The state of a training: what a checkpoint holds is all that the next step depends on."""
+
+    def __init__(
+        self,
+        model: ValueModel,
+        training: Sequence[Example],
+        validation: Sequence[Example],
+        states: States,
+        settings: TrainingSettings,
+        folder: Path,
+    ) -> None:
+        self._training, self._validation, self._states, self._settings = training, validation, states, settings
+        self._accelerator = Accelerator(
+            cpu=not torch.cuda.is_available(),
+            mixed_precision=settings.mixed_precision,
+            log_with="tensorboard",
+            project_dir=str(folder / "logs"),
+        )
+        self._plain = model
+        trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.Adam(trainable, lr=settings.learning_rate)
+        self._model, self._optimizer = self._accelerator.prepare(model, optimizer)
+        self._checkpoint = Checkpoint(folder / "checkpoint", self._accelerator, asdict(settings) | _data_hash(training))
+
+    def run(self, history: History, stop_after: int | None) -> History:
+        settings, accelerator = self._settings, self._accelerator
+        progress = self._checkpoint.load()
+        if progress is not None:
+            history = History.restored(progress["history"])
+            best = self._checkpoint.load_best()
+        else:
+            if settings.fit_head_first:
+                history.head_fit = _fit_head(self._plain, self._training, self._validation, self._states)
+            best = {}
+        accelerator.init_trackers("train", config={k: v for k, v in asdict(settings).items() if not isinstance(v, tuple)})
+        first = progress["step"] if progress is not None else 0
+        steps = [group for epoch in range(settings.epochs) for group in self._epoch(epoch)]
+        if progress is None:
+            best = self._validate(0, history, best)
+        with stage(f"Training on {len(self._training)} trees", total=float(len(steps))) as advance:
+            for step, group in enumerate(steps[first:], first + 1):
+                if self._ends_early(history) or (stop_after is not None and step > stop_after):
+                    break
+                loss = self._step(group)
+                history.training.append((step, loss))
+                accelerator.log({"loss": loss}, step=step)
+                if step % settings.validate_every == 0 or step == len(steps):
+                    best = self._validate(step, history, best)
+                    self._checkpoint.save({"step": step, "history": asdict(history)}, best)
+                advance(step)
+        accelerator.end_training()
+        if stop_after is None:
+            self._plain.load_state_dict(best)
+        self._plain.eval()
+        return history
+
+    def _epoch(self, epoch: int) -> list[list[int]]:
+        """This process's groups of examples, one a step; all processes have the same number of steps."""
+        order = shuffled(len(self._training), self._settings.seed, epoch)
+        groups = list(token_batches([len(example.pack) for example in self._training], self._settings.batch_tokens, order))
+        rank, world = self._accelerator.process_index, self._accelerator.num_processes
+        return [groups[i + rank] if i + rank < len(groups) else groups[rank % len(groups)] for i in range(0, len(groups), world)]
+
+    def _step(self, group: Sequence[int]) -> float:
+        self._model.train()
+        batch = join_examples([self._training[i] for i in group], self._states, self._accelerator.device)
+        with self._accelerator.autocast():
+            logits = self._model(batch.states, batch.pack, batch.mean_logprob)
+        loss = batch_loss(logits.float(), batch)
+        self._accelerator.backward(loss)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return float(self._accelerator.reduce(loss.detach(), "mean"))
+
+    def _validate(self, step: int, history: History, best: dict[str, Any]) -> dict[str, Any]:
+        """Note the validation loss; returns the weights that are the best so far."""
+        self._model.eval()
+        loss = validation_loss(self._plain, self._validation, self._states)
+        self._accelerator.log({"validation_loss": loss}, step=step)
+        better = not history.validation or loss < min(value for _, value in history.validation)
+        history.validation.append((step, loss))
+        return copy.deepcopy(self._plain.state_dict()) if better else best
+
+    def _ends_early(self, history: History) -> bool:
+        losses = [loss for _, loss in history.validation]
+        patience = self._settings.patience
+        return bool(patience) and len(losses) - 1 - int(np.argmin(losses)) >= patience
+
+
+def _data_hash(training: Sequence[Example]) -> dict[str, str]:
+    digest = hashlib.sha256()
+    for example in training:
+        digest.update(example.key.encode() + example.labels.numpy().tobytes() + example.weights.numpy().tobytes())
+    return {"data": digest.hexdigest()}
