@@ -63,7 +63,7 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         rows = x.reshape(-1, self.in_features)
-        scale = torch.linalg.vector_norm(rows, float("inf"), dim=1, keepdim=True).clamp_(min=_TINY).div_(_LEVELS)
+        scale = rows.abs().amax(dim=1, keepdim=True).clamp_(min=_TINY).div_(_LEVELS)
         steps = rows / scale
         if self.terms == 1:
             out = self._matrix.times(steps)
@@ -88,8 +88,8 @@ class OneDnnMatrix:
         self._zero_points = torch.zeros(len(scale), dtype=torch.int64)
 
     def times(self, steps: torch.Tensor) -> torch.Tensor:
-        """steps [T, K] in [-63, 63], rounded here -> [T, N]."""
-        levels = steps.round().add_(_ZERO_POINT).to(torch.uint8)
+        """steps [T, K] in [-63, 63], overwritten, rounded here (halves up) -> [T, N]."""
+        levels = steps.add_(_ZERO_POINT + 0.5).to(torch.uint8)
         weights = (self._packed, self._scale, self._zero_points)
         out: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
             levels, 1.0, _ZERO_POINT, *weights, None, 1.0, 0, torch.float32, "none", [], ""
@@ -113,9 +113,9 @@ class FbgemmMatrix:
             torch.backends.quantized.engine = chosen
 
     def times(self, steps: torch.Tensor) -> torch.Tensor:
-        """steps [T, K] in [-63, 63], rounded here -> [T, N]."""
+        """As `OneDnnMatrix.times`, from the same integers."""
         product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
-        out: torch.Tensor = product(steps, 1.0, _ZERO_POINT, self._packed)
+        out: torch.Tensor = product(steps.add_(0.5).floor_(), 1.0, _ZERO_POINT, self._packed)
         return out
 
 

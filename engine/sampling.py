@@ -62,52 +62,65 @@ class Distributions:
 
 
 def distributions(logits: torch.Tensor, sampling: Sampling) -> Distributions:
-    """Reduce `logits` [K, V] (any float type, any device) to what `sampling` can draw."""
+    """Reduce `logits` [K, V] (finite, any float type, any device) to what `sampling` can draw."""
     logits = logits.float()
-    vocabulary = logits.shape[1]
-    logprob = torch.log_softmax(logits, dim=-1)
-    entropy = -torch.linalg.vecdot(logprob.exp(), logprob.clamp_min(-1e4))  # a masked token has probability 0, not NaN entropy
-    certainty = -logprob.clamp_min(-1e4).mean(dim=-1) - math.log(vocabulary)
-
+    plain = torch.softmax(logits, dim=-1)
+    tempered = plain if sampling.temperature in (0, 1) else torch.softmax(logits / sampling.temperature, dim=-1)
+    top, tokens, probability = _nucleus(logits, tempered, sampling, _first_width(sampling, logits.shape[1]))
+    best = plain.gather(1, tokens[:, :2])
+    normaliser = top[:, 0] - best[:, 0].log()
     if sampling.temperature == 0:
-        top, tokens = logprob.topk(2, dim=-1)
-        width = 1
-        probability = torch.ones_like(top[:, :1], dtype=torch.float64)
-        best = top.exp()
-    else:
-        scaled = logprob / sampling.temperature
-        normaliser = torch.logsumexp(scaled, dim=-1, keepdim=True).double()
-        width = _narrowest(sampling, vocabulary)
-        while True:
-            top, tokens = logprob.topk(width, dim=-1)
-            probability = (top.double() / sampling.temperature - normaliser).exp()
-            if sampling.top_k:
-                break
-            if width == vocabulary or bool((probability.sum(dim=-1) > sampling.top_p).all()):
-                break
-            width = next((w for w in _WIDTHS if width < w < vocabulary), vocabulary)
-        best = top[:, :2].exp()
-        if sampling.top_k:
-            probability[:, sampling.top_k :] = 0
-            probability = probability / probability.sum(dim=-1, keepdim=True)
-        before = probability.cumsum(dim=-1) - probability
-        probability = torch.where(before < sampling.top_p, probability, 0.0)  # the token that crosses top-p stays
-        probability = probability / probability.sum(dim=-1, keepdim=True)
+        top, tokens, probability = top[:, :1], tokens[:, :1], torch.ones_like(probability[:, :1])
+    probability = probability / probability.sum(dim=-1, keepdim=True)
     cumulative = probability.cumsum(dim=-1)
     cumulative = cumulative / cumulative[:, -1:]  # ends at 1 exactly, so that no draw falls behind the last token
     return Distributions(
-        tokens=tokens[:, :width].cpu().numpy(),
+        tokens=tokens.cpu().numpy(),
         cumulative=cumulative.cpu().numpy(),
-        logprob=top[:, :width].cpu().numpy(),
+        logprob=(top - normaliser[:, None]).cpu().numpy(),
         sample_logprob=probability.log().float().cpu().numpy(),
-        entropy=entropy.cpu().numpy(),
+        entropy=(normaliser - torch.linalg.vecdot(plain, logits)).cpu().numpy(),
         margin=(best[:, 0] - best[:, 1]).cpu().numpy(),
-        certainty=certainty.cpu().numpy(),
+        certainty=(normaliser - logits.mean(dim=-1) - math.log(logits.shape[1])).cpu().numpy(),
     )
 
 
-def _narrowest(sampling: Sampling, vocabulary: int) -> int:
+def _nucleus(
+    logits: torch.Tensor, tempered: torch.Tensor, sampling: Sampling, width: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The most likely tokens of each row, as many as the widest row's nucleus has but at least 2, the most likely first.
+
+    Returns their logits, their ids and their probabilities (float64, 0 beyond the nucleus, not yet normalised), each [K, W]. Rows
+    whose nucleus is wider than `width` are selected again, they alone.
+    """
+    vocabulary = logits.shape[1]
+    top, tokens = logits.topk(width, dim=-1)
+    probability = tempered.gather(1, tokens).double()
+    narrow = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
+    if sampling.top_k:
+        probability[:, sampling.top_k :] = 0
+        probability = probability / probability.sum(dim=-1, keepdim=True)
+    elif width < vocabulary and sampling.temperature > 0:
+        narrow = probability.sum(dim=-1) <= sampling.top_p
+    before = probability.cumsum(dim=-1) - probability
+    probability = torch.where(before < sampling.top_p, probability, 0.0)  # the token that crosses top-p stays
+    used = max(int((probability > 0).sum(dim=-1).max()), 2)
+    top, tokens, probability = top[:, :used], tokens[:, :used], probability[:, :used]
+    if bool(narrow.any()):
+        wider = next((w for w in _WIDTHS if width < w < vocabulary), vocabulary)
+        found = _nucleus(logits[narrow], tempered[narrow], sampling, wider)
+        missing = found[0].shape[1] - used
+        padded = [torch.nn.functional.pad(part, (0, max(missing, 0))) for part in (top, tokens, probability)]
+        for part, again in zip(padded, found, strict=True):
+            part[narrow] = torch.nn.functional.pad(again, (0, max(-missing, 0)))
+        top, tokens, probability = padded
+    return top, tokens, probability
+
+
+def _first_width(sampling: Sampling, vocabulary: int) -> int:
     """The first number of tokens to select; at least 2, for the margin."""
+    if sampling.temperature == 0:
+        return 2
     if sampling.top_k:
         return max(2, min(sampling.top_k, vocabulary))
     if sampling.top_p == 1:
