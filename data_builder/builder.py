@@ -69,8 +69,8 @@ def run(
 ) -> Iterator[Tree | Skipped]:
     """Build the trees of `problems`, and yield each as it is done (not in order); or why there is none.
 
-    At least `batch` rollouts grow at any time, while there are problems left. `watch` is called after each step. Closing the
-    generator drops the problems in progress. Raises JudgeError where the judge is broken.
+    At least `batch` rollouts grow at any time, while there are problems left. `watch` is called after each step and at the end.
+    Closing the generator drops the problems in progress. Raises JudgeError where the judge is broken.
     """
     lanes = _Lanes(loaded, settings, judge, batch)
     incoming = iter(problems)
@@ -84,10 +84,11 @@ def run(
                 skipped = lanes.begin(problem)
                 if skipped is not None:
                     yield skipped
+            if lanes.open:
+                lanes.step()
+            watch(lanes.progress())
             if not lanes.open:
                 return
-            lanes.step()
-            watch(lanes.progress())
     finally:
         lanes.close()
 

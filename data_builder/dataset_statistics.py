@@ -121,7 +121,7 @@ def _count(found: DatasetStatistics, tree: Tree, split: str, seed: int) -> None:
     if status == "kept":
         length = tree.metadata["tokens"]["trunk"]
         found.tokens["full rollouts"] += sum(p.multiplicity * tree.depth_of(int(tree.rollouts.leaf[p.row])) for p in chosen)
-        for node in tree.metadata["forks"]:
+        for node in tree.metadata["fork_nodes"]:
             found.fork_positions[(tree.depth_of(node) - 1) * BINS // length] += 1
 
 

@@ -36,7 +36,7 @@ class ProblemGrowth:
     The tree's metadata says, beside the settings: problem, statement_hash, status (kept, excluded, independent), tests,
     tests_kind, isolation; tokens: what was decoded, by stage. Where there was a trunk to look for, tries: the multiplicity, as a
     try, of each of the first rollouts (a branch from the root that is equal to one adds to its row). Where one was found, trunk:
-    its row, and forks: the nodes whose tokens were sampled anew.
+    its row, and fork_nodes: the nodes whose tokens were sampled anew.
     """
 
     def __init__(self, loaded: LoadedModel, problem: Problem, settings: BuildSettings, judge: ProgramJudge) -> None:
@@ -97,7 +97,7 @@ class ProblemGrowth:
         starts = [int(tree.nodes.parent[node]) for node in forks for _ in range(settings.branches)]
         branches = yield from self._grow(session, starts, first_stream=settings.trunk_tries)
         tokens = {"tries": decoded - tree.depth_of(leaf), "trunk": tree.depth_of(leaf), "branches": branches}
-        return grown | {"status": "kept", "trunk": trunk, "forks": forks, "tokens": tokens}
+        return grown | {"status": "kept", "trunk": trunk, "fork_nodes": forks, "tokens": tokens}
 
     def _grow(self, session: Session, starts: list[int], first_stream: int) -> Generator[Awaited, None, int]:
         """Sample one rollout from each of `starts`. Returns the number of tokens decoded."""
