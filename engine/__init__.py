@@ -1,1 +1,1 @@
-"""Tokens in, tokens out: the token tree, language models, the search loop, policies and scorers. Knows no problems and no text."""
+"""Tokens in, tokens out: the token tree, language models, the search loop, policies, scorers. Knows no problems and no text."""

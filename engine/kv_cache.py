@@ -18,7 +18,9 @@ _FIRST_SLOTS = 1024
 
 
 class SlotPool:
-    """Slots for generated tokens: for each layer a tensor [slots, 2 (key, value), kv_heads, head_dim]. Freed slots are used again."""
+    """Slots for generated tokens: for each layer a tensor [slots, 2 (key, value), kv_heads, head_dim]. Freed slots are used
+    again.
+    """
 
     def __init__(self, layers: int, kv_heads: int, head_dim: int, dtype: torch.dtype, device: torch.device) -> None:
         self._layers = [torch.empty(0, 2, kv_heads, head_dim, dtype=dtype, device=device) for _ in range(layers)]

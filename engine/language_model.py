@@ -48,7 +48,9 @@ class LanguageModel(Protocol):
         """Fill `tree.nodes.value` at the given nodes and on the paths to them."""
 
     def keep(self, session: Session, leaves: np.ndarray) -> None:
-        """Free the caches of all nodes that are not on the paths to `leaves`; they can still be grown, at the price of reading them anew."""
+        """Free the caches of all nodes that are not on the paths to `leaves`; they can still be grown, at the price of reading
+        them anew.
+        """
 
     def close(self, session: Session) -> None:
         """Free all caches of a session. Its tree stays."""

@@ -1,8 +1,8 @@
 """Policies: which candidates go on, which are dropped, and where new ones begin.
 
 A policy is a pure function of a `View` of the tree to `children`: for each node, how many samples grow from it next. A live leaf
-that holds m samples goes on unchanged with m, is dropped with 0, and forks with more; any other node forks there; the root, which is
-the last entry, starts fresh candidates. Policies know no model and no torch. At least one candidate always survives.
+that holds m samples goes on unchanged with m, is dropped with 0, and forks with more; any other node forks there; the root, the
+last entry, starts fresh candidates. Policies know no model and no torch. At least one candidate always survives.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from .tree import Ended
 class View:
     """The tree as a policy sees it. All arrays have one entry a node and the root's at the end, so that -1 is the root's index.
 
-    parent, depth; logprob: the token's own; value: the scorer's (NaN where unscored); live, finished: samples that end here and may
-    still grow, or are complete; tie: uniform numbers, the same for the same path and seed whatever the order of the nodes.
+    parent, depth; logprob: the token's own; value: the scorer's (NaN where unscored); live, finished: samples that end here and
+    may still grow, or are complete; tie: uniform numbers, the same for the same path and seed whatever the order of the nodes.
     population: samples that the search was asked for. tokens_left: what the budget still allows (None: no budget).
     """
 
@@ -45,7 +45,9 @@ class View:
 
 
 class Policy(Protocol):
-    """`reason` is recorded for the candidates that it drops; `revisits` says whether it may grow from nodes that are no live leaves."""
+    """`reason` is recorded for the candidates that it drops; `revisits` says whether it may grow from nodes that are no live
+    leaves.
+    """
 
     reason: Ended
     revisits: bool
@@ -69,8 +71,8 @@ class BestOfN:
 class EarlyStop:
     """Stop a candidate whose value is below a threshold, or far below the best one's.
 
-    `threshold` maps the number of generated tokens [k] to the least value that goes on [k], or is one number for all. `slack` is the
-    distance below the best candidate's value, live or finished, at which one stops.
+    `threshold` maps the number of generated tokens [k] to the least value that goes on [k], or is one number for all. `slack` is
+    the distance below the best candidate's value, live or finished, at which one stops.
     """
 
     threshold: float | Callable[[np.ndarray], np.ndarray] = -np.inf
@@ -153,7 +155,9 @@ POLICIES: dict[str, type[Policy]] = {
 
 
 def policy_named(text: str) -> Policy:
-    """A policy from its name and settings, as a user writes them: "beam", "beam:width=4", "early-stop:threshold=0.2,slack=0.3"."""
+    """A policy from its name and settings, as a user writes them: "beam", "beam:width=4",
+    "early-stop:threshold=0.2,slack=0.3".
+    """
     name, _, settings = text.partition(":")
     if name not in POLICIES:
         raise PolicyError(f"there is no policy {name!r}; there are {', '.join(POLICIES)}")

@@ -27,7 +27,9 @@ def uniforms(seed: int, problem: int, streams: np.ndarray, positions: np.ndarray
 
 
 def path_keys(parents: list[int], tokens: list[int], known: list[int]) -> None:
-    """Extend `known` with a 64-bit key for every further node: a hash of the tokens on its path, whatever its number in the tree."""
+    """Extend `known` with a 64-bit key for every further node: a hash of the tokens on its path, whatever its number in the
+    tree.
+    """
     for node in range(len(known), len(parents)):
         above = known[parents[node]] if parents[node] >= 0 else 0
         key = (above ^ (tokens[node] + 0x9E3779B97F4A7C15)) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF

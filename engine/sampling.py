@@ -24,7 +24,9 @@ class SamplingError(GuidedGenError):
 
 @dataclass(frozen=True)
 class Sampling:
-    """`temperature` 0 is greedy; `top_k` 0 and `top_p` 1 switch their cuts off. Top-k is cut first, then top-p, as in transformers."""
+    """`temperature` 0 is greedy; `top_k` 0 and `top_p` 1 switch their cuts off. Top-k is cut first, then top-p, as in
+    transformers.
+    """
 
     temperature: float = 0.8
     top_p: float = 0.95

@@ -1,7 +1,7 @@
 """The search: one loop, many policies. Grow the live leaves, score them, and now and then ask the policy.
 
-Several searches advance in one batch: `run` takes any number, and `advance_round` is one step of all of them, for callers that show
-progress, stream, or add and drop searches between steps. The loop knows no policy, no scorer and no backend by name.
+Several searches advance in one batch: `run` takes any number, and `advance_round` is one step of all of them, for callers that
+show progress, stream, or add and drop searches between steps. The loop knows no policy, no scorer and no backend by name.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class SearchError(GuidedGenError):
 class SearchSettings:
     """What does not change during a search.
 
-    `n` samples of at most `max_new_tokens`; the policy is asked every `check_every` tokens, or, if `line_ends` holds the ids of tokens
-    that end a line, whenever all live candidates have reached the end of a line. `budget` bounds the decoded tokens, all candidates
-    together; a token that several samples share counts once. `stop_ids` end an answer.
+    `n` samples of at most `max_new_tokens`; the policy is asked every `check_every` tokens, or, if `line_ends` holds the ids of
+    tokens that end a line, whenever all live candidates have reached the end of a line. `budget` bounds the decoded tokens, all
+    candidates together; a token that several samples share counts once. `stop_ids` end an answer.
     """
 
     n: int = 8
@@ -77,8 +77,11 @@ class Search:
         starts: Sequence[int] = (),
         first_stream: int = 0,
     ) -> None:
-        """Open a session below a prompt, or go on in an open one: `starts` are the nodes (by default the root, n times) from which its
-        samples begin, with random streams from `first_stream` on."""
+        """Open a session below a prompt, or go on in an open one.
+
+        `starts` are the nodes (by default the root, n times) from which its samples begin, with random streams from
+        `first_stream` on.
+        """
         self.settings = settings
         self.session = session or model.open(prompt_ids, settings.sampling, settings.seed, settings.stop_ids)
         self.tree: Tree = self.session.tree

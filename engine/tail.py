@@ -2,9 +2,9 @@
 
     shared layers [: fork_layer]  ->  tail layers (tuned copies, none for a probe)  ->  norm  ->  head  ->  sigmoid
 
-The head sees a path as three things: what it emitted at the last token, the running mean of what it emitted at each generated token
-so far, and the running mean log-probability. So a token costs one `emit` and the tree carries sums, never states.
-This module runs tails; training, calibration and storage are the value model's (`guided_gen.valuemodel`).
+The head sees a path as three things: what it emitted at the last token, the running mean of what it emitted at each generated
+token so far, and the running mean log-probability. So a token costs one `emit` and the tree carries sums, never states. This
+module runs tails; training, calibration and storage are the value model's (`guided_gen.valuemodel`).
 """
 
 from __future__ import annotations

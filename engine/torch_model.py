@@ -1,8 +1,8 @@
 """The torch backend: any decoder-only transformers model, with the KV cache as a tree.
 
 A step runs the model's own layers, one after the other, on packed tokens [1, rows]: the rows are the leaves of any number of
-searches. Only attention is ours (kv_cache.py). A value tail forks off the same pass. Logits are computed, and reduced to what can be
-drawn, once a leaf; all samples at a leaf draw from that one row.
+searches. Only attention is ours (kv_cache.py). A value tail forks off the same pass. Logits are computed, and reduced to what
+can be drawn, once a leaf; all samples at a leaf draw from that one row.
 """
 
 from __future__ import annotations
@@ -180,7 +180,9 @@ class TorchLanguageModel:
 
     @torch.inference_mode()
     def _forward(self, rows: list[tuple[TorchSession, int]]) -> None:
-        """One pass over `rows`, each a node whose parents are cached: caches it, scores it, and finds what can be drawn below it."""
+        """One pass over `rows`, each a node whose parents are cached: caches it, scores it, and finds what can be drawn below
+        it.
+        """
         order: dict[int, int] = {}
         for session, _ in rows:
             order.setdefault(id(session), len(order))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,8 @@ from ..engine.errors import GuidedGenError
 
 if TYPE_CHECKING:
     from ..generator import Progress, Solution, Solving
+
+PLAIN_SECONDS = 5.0  # between two lines of progress where stderr is no terminal
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -108,12 +109,16 @@ def _run(solving: Solving) -> Solution:
 
     previous = signal.signal(signal.SIGINT, interrupt)
     console = Console(stderr=True)
+    shown = -PLAIN_SECONDS
     try:
         with console.status("Reading the problem") as status:
-            show: Callable[[str], None] = status.update if console.is_terminal else lambda line: None
             for event in solving:
                 if isinstance(event, Progress):
-                    show(_progress_line(event))
+                    if console.is_terminal:
+                        status.update(_progress_line(event))
+                    elif event.seconds - shown >= PLAIN_SECONDS:
+                        click.echo(_progress_line(event), err=True)
+                        shown = event.seconds
                 elif isinstance(event, Solved):
                     return event.solution
     finally:
@@ -124,8 +129,8 @@ def _run(solving: Solving) -> Solution:
 def _progress_line(progress: Progress) -> str:
     speed = progress.decoded_tokens / max(progress.seconds, 1e-6)
     return (
-        f"{progress.live} candidates growing, {progress.finished} complete · {progress.decoded_tokens} tokens, {speed:.0f} a second"
-        f" · best score {progress.best_score:.2f}"
+        f"{progress.live} candidates growing, {progress.finished} complete · "
+        f"{progress.decoded_tokens} tokens, {speed:.0f} a second · best score {progress.best_score:.2f}"
     )
 
 

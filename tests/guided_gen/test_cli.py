@@ -1,0 +1,124 @@
+"""The command line as a user meets it: real processes, what they print, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from guided_gen import __version__
+from guided_gen.engine.tree import Tree
+
+STATEMENT = "Double a number.\n\ndef double(x):\n\ndouble(2) == 4\n"
+FAST = ["--n", "2", "--max-new-tokens", "12", "--precision", "float32"]
+
+
+def guided_gen(*arguments: str, input: str | bytes = "", **environment: str) -> subprocess.CompletedProcess[bytes]:
+    data = input.encode() if isinstance(input, str) else input
+    return subprocess.run(
+        [sys.executable, "-m", "guided_gen", *arguments],
+        input=data,
+        capture_output=True,
+        env=os.environ | environment,
+        timeout=120,
+    )
+
+
+@pytest.fixture
+def problem(tmp_path: Path) -> Path:
+    path = tmp_path / "double.txt"
+    path.write_text(STATEMENT)
+    return path
+
+
+def test_solve_prints_the_program_alone_and_the_rest_to_stderr(problem: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    tree = tmp_path / "tree.parquet"
+    run = guided_gen("solve", str(problem), "--model", str(tiny_folder), "--save", str(tree), *FAST)
+    assert run.returncode == 0, run.stderr
+    assert b"2 candidates" in run.stderr and b"candidates" not in run.stdout
+    again = guided_gen("solve", "-", "--json", "--model", str(tiny_folder), *FAST, input=STATEMENT)
+    found = json.loads(again.stdout)
+    assert found["program"].rstrip("\n") == run.stdout.decode().rstrip("\n")
+    assert sum(candidate["multiplicity"] for candidate in found["candidates"]) == 2
+    assert Tree.load(tree).rollouts.multiplicity.sum() == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "input", "complaint"),
+    [
+        (["-"], "", "is empty"),
+        (["-"], b"\xff\xfe\x00binary", "not a text file"),
+        (["-"], "null \0 bytes", "not a text file"),
+        (["no such file"], "", "cannot be read"),
+        (["-", "--n", "0"], STATEMENT, "at least 1"),
+        (["-", "--temperature", "-1"], STATEMENT, "temperature"),
+        (["-", "--policy", "magic"], STATEMENT, "no policy 'magic'"),
+        (["-", "--scorer", "magic"], STATEMENT, "no scorer 'magic'"),
+        (["-", "--model", "no/such/model"], STATEMENT, "no/such/model"),
+        (["-", "--precision", "int3", "--model", "TINY"], STATEMENT, "no precision 'int3'"),
+        (["-", "--model", "TINY"], "word " * 5000, "tokens"),
+    ],
+)
+def test_bad_input_is_answered_by_one_sentence(
+    arguments: list[str], input: str | bytes, complaint: str, tiny_folder: Path, tmp_path: Path
+) -> None:
+    arguments = [str(tiny_folder) if argument == "TINY" else argument for argument in arguments]
+    run = guided_gen("solve", *arguments, input=input, GUIDED_GEN_CACHE=str(tmp_path), HF_HUB_OFFLINE="1")
+    assert run.returncode == 1
+    lines = run.stderr.decode().strip().splitlines()
+    assert lines[-1].startswith("Error: ") and complaint in lines[-1]
+    assert b"Traceback" not in run.stderr and run.stdout == b""
+
+
+def test_a_closed_pipe_ends_quietly(problem: Path, tiny_folder: Path) -> None:
+    command = f"{sys.executable} -m guided_gen solve {problem} --json --model {tiny_folder} {' '.join(FAST)} | head -c 1"
+    run = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, timeout=120)
+    assert b"Traceback" not in run.stderr and b"Exception ignored" not in run.stderr
+    assert run.stdout == b"{"
+
+
+def test_control_c_prints_the_best_answer_so_far(problem: Path, endless_folder: Path) -> None:
+    long = ["--n", "4", "--max-new-tokens", "3000", "--precision", "float32", "--json", "--temperature", "0"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "guided_gen", "solve", str(problem), "--model", str(endless_folder), *long],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    assert b"Loading" in process.stderr.readline()
+    assert b"4 candidates growing" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert "stopped" in {candidate["ended"] for candidate in json.loads(stdout)["candidates"]}
+
+
+def test_help_and_version_load_neither_torch_nor_transformers() -> None:
+    for argument in ("--help", "--version"):
+        check = (
+            "import sys\nfrom guided_gen.cli import cli\n"
+            f"try: cli(['{argument}'], prog_name='guided-gen')\nexcept SystemExit: pass\n"
+            "assert not {'torch', 'transformers', 'datasets', 'numpy'} & set(sys.modules), 'heavy imports'"
+        )
+        run = subprocess.run([sys.executable, "-c", check], capture_output=True, timeout=60)
+        assert run.returncode == 0, run.stderr
+        assert b"guided-gen" in run.stdout
+    assert __version__.encode() in run.stdout
+
+
+def test_every_listed_command_has_help() -> None:
+    from guided_gen.cli import COMMANDS
+
+    for name in COMMANDS:
+        run = guided_gen(name, "--help")
+        assert run.returncode == 0 and b"Usage" in run.stdout
+
+
+def test_shell_completion_lists_the_commands() -> None:
+    run = guided_gen("", _GUIDED_GEN_COMPLETE="bash_source")
+    assert b"complete" in run.stdout
