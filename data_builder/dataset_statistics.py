@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,8 @@ class DatasetStatistics:
         return (self.tokens["trunk"] + self.tokens["branches"]) / full if full else None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"token_ratio": self.token_ratio}
+        samples = {name: vars(counts) for name, counts in self.samples.items()}
+        return vars(self) | {"samples": samples, "token_ratio": self.token_ratio}
 
 
 def dataset_statistics(

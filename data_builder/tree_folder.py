@@ -42,6 +42,8 @@ class TreeFolder:
         self._most_bytes = most_bytes
         (path / "trees").mkdir(parents=True, exist_ok=True)
         self._lock = _locked(path / f".{self._name}.lock")
+        for leftover in (path / "trees").glob(f".{self._name}-*.tmp"):  # of a killed run
+            leftover.unlink()
         self._pin(settings)
         self.present = set(problem_ids(path))
         self._skipped = _read_json(self._skipped_path) if self._skipped_path.exists() else {}
