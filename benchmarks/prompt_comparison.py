@@ -15,7 +15,6 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
@@ -28,7 +27,6 @@ from ..data_builder.problem import Problem
 from ..data_builder.prompts import TEMPLATES, PromptTemplate, prompt_ids
 from ..data_builder.quality import skip_reason
 from ..engine.errors import GuidedGenError
-from ..engine.model_files import resolve_model
 from ..engine.model_sources import DEFAULT_MODEL
 from ..engine.sampling import Sampling
 from ..engine.search import Search, SearchSettings, advance_round
@@ -122,18 +120,13 @@ def _interval(per_problem: NDArray[np.float64], picks: NDArray[np.int64]) -> tup
     return float(low), float(high)
 
 
-def engine_sampler(model: str, settings: SearchSettings, dtype: str) -> Complete:
+def engine_sampler(model: str, settings: SearchSettings, precision: str) -> Complete:
     """Independent samples (best-of-n without a choice) from the engine, `QUESTIONS_AT_ONCE` questions in one batch."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from ..engine.loading import load_model
 
-    from ..engine.torch_model import TorchLanguageModel
-
-    folder = resolve_model(model)
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-    network: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
-    language_model = TorchLanguageModel(network)
-    settings = replace(settings, stop_ids=frozenset({tokenizer.eos_token_id}))
+    loaded = load_model(model, precision)
+    language_model, tokenizer = loaded.language_model, loaded.tokenizer
+    settings = replace(settings, stop_ids=loaded.stop_ids)
     room = language_model.max_length - settings.max_new_tokens
 
     def complete(questions: Sequence[Question]) -> Iterator[list[Answer]]:
@@ -207,7 +200,7 @@ def main() -> None:
 @click.option("--temperature", default=0.8, show_default=True)
 @click.option("--top-p", default=0.95, show_default=True)
 @click.option("--max-new-tokens", default=400, show_default=True)
-@click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="bfloat16", show_default=True)
+@click.option("--precision", default="auto", show_default=True)
 @click.option("--seed", default=0, show_default=True)
 def sample(
     model: str,
@@ -217,13 +210,13 @@ def sample(
     temperature: float,
     top_p: float,
     max_new_tokens: int,
-    dtype: str,
+    precision: str,
     seed: int,
 ) -> None:
     """Sample answers to introductory validation problems with every template."""
     chosen = choose_problems(load_problems("apps", split="validation"), count, seed)
     settings = SearchSettings(n=samples, max_new_tokens=max_new_tokens, sampling=Sampling(temperature, top_p), seed=seed)
-    sample_answers(chosen, engine_sampler(model, settings, dtype), answers)
+    sample_answers(chosen, engine_sampler(model, settings, precision), answers)
 
 
 @main.command()
