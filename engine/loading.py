@@ -41,7 +41,7 @@ def load_model(name: str = DEFAULT_MODEL, precision: str = "auto", tail: Tail | 
     folder = resolve_model(name)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = chosen_precision(precision, device)
-    model = _load(folder, chosen, device)
+    model = load_transformers(folder, chosen)
     tokenizer = load_tokenizer(folder)
     stop_ids = end_ids(tokenizer, model.generation_config)
     return LoadedModel(TorchLanguageModel(model, tail), tokenizer, stop_ids, model_identity(folder), chosen, folder)
@@ -81,7 +81,9 @@ def line_end_ids(tokenizer: Any) -> frozenset[int]:
     return frozenset(i for i, text in zip(ids, tokenizer.batch_decode([[i] for i in ids]), strict=True) if "\n" in text)
 
 
-def _load(folder: Path, precision: str, device: str) -> Any:
+def load_transformers(folder: Path, precision: str) -> Any:
+    """The `*ForCausalLM` in a folder, in one of `PRECISIONS` but auto, on the GPU if there is one."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     _quieten_transformers()
     from transformers import AutoModelForCausalLM
 

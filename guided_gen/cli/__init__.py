@@ -14,9 +14,12 @@ from ..engine.errors import GuidedGenError
 COMMANDS = {
     "build": "Build a forking-token dataset.",
     "dataset": "Count what is in a dataset.",
+    "evaluate": "Evaluate a value model.",
+    "export": "Write a value model as a stock classifier.",
     "judge": "Run answers on their problems' tests in a sandbox.",
     "models": "List, fetch and locate models.",
     "solve": "Search for a program that solves a problem.",
+    "train": "Train a value model on a dataset.",
 }
 
 

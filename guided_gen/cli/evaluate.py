@@ -1,0 +1,68 @@
+"""`guided-gen evaluate`: how good a value model's values are."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.option("--value", required=True, type=_FOLDER, help="The value model's folder.")
+@click.option("--data", required=True, multiple=True, type=_FOLDER, help="A dataset of guided-gen build; may be given again.")
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where the report goes.")
+@click.option("--model", default=None, help="The base model.  [default: as the data say]")
+@click.option("--tries/--no-tries", default=False, help="Also count main rollouts that did not become the trunk.")
+@click.option("--resamples", type=click.IntRange(10), default=1000, help="Of the problems, for the intervals.")
+@click.option("--seed", default=0)
+@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), default=None, help="Where states are kept.")
+@click.option("--problems", default=None, help="Where the problems are, if not where the build found them.")
+@click.option("--allow-untouched", is_flag=True, help="Consent to data of the split untouched, which is kept for final reports.")
+def command(
+    value: Path,
+    data: tuple[Path, ...],
+    out: Path,
+    model: str | None,
+    tries: bool,
+    resamples: int,
+    seed: int,
+    cache: Path | None,
+    problems: str | None,
+    allow_untouched: bool,
+) -> None:
+    """Evaluate a value model and every shortcut on DATA; writes evaluation.json, plots and report.html to OUT."""
+    from rich.console import Console
+
+    from ..engine.loading import load_tokenizer
+    from ..value_data import answer_reader, load_prompted_trees
+    from ..valuemodel.data_checks import check_trees
+    from ..valuemodel.evaluation import evaluate
+    from ..valuemodel.examples import make_examples
+    from ..valuemodel.fitting import base_states, load_statement
+    from ..valuemodel.model import ValueModel
+    from ..valuemodel.plots import plot_all
+    from ..valuemodel.report import html_page, print_report
+    from ..valuemodel.rollout_table import rollout_table
+    from .train import base_folder, problems_of
+
+    base = base_folder(data, model)
+    values = ValueModel.from_pretrained(value, base)
+    tokenizer = load_tokenizer(base)
+    given = problems_of(data, problems, allow_untouched)
+    trees = load_prompted_trees(data, tokenizer, tries=tries, problems=given, allow_untouched=allow_untouched)
+    made_for = values.settings.made_for
+    made_for.check(asdict(check_trees(trees)))
+    fork_layer = values.settings.fork_layer
+    states = base_states(make_examples(trees), base, made_for, [fork_layer], cache)[fork_layer]
+    table = rollout_table(values, trees, states, load_statement(value), answer_reader(tokenizer))
+    figures = evaluate(table, values.settings.training["calibration"]["base_rate"], seed, resamples)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "evaluation.json").write_text(json.dumps(figures, indent=1) + "\n")
+    about = {"value model": value.name, "data": ", ".join(folder.name for folder in data), **asdict(made_for)}
+    (out / "report.html").write_text(html_page(figures, plot_all(figures, out), about), encoding="utf-8")
+    print_report(figures, Console())
+    click.echo(out / "report.html", err=True)

@@ -1,0 +1,33 @@
+"""`guided-gen export`: a value model for programs that know nothing of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.option("--value", required=True, type=click.Path(path_type=Path, exists=True, file_okay=False), help="The value model.")
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where the classifier goes.")
+@click.option("--model", default=None, help="The base model.  [default: the one that it was trained for]")
+def command(value: Path, out: Path, model: str | None) -> None:
+    """Write a value model as a stock sequence classifier of transformers, which vLLM serves too.
+
+    It holds all layers, so it is as large as the base. A label is a number that the head emits at a token; config.json says,
+    under guided_gen_value, how they make a value.
+    """
+    from ..engine.loading import load_tokenizer, load_transformers
+    from ..engine.model_files import model_identity, resolve_model
+    from ..valuemodel.export import export_classifier
+    from ..valuemodel.model import ValueModel, ValueModelMismatch, read_settings
+
+    made_for = read_settings(value)[0].made_for
+    base = resolve_model(model or made_for.model)
+    identity = model_identity(base)
+    if identity.sha256 != made_for.model_sha256:
+        raise ValueModelMismatch(f"this value model was trained for {made_for.model}, not for {identity.name}")
+    values = ValueModel.from_pretrained(value, base)
+    export_classifier(values, load_transformers(base, "float32"), out)
+    load_tokenizer(base).save_pretrained(out)
+    click.echo(out)

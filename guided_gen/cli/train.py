@@ -1,0 +1,101 @@
+"""`guided-gen train`: a value model from judged trees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ..valuemodel.packing import PromptedTree
+
+_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.option("--data", required=True, multiple=True, type=_FOLDER, help="A dataset of guided-gen build; may be given again.")
+@click.option("--validation", multiple=True, type=_FOLDER, help="Data of other problems, best of independent rollouts.")
+@click.option("--validation-share", default=0.1, help="Without --validation: the share of the problems held out.")
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The value model's folder.")
+@click.option("--model", default=None, help="The base, which the data are from.  [default: as the data say]")
+@click.option(
+    "--fork-layer", type=int, default=None, help="The first layer of its own.  [default: two below the top; head: the top]"
+)
+@click.option("--tail-layers", type=int, default=None, help="Layers of its own.  [default: all above the fork layer; head: 0]")
+@click.option("--features", default="mean,logprob", help="What the head reads: some of last, mean and logprob.")
+@click.option("--hidden", default=0, help="Hidden units of the head, 0 for a linear one.")
+@click.option("--tune", type=click.Choice(["full", "lora", "head"]), default="full", help="head: a probe, fitted at once.")
+@click.option("--lora-rank", type=click.IntRange(1), default=8)
+@click.option("--targets", type=click.Choice(["binary", "soft"]), default="binary")
+@click.option("--balanced/--imbalanced", default=False, help="Weigh both classes of a problem the same.")
+@click.option("--tries/--no-tries", default=True, help="Also train on main rollouts that did not become the trunk.")
+@click.option("--epochs", default=2)
+@click.option("--learning-rate", default=1e-4)
+@click.option("--batch-tokens", default=8192, help="Tokens of a step, prompts included.")
+@click.option("--validate-every", default=20, help="Steps between validations, each with a checkpoint.")
+@click.option("--patience", default=5, help="Validations without a better loss that end the training; 0: never.")
+@click.option("--fit-head-first/--no-fit-head-first", default=True, help="Begin from a head fitted to the untuned tail.")
+@click.option("--mixed-precision", type=click.Choice(["no", "bf16", "fp16"]), default="no")
+@click.option("--seed", default=0)
+@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), default=None, help="Where states are kept.")
+@click.option("--problems", default=None, help="Where the problems are, if not where the build found them.")
+def command(**options: Any) -> None:
+    """Train a value model on DATA and write it to OUT. The same command goes on where an interrupted one stopped.
+
+    `accelerate launch -m guided_gen train ...` runs it on several GPUs.
+    """
+    from ..valuemodel.fitting import Shape, fit_value_model
+    from ..valuemodel.heads import HeadSettings
+    from ..valuemodel.training import TrainingSettings
+
+    names = ("tune", "targets", "balanced", "epochs", "learning_rate", "batch_tokens", "validate_every", "patience", "seed")
+    settings = TrainingSettings(**{name: options[name] for name in (*names, "fit_head_first", "mixed_precision")})
+    head = HeadSettings(tuple(part.strip() for part in options["features"].split(",")), options["hidden"])
+    shape = Shape(options["fork_layer"], options["tail_layers"], head, options["lora_rank"])
+    base = base_folder(options["data"], options["model"])
+    training, validation = _trees(base, options)
+    model, history = fit_value_model(training, validation, base, shape, settings, options["out"], options["cache"])
+    record = model.settings.training
+    calibration = record["calibration"]
+    loss = min((loss for _, loss in history.validation), default=history.head_fit.get("validation_loss", float("nan")))
+    click.echo(
+        f"{record['training_problems']} problems, {record['training_tokens']} tokens, {record['steps']} steps; validation loss "
+        f"{loss:.4f} nats; scale {calibration['scale']:.2f}, shift {calibration['shift']:.2f}",
+        err=True,
+    )
+    click.echo(options["out"])
+
+
+def base_folder(data: Sequence[Path], model: str | None) -> Path:
+    """The folder of the base model: as named, else as the first dataset says."""
+    from ..data_builder.tree_folder import read_settings
+    from ..engine.model_files import resolve_model
+
+    return resolve_model(model or read_settings(data[0])["model"])
+
+
+def _trees(base: Path, options: dict[str, Any]) -> tuple[list[PromptedTree], list[PromptedTree]]:
+    from ..engine.loading import load_tokenizer
+    from ..value_data import load_prompted_trees, split_by_problem
+
+    tokenizer = load_tokenizer(base)
+    problems = problems_of(options["data"], options["problems"])
+    data = load_prompted_trees(options["data"], tokenizer, tries=options["tries"], problems=problems)
+    if not options["validation"]:
+        return split_by_problem(data, options["validation_share"], options["seed"])
+    return data, load_prompted_trees(
+        options["validation"], tokenizer, problems=problems_of(options["validation"], options["problems"])
+    )
+
+
+def problems_of(data: Sequence[Path], source: str | None, allow_untouched: bool = False) -> list[Any] | None:
+    """The problems of datasets, read from `source` instead of where their builds found them; None to leave it to the builds."""
+    from ..data_builder.loaders import load_problems
+    from ..data_builder.tree_folder import read_settings
+
+    if source is None:
+        return None
+    splits = {read_settings(folder)["split"] for folder in data}
+    return [problem for split in splits for problem in load_problems(source, split, allow_untouched=allow_untouched)]

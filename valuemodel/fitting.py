@@ -1,0 +1,163 @@
+"""From judged trees to a finished value model in a folder: checks, cached states, training, calibration, the statement's
+baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig
+
+from ..engine.files import replaced_atomically
+from ..engine.loading import load_transformers
+from ..engine.model_files import cache_dir, model_identity
+from . import probe
+from .base_layers import layer_count
+from .data_checks import check_trees
+from .examples import Example, make_examples
+from .heads import HeadSettings, ValueHead
+from .model import MadeFor, ValueModel, ValueModelMismatch
+from .packing import PromptedTree
+from .rollout_table import statement_states
+from .state_cache import StateCache, cached_states
+from .targets import outcomes
+from .training import History, TrainingError, TrainingSettings, train
+
+STATEMENT = "statement.safetensors"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is to be trained. `fork_layer` None is the paper's two blocks, or the top for a probe; `lora_rank` is for --tune
+    lora."""
+
+    fork_layer: int | None = None
+    tail_layers: int | None = None
+    head: HeadSettings = field(default_factory=HeadSettings)
+    lora_rank: int = 8
+
+
+def fit_value_model(
+    training: Sequence[PromptedTree],
+    validation: Sequence[PromptedTree],
+    base: Path,
+    shape: Shape,
+    settings: TrainingSettings,
+    out: Path,
+    cache: Path | None = None,
+) -> tuple[ValueModel, History]:
+    """Train on `training`, choose and calibrate on the independent rollouts of `validation`, and write the model to `out`.
+
+    `base` is the folder of the model that the trees are from. The states of its lower layers are kept in `cache` (by default in
+    guided-gen's cache directory). Raises DataError, ValueModelMismatch and TrainingError before anything is computed.
+    """
+    made_for = check_data(training, validation, base)
+    model = _new_model(base, shape, settings, made_for)
+    examples = make_examples(training, settings.targets, settings.balanced)
+    held_out = make_examples(validation, independent=True)
+    from_prompt = make_examples(training, independent=True)
+    fork_layer = model.settings.fork_layer
+    states = base_states([*examples, *held_out], base, made_for, [fork_layer], cache)[fork_layer]
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    history = train(model, examples, held_out, states, settings, out / "training")
+    statement = fit_statement(from_prompt, held_out, states, training, validation)
+    model.settings = replace(model.settings, training=_record(settings, history, examples, held_out, model))
+    model.save_pretrained(out)
+    save_statement(statement, out)
+    return model, history
+
+
+def check_data(training: Sequence[PromptedTree], validation: Sequence[PromptedTree], base: Path) -> MadeFor:
+    """The generator that all trees are from, which must be `base`; no problem may be on both sides."""
+    vocabulary = AutoConfig.from_pretrained(base).vocab_size
+    made_for = check_trees(training, vocabulary=vocabulary)
+    made_for.check(asdict(check_trees(validation, vocabulary=vocabulary)))
+    shared = {one.problem for one in training} & {one.problem for one in validation}
+    if shared:
+        raise TrainingError(f"{len(shared)} problems are in the training and the validation data, such as {min(shared)}")
+    identity = model_identity(base)
+    if identity.sha256 != made_for.model_sha256:
+        raise ValueModelMismatch(
+            f"the trees are from {made_for.model} ({made_for.model_sha256[:12]}), not from the base model {identity.name} "
+            f"({identity.sha256[:12]})"
+        )
+    return made_for
+
+
+def base_states(
+    examples: Sequence[Example], base: Path, made_for: MadeFor, fork_layers: Sequence[int], cache: Path | None = None
+) -> dict[int, StateCache]:
+    """The states below each of `fork_layers`, computed in the precision of the trees where the cache does not have them."""
+    folder = (cache or cache_dir() / "states") / f"{made_for.model_sha256[:16]}-{made_for.precision}"
+    packs = [example.pack for example in examples]
+    return cached_states(folder, packs, fork_layers, lambda: load_transformers(base, made_for.precision))
+
+
+def fit_statement(
+    training: Sequence[Example],
+    validation: Sequence[Example],
+    states: StateCache,
+    training_trees: Sequence[PromptedTree],
+    validation_trees: Sequence[PromptedTree],
+) -> ValueHead:
+    """A probe on the last token of the prompt: how many rollouts pass, by the statement alone. A baseline, never part of a
+    value."""
+    sides = []
+    for examples, trees in ((training, training_trees), (validation, validation_trees)):
+        rates = torch.tensor([_pass_rate(one) for one in trees if len(outcomes(one.tree, independent=True).rows)])
+        rooted, ones = statement_states(examples, states), torch.ones(len(examples))
+        sides.append(probe.PathFeatures(rooted, rooted, torch.zeros(len(examples)), rates, ones))
+    head = ValueHead(sides[0].last.shape[1], HeadSettings(("last",)))
+    probe.fit_head(head, *sides)
+    return head
+
+
+def save_statement(head: ValueHead, folder: Path) -> None:
+    with replaced_atomically(folder / STATEMENT) as temporary:
+        save_file(head.state_dict(), temporary)
+
+
+def load_statement(folder: Path) -> ValueHead:
+    state = load_file(folder / STATEMENT)
+    head = ValueHead(state["project.weight"].shape[1], HeadSettings(("last",)))
+    head.load_state_dict(state)
+    return head
+
+
+def _new_model(base: Path, shape: Shape, settings: TrainingSettings, made_for: MadeFor) -> ValueModel:
+    total = layer_count(AutoConfig.from_pretrained(base))
+    if settings.tune == "head":
+        if shape.tail_layers:
+            raise TrainingError("a head alone has no layers of its own: choose the layer below it with the fork layer")
+        fork_layer = total if shape.fork_layer is None else shape.fork_layer
+        return ValueModel.from_base(base, fork_layer, shape.head, 0, made_for=made_for)
+    fork_layer = max(total - 2, 0) if shape.fork_layer is None else shape.fork_layer
+    rank = shape.lora_rank if settings.tune == "lora" else 0
+    return ValueModel.from_base(base, fork_layer, shape.head, shape.tail_layers, lora_rank=rank, made_for=made_for)
+
+
+def _pass_rate(one: PromptedTree) -> float:
+    found = outcomes(one.tree, independent=True)
+    return float((found.counts * found.correct).sum() / found.counts.sum())
+
+
+def _record(
+    settings: TrainingSettings, history: History, examples: Sequence[Example], held_out: Sequence[Example], model: ValueModel
+) -> dict[str, Any]:
+    """What a reader of the folder wants to know of how it came to be."""
+    share = sum(float((one.labels * one.weights).sum()) for one in held_out)
+    scale, shift = model.head.calibration.tolist()
+    return {
+        "settings": asdict(settings),
+        "training_problems": len({one.problem for one in examples}),
+        "training_tokens": sum(len(one.pack.rows) for one in examples),
+        "validation_problems": len({one.problem for one in held_out}),
+        "calibration": {"scale": scale, "shift": shift, "base_rate": share / sum(float(one.weights.sum()) for one in held_out)},
+        "head_fit": history.head_fit,
+        "validation_losses": history.validation,
+        "steps": len(history.training),
+    }

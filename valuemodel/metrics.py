@@ -1,0 +1,162 @@
+"""Figures of merit of scores against verdicts, each with its bootstrap over problems.
+
+Everything is a function of W [B, P], the weight of each of P problems in each of B resamples: the first row is all ones, so the
+first number is the estimate and the others give its interval. Rollouts count with their multiplicity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import comb
+
+import numpy as np
+
+from .calibration import fit_platt
+
+RESAMPLES = 1000
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its 95% interval over problems (percentiles of the bootstrap). NaN where it is not defined."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def problem_weights(problems: int, seed: int = 0, resamples: int = RESAMPLES) -> np.ndarray:
+    """W [1 + resamples, problems]: how often each problem was drawn."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(problems, np.full(problems, 1 / problems), size=resamples)
+    return np.vstack([np.ones(problems), drawn])
+
+
+def estimate(figures: np.ndarray) -> Estimate:
+    """figures [B], the first of the data as they are. Resamples in which the figure is not defined are left out."""
+    defined = figures[1:][~np.isnan(figures[1:])]
+    low, high = np.percentile(defined, [2.5, 97.5]) if len(defined) else (np.nan, np.nan)
+    return Estimate(float(figures[0]), float(low), float(high))
+
+
+def ratio(numerator: np.ndarray, denominator: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Sum over problems of `numerator` [P] by that of `denominator` [P], [B]."""
+    return divided(weights @ numerator, weights @ denominator)
+
+
+def divided(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """above / below [B], NaN where there is nothing below."""
+    quotient: np.ndarray = np.divide(above, below, out=np.full(len(below), np.nan), where=below > 0)
+    return quotient
+
+
+def mean_of_defined(figures: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The mean of a figure a problem [P] over the problems that have one, [B]."""
+    return ratio(np.nan_to_num(figures), (~np.isnan(figures)).astype(float), weights)
+
+
+def by_problem(problem: np.ndarray, problems: int, numbers: np.ndarray) -> np.ndarray:
+    """Sums of `numbers` [R] for each problem, [P]."""
+    return np.bincount(problem, weights=numbers, minlength=problems)
+
+
+# -- ranking
+
+
+def auroc(scores: np.ndarray, correct: np.ndarray, counts: np.ndarray, comparable: np.ndarray | None = None) -> float:
+    """The share of (correct, wrong) pairs in which the correct one scores higher, ties half. NaN where there is no pair.
+
+    scores, correct, counts [R]; `comparable` [R, R] says which pairs count.
+    """
+    right, wrong = np.flatnonzero(correct), np.flatnonzero(~correct)
+    pairs = counts[right][:, None] * counts[wrong]
+    if comparable is not None:
+        pairs = pairs * comparable[np.ix_(right, wrong)]
+    if not pairs.sum():
+        return float("nan")
+    difference = scores[right][:, None] - scores[wrong]
+    return float((pairs * ((difference > 0) + 0.5 * (difference == 0))).sum() / pairs.sum())
+
+
+def within_problem(problem: np.ndarray, problems: int, figure: Callable[[np.ndarray], float]) -> np.ndarray:
+    """`figure` of the rows of each problem, [P]; NaN for problems without rows."""
+    rows = [np.flatnonzero(problem == p) for p in range(problems)]
+    return np.asarray([figure(r) if len(r) else np.nan for r in rows])
+
+
+def global_auroc(scores: np.ndarray, correct: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    """AUROC over all pairs, for each row of `mass` [B, R] (counts times the problem's weight), [B]."""
+    order = np.argsort(scores, kind="stable")
+    _, group = np.unique(scores[order], return_inverse=True)
+    edges = np.flatnonzero(np.diff(group, prepend=-1))
+    positive = np.add.reduceat(mass[:, order] * correct[order], edges, axis=1)
+    negative = np.add.reduceat(mass[:, order] * ~correct[order], edges, axis=1)
+    below = negative.cumsum(axis=1) - negative
+    pairs = positive.sum(axis=1) * negative.sum(axis=1)
+    won = (positive * (below + 0.5 * negative)).sum(axis=1)
+    return divided(won, pairs)
+
+
+def pass_of_top(scores: np.ndarray, correct: np.ndarray, counts: np.ndarray, k: int) -> float:
+    """The probability that one of the k highest scoring samples is correct, ties broken at random.
+
+    scores, correct, counts [R], of one problem. With equal scores this is the unbiased pass@k of Chen et al. 2021.
+    """
+    left, none_yet = min(k, int(counts.sum())), 1.0
+    for score in np.unique(scores)[::-1]:
+        tied = scores == score
+        size, right = int(counts[tied].sum()), int(counts[tied & correct].sum())
+        taken = min(left, size)
+        none_yet *= comb(size - right, taken) / comb(size, taken)
+        left -= taken
+        if not left:
+            break
+    return 1 - none_yet
+
+
+# -- calibration
+
+
+def brier_skill(
+    values: np.ndarray, correct: np.ndarray, counts: np.ndarray, problem: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """1 - Brier score / that of the constant base rate, [B]: 0 for knowing nothing, 1 for knowing all."""
+    problems = weights.shape[1]
+    error = by_problem(problem, problems, counts * (values - correct) ** 2)
+    rate = ratio(by_problem(problem, problems, counts * correct), by_problem(problem, problems, counts), weights)
+    brier = ratio(error, by_problem(problem, problems, counts), weights)
+    return 1 - divided(brier, rate * (1 - rate))
+
+
+def calibration_error(
+    values: np.ndarray, correct: np.ndarray, counts: np.ndarray, problem: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Expected calibration error over bins of equal width, [B]."""
+    bins = np.minimum((values * BINS).astype(int), BINS - 1)
+    total = weights @ by_problem(problem, weights.shape[1], counts)
+    gap = np.zeros(len(weights))
+    for b in range(BINS):
+        inside = counts * (bins == b)
+        gap += np.abs(weights @ by_problem(problem, weights.shape[1], inside * (values - correct)))
+    return divided(gap, total)
+
+
+def cross_fitted(scores: np.ndarray, correct: np.ndarray, counts: np.ndarray, problem: np.ndarray) -> np.ndarray:
+    """Scores as probabilities: a Platt fit on either half of the problems, applied to the other. The most that a shortcut can
+    do."""
+    centred = (scores - scores.mean()) / max(float(scores.std()), 1e-9)
+    values = np.empty(len(scores))
+    for half in (0, 1):
+        own = problem % 2 == half
+        if not own.any() or own.all():
+            own, other = np.ones(len(scores), bool), np.ones(len(scores), bool)
+        else:
+            other = ~own
+        scale, shift = fit_platt(centred[other], correct[other].astype(float), counts[other].astype(float))
+        values[own] = 1 / (1 + np.exp(-(scale * centred[own] + shift)))
+    return values
