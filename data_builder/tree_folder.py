@@ -29,7 +29,7 @@ from .dataset_card import dataset_card
 from .problem import Problem
 
 MOST_BYTES = 4_000_000
-_PARQUET: dict[str, Any] = {"compression": "zstd", "compression_level": 9, "use_dictionary": False}
+_PARQUET: dict[str, Any] = {"compression": "zstd", "compression_level": 3, "use_dictionary": False}
 
 
 class TreeFolder:
