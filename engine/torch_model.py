@@ -7,6 +7,7 @@ can be drawn, once a leaf; all samples at a leaf draw from that one row.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -24,6 +25,7 @@ from .tail import Tail
 from .tree import ROOT, Tree
 
 _NO_SLOT = -1
+_PASS_CELLS = 1 << 18  # of a pass: rows times the longest path; what attention gathers in each layer
 
 
 class ContextError(GuidedGenError):
@@ -93,7 +95,7 @@ class TorchLanguageModel:
         prompt = PromptCache(prompt_ids, self._cached_layers)
         session = TorchSession(Tree.below(prompt_ids), prompt, sampling, seed, self._tail.head.width if self._tail else 0)
         hidden, _ = self._run(torch.tensor(prompt.token_ids), torch.arange(len(prompt)), PrefillLayout(prompt))
-        session.next[ROOT] = distributions(self._logits(hidden[-1:]), sampling), 0
+        self._remember([(session, ROOT)], hidden[-1:])
         return session
 
     def advance(self, growths: Sequence[Growth]) -> list[np.ndarray]:
@@ -156,32 +158,27 @@ class TorchLanguageModel:
 
     def _look_ahead(self, wanted: Sequence[tuple[TorchSession, np.ndarray]]) -> None:
         """Run the model on the nodes whose next distribution is not known, and on those above them that hold no slot."""
-        levels: dict[int, list[tuple[TorchSession, int]]] = {}
+        missing: list[tuple[int, TorchSession, int]] = []
         for session, nodes in wanted:
             seen = set()
             for node in nodes.tolist():
-                missing = node not in session.next
-                while node != ROOT and node not in seen and (missing or session.slot(node) == _NO_SLOT):
-                    levels.setdefault(session.tree.depth_of(node), []).append((session, node))
+                unknown = node not in session.next
+                while node != ROOT and node not in seen and (unknown or session.slot(node) == _NO_SLOT):
+                    missing.append((session.tree.depth_of(node), session, node))
                     seen.add(node)
-                    missing = False
+                    unknown = False
                     node = int(session.tree.nodes.parent[node])
-        if not levels:
-            return
-        # One batch unless the caches of some path were dropped: then its tokens are read anew, from the prompt down.
-        ready, waiting = [], []
-        for depth in sorted(levels):
-            for session, node in levels[depth]:
-                parent = int(session.tree.nodes.parent[node])
-                (ready if parent == ROOT or session.slot(parent) != _NO_SLOT else waiting).append((session, node))
-        self._forward(ready)
-        if waiting:
-            self._look_ahead([(session, np.asarray([node])) for session, node in waiting])
+        # Parents first: a pass writes the keys and values of all its rows before any row reads its path.
+        missing.sort(key=lambda entry: entry[0])
+        while missing:
+            count = bisect_right(range(1, len(missing) + 1), _PASS_CELLS, key=lambda rows: rows * missing[rows - 1][0])
+            self._forward([(session, node) for _, session, node in missing[: max(count, 1)]])
+            missing = missing[max(count, 1) :]
 
     @torch.inference_mode()
     def _forward(self, rows: list[tuple[TorchSession, int]]) -> None:
-        """One pass over `rows`, each a node whose parents are cached: caches it, scores it, and finds what can be drawn below
-        it.
+        """One pass over `rows`, each a node whose parent is cached or stands before it: caches it, scores it, and finds what can
+        be drawn below it.
         """
         order: dict[int, int] = {}
         for session, _ in rows:
@@ -221,7 +218,7 @@ class TorchLanguageModel:
         hidden, emitted = self._run(torch.from_numpy(tokens), torch.from_numpy(positions), layout)
         if self._tail is not None:
             self._score(rows, emitted)
-        self._remember(rows, self._logits(hidden))
+        self._remember(rows, hidden)
 
     def _path(self, session: TorchSession, node: int) -> np.ndarray:
         """The slots on the path to `node`, its own last. The node's own was just allocated or is written again."""
@@ -295,8 +292,9 @@ class TorchLanguageModel:
         for (session, node), value in zip(rows, values.tolist(), strict=True):
             session.tree.nodes.value[node] = value
 
-    def _remember(self, rows: list[tuple[TorchSession, int]], logits: torch.Tensor) -> None:
+    def _remember(self, rows: list[tuple[TorchSession, int]], hidden: torch.Tensor) -> None:
         """Keep, for each of `rows`, what can be drawn below it."""
+        logits = self._logits(hidden)
         by_setting: dict[Sampling, list[int]] = {}
         for i, (session, _) in enumerate(rows):
             by_setting.setdefault(session.sampling, []).append(i)
