@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -121,9 +122,16 @@ class GuidedGenerator:
         self._turn = threading.Lock()
 
     @classmethod
-    def from_pretrained(cls, model: str = DEFAULT_MODEL, *, precision: str = "auto") -> GuidedGenerator:
-        """Load a model by name, folder, GGUF file or hub id; see `load_model`."""
-        return cls(load_model(model, precision))
+    def from_pretrained(
+        cls, model: str = DEFAULT_MODEL, *, precision: str = "auto", value: str | Path | None = None
+    ) -> GuidedGenerator:
+        """Load a model by name, folder, GGUF file or hub id (see `load_model`); `value` is the folder of a value model for it."""
+        if value is None:
+            return cls(load_model(model, precision))
+        from .valuemodel.attach import load_scored_model
+
+        template = DEFAULT_TEMPLATE
+        return cls(load_scored_model(model, precision, value, template.name, template.hash), template)
 
     def solve(self, problem: str | Problem, settings: SearchSettings | None = None, **changes: Any) -> Solution:
         """Search for an answer. `changes` replace single fields of `settings` (n, seed, policy, ...); see `SearchSettings`."""

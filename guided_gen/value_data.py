@@ -31,7 +31,7 @@ def load_prompted_trees(
     that the trees were built from; by default they are loaded as the build did. Raises DataError for a folder without trees,
     DatasetError where problems are missing or have changed.
     """
-    prompted = []
+    prompted: list[PromptedTree] = []
     for folder in folders:
         settings = read_settings(folder)
         texts = ProblemTexts(settings, problems, allow_untouched)

@@ -27,7 +27,12 @@ PLAIN_SECONDS = 5.0  # between two lines of progress where stderr is no terminal
     default="best-of-n",
     help="best-of-n, early-stop, beam or speculative-rejection; settings follow a colon: beam:width=4.",
 )
-@click.option("--scorer", default="logprob", help="What candidates are compared by: logprob, self-certainty, length or value.")
+@click.option("--value", type=click.Path(path_type=Path), default=None, help="A value model's folder; see guided-gen train.")
+@click.option(
+    "--scorer",
+    default=None,
+    help="What candidates are compared by: logprob, self-certainty, length or value.  [default: logprob; value with --value]",
+)
 @click.option("--n", default=8, help="Candidates.")
 @click.option("--max-new-tokens", default=512, help="Longest answer, in tokens.")
 @click.option("--temperature", default=0.8, help="0 is greedy.")
@@ -62,7 +67,7 @@ def command(problem: Path, **options: Any) -> None:
         max_new_tokens=options["max_new_tokens"],
         sampling=Sampling(options["temperature"], options["top_p"], options["top_k"]),
         policy=policy_named(options["policy"]),
-        scorer=scorer_named(options["scorer"]),
+        scorer=scorer_named(_scorer(options)),
         check_every=options["check_every"],
         budget=options["budget"],
         seed=options["seed"],
@@ -73,7 +78,9 @@ def command(problem: Path, **options: Any) -> None:
     from ..generator import GuidedGenerator
 
     click.echo(f"Loading {options['model'] or DEFAULT_MODEL}", err=True)
-    generator = GuidedGenerator.from_pretrained(options["model"] or DEFAULT_MODEL, precision=options["precision"])
+    generator = GuidedGenerator.from_pretrained(
+        options["model"] or DEFAULT_MODEL, precision=options["precision"], value=options["value"]
+    )
     if options["check_at"] == "lines":
         settings = replace(settings, line_ends=generator.line_ends())
     solution = _run(generator.stream(statement, settings))
@@ -81,6 +88,13 @@ def command(problem: Path, **options: Any) -> None:
         solution.tree.save(options["save"])
     click.echo(_summary(solution), err=True)
     click.echo(_as_json(solution) if options["as_json"] else solution.program.rstrip("\n"))
+
+
+def _scorer(options: dict[str, Any]) -> str:
+    if options["scorer"] == "value" and options["value"] is None:
+        raise GuidedGenError("the scorer value needs a value model: name its folder with --value")
+    scorer: str = options["scorer"] or ("logprob" if options["value"] is None else "value")
+    return scorer
 
 
 def _read(problem: Path) -> str:
