@@ -1,9 +1,7 @@
-"""Decoding against transformers: `pytest benchmarks/speed/test_decoding_speed.py --benchmark-enable -s` (default model, idle
-machine).
+"""Decoding against transformers: `pytest benchmarks/speed/test_decoding_speed.py --benchmark-enable -s`, on an idle machine.
 
-Each contender runs in a process of its own; all ratios come from one run. The times that the table of pytest-benchmark shows
-include
-loading the model; `extra_info` and the printed lines hold the seconds of decoding and the memory.
+Each contender runs the default model in a process of its own; all ratios come from one run. The times in pytest-benchmark's table
+include loading the model; `extra_info` and the printed lines hold the seconds of decoding and the memory.
 """
 
 from __future__ import annotations
