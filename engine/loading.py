@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from .errors import GuidedGenError
+from .language_model import LanguageModel
 from .model_files import ModelIdentity, model_identity, resolve_model
 from .model_sources import DEFAULT_MODEL
 from .tail import Tail
@@ -28,7 +29,7 @@ class LoadError(GuidedGenError):
 class LoadedModel:
     """A model ready to decode, with what names it: `identity` for the weights, `precision` for how they are computed with."""
 
-    language_model: TorchLanguageModel
+    language_model: LanguageModel
     tokenizer: Any
     stop_ids: frozenset[int]
     identity: ModelIdentity
@@ -93,7 +94,8 @@ def load_transformers(folder: Path, precision: str) -> Any:
 
             return load_int8(folder)
         dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-        return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device)
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+        return model.to(device)
     except (OSError, ValueError, KeyError) as error:
         raise LoadError(f"{folder} cannot be loaded as a causal language model: {error}") from error
 
@@ -103,6 +105,7 @@ def _quieten_transformers() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     import transformers
 
+    logging: Any = transformers.utils.logging
     if os.environ["TRANSFORMERS_VERBOSITY"] == "error":
-        transformers.utils.logging.set_verbosity_error()
-        transformers.utils.logging.disable_progress_bar()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -116,22 +116,33 @@ Event = Progress | Finished | Solved
 class GuidedGenerator:
     """A loaded model that solves problems. Safe to use from several threads: their searches take turns, step by step."""
 
-    def __init__(self, loaded: LoadedModel, template: PromptTemplate = DEFAULT_TEMPLATE) -> None:
+    def __init__(self, loaded: LoadedModel, template: PromptTemplate = DEFAULT_TEMPLATE, value_tokenizer: Any = None) -> None:
+        """`value_tokenizer`: of the base of a value model that reads the answers' text (`valuemodel.text_scorer`)."""
         self.loaded = loaded
         self.template = template
+        self._value_tokenizer = value_tokenizer
         self._turn = threading.Lock()
 
     @classmethod
     def from_pretrained(
-        cls, model: str = DEFAULT_MODEL, *, precision: str = "auto", value: str | Path | None = None
+        cls,
+        model: str = DEFAULT_MODEL,
+        *,
+        precision: str = "auto",
+        value: str | Path | None = None,
+        value_base: str | None = None,
     ) -> GuidedGenerator:
-        """Load a model by name, folder, GGUF file or hub id (see `load_model`); `value` is the folder of a value model for it."""
+        """Load a model by name, folder, GGUF file or hub id (see `load_model`).
+
+        `value` is the folder of a value model for it. `value_base`: where a text scorer's base is, if not where its name says.
+        """
         if value is None:
             return cls(load_model(model, precision))
-        from .valuemodel.attach import load_scored_model
+        from .valuemodel.attach import Prompts, load_scored_model
 
         template = DEFAULT_TEMPLATE
-        return cls(load_scored_model(model, precision, value, template.name, template.hash), template)
+        loaded, value_tokenizer = load_scored_model(model, precision, value, Prompts(template.name, template.hash), value_base)
+        return cls(loaded, template, value_tokenizer)
 
     def solve(self, problem: str | Problem, settings: SearchSettings | None = None, **changes: Any) -> Solution:
         """Search for an answer. `changes` replace single fields of `settings` (n, seed, policy, ...); see `SearchSettings`."""
@@ -169,6 +180,10 @@ class Solving:
         model, tokenizer = self.generator.loaded.language_model, self.generator.loaded.tokenizer
         room = model.max_length - self.settings.max_new_tokens
         prompt = prompt_ids(tokenizer, self.problem, self.generator.template, max_tokens=room)
+        if self.generator._value_tokenizer is not None:
+            cast(Any, model).set_prompt(
+                prompt, prompt_ids(self.generator._value_tokenizer, self.problem, self.generator.template)
+            )
         start = time.perf_counter()
         with self.generator._turn:
             search = Search(model, prompt, self.settings)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
+from transformers import GenerationConfig
 
 from .data_builder.dataset import ProblemTexts, held_out, read_trees, selected, tree_row
 from .data_builder.extraction import extract_program
@@ -12,9 +16,40 @@ from .data_builder.problem import Problem
 from .data_builder.prompts import prompt_ids, template_named
 from .data_builder.syntax import parse
 from .data_builder.tree_folder import read_settings
+from .engine.loading import chosen_precision, end_ids, load_tokenizer
+from .engine.model_files import ModelIdentity, model_identity
 from .engine.tree import Tree
 from .valuemodel.packing import DataError, PromptedTree
 from .valuemodel.rollout_table import Answer, ReadAnswer
+from .valuemodel.translation import Translation, translated_tree
+
+
+@dataclass(frozen=True)
+class TextBase:
+    """The base of a text scorer: not the model that wrote the answers."""
+
+    tokenizer: Any
+    translation: Translation
+    identity: ModelIdentity
+    precision: str
+
+    @classmethod
+    def of(cls, base: Path, generator: Path) -> TextBase:
+        """The model in the folder `base` as a reader of what the one in `generator` writes."""
+        tokenizer, other = load_tokenizer(base), load_tokenizer(generator)
+        ends = end_ids(other, GenerationConfig.from_pretrained(generator))
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return cls(tokenizer, Translation(other, ends, tokenizer), model_identity(base), chosen_precision("auto", device))
+
+    def translated(self, one: PromptedTree, ids: Sequence[int]) -> PromptedTree:
+        """The same tree in the base's tokens, below `ids`; its metadata name the base, and the generator as such."""
+        tree = translated_tree(one.tree, ids, self.translation)
+        metadata = one.tree.metadata
+        own = {"model": self.identity.name, "model_sha256": self.identity.sha256, "precision": self.precision}
+        theirs = {"generator": metadata["model"], "generator_sha256": metadata["model_sha256"]}
+        shared = {name: metadata[name] for name in ("problem", "template", "template_hash")}
+        tree.metadata = shared | own | theirs
+        return PromptedTree(tree, tuple(ids), one.problem)
 
 
 def load_prompted_trees(
@@ -24,12 +59,13 @@ def load_prompted_trees(
     tries: bool = True,
     problems: Sequence[Problem] | None = None,
     allow_untouched: bool = False,
+    text_base: TextBase | None = None,
 ) -> list[PromptedTree]:
     """The trees of datasets, with their prompts' token ids; the folders may have been built with different settings.
 
     `tries`: also main rollouts that did not become the trunk, and the problems that have nothing else. `problems` are those
-    that the trees were built from; by default they are loaded as the build did. Raises DataError for a folder without trees,
-    DatasetError where problems are missing or have changed.
+    that the trees were built from; by default they are loaded as the build did. With `text_base` the trees come in its tokens.
+    Raises DataError for a folder without trees, DatasetError where problems are missing or have changed.
     """
     prompted: list[PromptedTree] = []
     for folder in folders:
@@ -41,9 +77,12 @@ def load_prompted_trees(
             chosen = selected(tree, tries)
             if not chosen:
                 continue
-            ids = prompt_ids(tokenizer, texts.problem(tree), template)
+            problem = texts.problem(tree)
             kept = tree if tries else Tree.from_row(tree_row(tree, chosen))
-            prompted.append(PromptedTree(kept, tuple(ids), tree.metadata["problem"]))
+            one = PromptedTree(kept, tuple(prompt_ids(tokenizer, problem, template)), problem.id)
+            if text_base is not None:
+                one = text_base.translated(one, prompt_ids(text_base.tokenizer, problem, template))
+            prompted.append(one)
         if len(prompted) == before:
             raise DataError(f"{folder} has no trees")
     return prompted

@@ -1,27 +1,59 @@
-"""A saved value model made ready for a generator: checked against it, in its number type, adapters merged."""
+"""A saved value model made ready for a generator: checked against it, in the right number type, adapters merged."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from ..engine.loading import LoadedModel, chosen_precision, load_model
+from ..engine.loading import LoadedModel, chosen_precision, load_model, load_tokenizer, load_transformers
 from ..engine.model_files import model_identity, resolve_model
+from ..engine.tail import Tail
 from .model import MadeFor, ValueModel
+from .text_scorer import TextScoredModel, ValueReader
+from .translation import Translation
 
 
-def load_scored_model(name: str, precision: str, value: str | Path, template: str, template_hash: str) -> LoadedModel:
-    """`engine.loading.load_model` with a value model on top, whose values `scorers.value` reads.
+@dataclass(frozen=True)
+class Prompts:
+    """The prompts that will be used: the name and hash of their template."""
 
-    `template` and its hash name the prompts that will be used. Raises ValueModelMismatch, before the generator is loaded, where
-    the value model was trained for other weights, another precision or other prompts.
+    template: str
+    template_hash: str
+
+
+def load_scored_model(
+    name: str, precision: str, value: str | Path, prompts: Prompts, value_base: str | None = None
+) -> tuple[LoadedModel, Any]:
+    """`engine.loading.load_model` with a value model, whose values `scorers.value` reads.
+
+    Where the value model is a text scorer its base (`value_base`, by default the one that it names) is loaded too, and the
+    second of the pair is its tokenizer, else None: each prompt must then be set in its form too (`TextScoredModel.set_prompt`).
+    Raises ValueModelMismatch, before the generator is loaded, where the value model was trained for other weights, another
+    precision or other prompts.
     """
-    base = resolve_model(name)
+    generator = resolve_model(name)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = chosen_precision(precision, device)
-    identity = model_identity(base)
-    values = ValueModel.from_pretrained(value, base)
-    values.settings.made_for.check(vars(MadeFor(identity.name, identity.sha256, chosen, template, template_hash)))
-    dtype = torch.bfloat16 if chosen == "bfloat16" else torch.float32
-    return load_model(name, precision, values.engine_tail(dtype, device))
+    identity = model_identity(generator)
+    own = MadeFor(identity.name, identity.sha256, chosen, prompts.template, prompts.template_hash)
+    made_for = ValueModel.made_for(value)
+    if not made_for.generator_sha256:
+        made_for.check(asdict(own))
+        return load_model(name, precision, _tail(ValueModel.from_pretrained(value, generator), chosen, device)), None
+    base = resolve_model(value_base or made_for.model)
+    read_by = model_identity(base)
+    text_precision = chosen_precision("auto", device)
+    found = replace(own, model=read_by.name, model_sha256=read_by.sha256, precision=text_precision)
+    made_for.check(asdict(replace(found, generator=identity.name, generator_sha256=identity.sha256)))
+    tail = _tail(ValueModel.from_pretrained(value, base), text_precision, device)
+    loaded, tokenizer = load_model(name, precision), load_tokenizer(base)
+    reader = ValueReader(load_transformers(base, text_precision), tail)
+    translation = Translation(loaded.tokenizer, loaded.stop_ids, tokenizer)
+    return replace(loaded, language_model=TextScoredModel(loaded.language_model, reader, translation)), tokenizer
+
+
+def _tail(values: ValueModel, precision: str, device: str) -> Tail:
+    return values.engine_tail(torch.bfloat16 if precision == "bfloat16" else torch.float32, device)

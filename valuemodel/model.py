@@ -44,7 +44,8 @@ class ValueModelMismatch(ValueModelError):
 class MadeFor:
     """The generator whose partial answers a value model has learnt to judge: the fields are those of a tree's metadata.
 
-    `model_sha256` stands for weights and tokenizer together (`engine.model_files.ModelIdentity`).
+    `model_sha256` stands for weights and tokenizer together (`engine.model_files.ModelIdentity`). A text scorer reads the
+    answers of another model: `model` is then its own base, and `generator` the one that wrote the answers.
     """
 
     model: str = ""
@@ -52,6 +53,8 @@ class MadeFor:
     precision: str = ""
     template: str = ""
     template_hash: str = ""
+    generator: str = ""
+    generator_sha256: str = ""
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any]) -> MadeFor:
@@ -64,6 +67,11 @@ class MadeFor:
             raise ValueModelMismatch(
                 f"this value model was trained for {self.model} (weights and tokenizer {self.model_sha256[:12]}), "
                 f"not for {other.model} ({other.model_sha256[:12]})"
+            )
+        if self.generator_sha256 != other.generator_sha256:
+            raise ValueModelMismatch(
+                f"this value model was trained on answers of {self.generator or self.model}, "
+                f"not on those of {other.generator or other.model}"
             )
         if self.precision != other.precision:
             raise ValueModelMismatch(
@@ -181,6 +189,11 @@ class ValueModel(nn.Module):
     def _saved(self) -> dict[str, torch.Tensor]:
         state = self.tail.state_dict()
         return {name: state[name].detach().cpu().contiguous() for name in self._saved_names()}
+
+    @staticmethod
+    def made_for(folder: str | Path) -> MadeFor:
+        """What the value model in `folder` was made for, without loading it."""
+        return read_settings(_local(folder))[0].made_for
 
     def _saved_names(self) -> list[str]:
         whole = not self.settings.lora_rank

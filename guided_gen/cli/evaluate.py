@@ -15,7 +15,10 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option("--value", required=True, type=_FOLDER, help="The value model's folder.")
 @click.option("--data", required=True, multiple=True, type=_FOLDER, help="A dataset of guided-gen build; may be given again.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where the report goes.")
-@click.option("--model", default=None, help="The base model.  [default: as the data say]")
+@click.option("--model", default=None, help="The value model's base.  [default: as the data, or a text scorer, say]")
+@click.option(
+    "--generator", default=None, help="For a text scorer: the model that wrote the answers.  [default: as the data say]"
+)
 @click.option("--tries/--no-tries", default=False, help="Also count main rollouts that did not become the trunk.")
 @click.option("--resamples", type=click.IntRange(10), default=1000, help="Of the problems, for the intervals.")
 @click.option("--seed", default=0)
@@ -27,6 +30,7 @@ def command(
     data: tuple[Path, ...],
     out: Path,
     model: str | None,
+    generator: str | None,
     tries: bool,
     resamples: int,
     seed: int,
@@ -38,7 +42,7 @@ def command(
     from rich.console import Console
 
     from ..engine.loading import load_tokenizer
-    from ..value_data import answer_reader, load_prompted_trees
+    from ..value_data import TextBase, answer_reader, load_prompted_trees
     from ..valuemodel.data_checks import check_trees
     from ..valuemodel.evaluation import evaluate
     from ..valuemodel.examples import make_examples
@@ -49,16 +53,23 @@ def command(
     from ..valuemodel.rollout_table import rollout_table
     from .train import base_folder, problems_of
 
-    base = base_folder(data, model)
+    made_for = ValueModel.made_for(value)
+    as_text = bool(made_for.generator_sha256)
+    base = base_folder(data, model or (made_for.model if as_text else None))
+    source = base_folder(data, generator) if as_text else base
     values = ValueModel.from_pretrained(value, base)
-    tokenizer = load_tokenizer(base)
-    given = problems_of(data, problems, allow_untouched)
-    trees = load_prompted_trees(data, tokenizer, tries=tries, problems=given, allow_untouched=allow_untouched)
-    made_for = values.settings.made_for
+    trees = load_prompted_trees(
+        data,
+        load_tokenizer(source),
+        tries=tries,
+        problems=problems_of(data, problems, allow_untouched),
+        allow_untouched=allow_untouched,
+        text_base=TextBase.of(base, source) if as_text else None,
+    )
     made_for.check(asdict(check_trees(trees)))
     fork_layer = values.settings.fork_layer
     states = base_states(make_examples(trees), base, made_for, [fork_layer], cache)[fork_layer]
-    table = rollout_table(values, trees, states, load_statement(value), answer_reader(tokenizer))
+    table = rollout_table(values, trees, states, load_statement(value), answer_reader(load_tokenizer(base)))
     figures = evaluate(table, values.settings.training["calibration"]["base_rate"], seed, resamples)
     out.mkdir(parents=True, exist_ok=True)
     (out / "evaluation.json").write_text(json.dumps(figures, indent=1) + "\n")

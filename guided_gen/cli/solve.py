@@ -28,6 +28,7 @@ PLAIN_SECONDS = 5.0  # between two lines of progress where stderr is no terminal
     help="best-of-n, early-stop, beam or speculative-rejection; settings follow a colon: beam:width=4.",
 )
 @click.option("--value", type=click.Path(path_type=Path), default=None, help="A value model's folder; see guided-gen train.")
+@click.option("--value-base", default=None, help="For a value model that reads text: where its base is, if not where it says.")
 @click.option(
     "--scorer",
     default=None,
@@ -79,7 +80,10 @@ def command(problem: Path, **options: Any) -> None:
 
     click.echo(f"Loading {options['model'] or DEFAULT_MODEL}", err=True)
     generator = GuidedGenerator.from_pretrained(
-        options["model"] or DEFAULT_MODEL, precision=options["precision"], value=options["value"]
+        options["model"] or DEFAULT_MODEL,
+        precision=options["precision"],
+        value=options["value"],
+        value_base=options["value_base"],
     )
     if options["check_at"] == "lines":
         settings = replace(settings, line_ends=generator.line_ends())

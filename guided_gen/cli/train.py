@@ -20,6 +20,8 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option("--validation-share", default=0.1, help="Without --validation: the share of the problems held out.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The value model's folder.")
 @click.option("--model", default=None, help="The base, which the data are from.  [default: as the data say]")
+@click.option("--as-text", is_flag=True, help="The base is another model than wrote the answers, and reads their text.")
+@click.option("--generator", default=None, help="With --as-text: the model that wrote the answers.  [default: as the data say]")
 @click.option(
     "--fork-layer", type=int, default=None, help="The first layer of its own.  [default: two below the top; head: the top]"
 )
@@ -54,6 +56,8 @@ def command(**options: Any) -> None:
     settings = TrainingSettings(**{name: options[name] for name in (*names, "fit_head_first", "mixed_precision")})
     head = HeadSettings(tuple(part.strip() for part in options["features"].split(",")), options["hidden"])
     shape = Shape(options["fork_layer"], options["tail_layers"], head, options["lora_rank"])
+    if options["generator"] and not options["as_text"]:
+        raise click.UsageError("--generator is for --as-text, where the base is not the model that wrote the answers")
     base = base_folder(options["data"], options["model"])
     training, validation = _trees(base, options)
     model, history = fit_value_model(training, validation, base, shape, settings, options["out"], options["cache"])
@@ -78,16 +82,20 @@ def base_folder(data: Sequence[Path], model: str | None) -> Path:
 
 def _trees(base: Path, options: dict[str, Any]) -> tuple[list[PromptedTree], list[PromptedTree]]:
     from ..engine.loading import load_tokenizer
-    from ..value_data import load_prompted_trees, split_by_problem
+    from ..value_data import TextBase, load_prompted_trees, split_by_problem
 
-    tokenizer = load_tokenizer(base)
-    problems = problems_of(options["data"], options["problems"])
-    data = load_prompted_trees(options["data"], tokenizer, tries=options["tries"], problems=problems)
+    generator = base_folder(options["data"], options["generator"]) if options["as_text"] else base
+    tokenizer = load_tokenizer(generator)
+    text_base = TextBase.of(base, generator) if options["as_text"] else None
+
+    def load(data: Sequence[Path], tries: bool) -> list[PromptedTree]:
+        problems = problems_of(data, options["problems"])
+        return load_prompted_trees(data, tokenizer, tries=tries, problems=problems, text_base=text_base)
+
+    data = load(options["data"], options["tries"])
     if not options["validation"]:
         return split_by_problem(data, options["validation_share"], options["seed"])
-    return data, load_prompted_trees(
-        options["validation"], tokenizer, problems=problems_of(options["validation"], options["problems"])
-    )
+    return data, load(options["validation"], tries=True)
 
 
 def problems_of(data: Sequence[Path], source: str | None, allow_untouched: bool = False) -> list[Any] | None:

@@ -17,18 +17,18 @@ VOCABULARY = 48
 FAMILIES = ("llama", "phi3", "qwen2", "qwen3")
 
 
-def tiny_base(family: str, layers: int = 4, seed: int = 0) -> Any:
-    torch.manual_seed(seed)
+def tiny_base(family: str, layers: int = 4, vocabulary: int = VOCABULARY, context: int = 256) -> Any:
+    torch.manual_seed(0)
     config = AutoConfig.for_model(
         family,
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         hidden_size=32,
         intermediate_size=48,
         num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=8,
-        max_position_embeddings=256,
+        max_position_embeddings=context,
         tie_word_embeddings=False,
         pad_token_id=0,
         bos_token_id=1,

@@ -1,0 +1,117 @@
+"""A generator whose answers another model values: the base of the value model is not the generator, and may have other tokens.
+
+The generator decodes as it always does. At each check the new text is translated, added to a tree of the base's tokens, and
+read by the base with a KV tree of its own: only tokens that are new there are computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from ..engine.errors import GuidedGenError
+from ..engine.language_model import Growth, LanguageModel, Session
+from ..engine.sampling import Sampling
+from ..engine.torch_model import TorchLanguageModel, TorchSession
+from ..engine.tree import ROOT, Tree
+from .translation import Translation, add_translated, logprob_sums_to
+
+
+class UnknownPrompt(GuidedGenError):
+    """A prompt whose form for the base model was not given."""
+
+
+class ValueReader(TorchLanguageModel):
+    """A base model with a tail that only reads: no logits are computed, nothing can be drawn."""
+
+    def _remember(self, rows: list[tuple[TorchSession, int]], hidden: torch.Tensor) -> None:
+        for session, node in rows:
+            session.next[node] = cast(Any, None)
+
+
+@dataclass
+class ScoredSession:
+    """The generator's session and the reader's; `nodes`: for each node of the generator's tree the reader's last node, where
+    known."""
+
+    own: Session
+    reading: TorchSession
+    nodes: dict[int, int] = field(default_factory=dict)
+    tree: Tree = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tree = self.own.tree
+
+
+class TextScoredModel:
+    """A `LanguageModel`: `generator`, with the values of `reader`."""
+
+    scores = True
+
+    def __init__(self, generator: LanguageModel, reader: ValueReader, translation: Translation) -> None:
+        self._generator, self._reader, self._translation = generator, reader, translation
+        self.vocabulary_size, self.max_length = generator.vocabulary_size, generator.max_length
+        self._prompts: dict[tuple[int, ...], list[int]] = {}
+
+    def set_prompt(self, prompt_ids: Sequence[int], base_prompt_ids: Sequence[int]) -> None:
+        """Say how the base is asked what the generator is asked with `prompt_ids`; before `open`."""
+        self._prompts[tuple(prompt_ids)] = list(base_prompt_ids)
+
+    @property
+    def cached_tokens(self) -> int:
+        """Tokens whose keys and values the reader holds now."""
+        return self._reader.cached_tokens
+
+    def open(self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, stop_ids: frozenset[int]) -> ScoredSession:
+        """As `LanguageModel.open`. Raises UnknownPrompt."""
+        if tuple(prompt_ids) not in self._prompts:
+            raise UnknownPrompt("the value model has another base than the generator, and its form of this prompt was not given")
+        reading = self._reader.open(self._prompts[tuple(prompt_ids)], sampling, seed)
+        return ScoredSession(self._generator.open(prompt_ids, sampling, seed, stop_ids), reading)
+
+    def advance(self, growths: Sequence[Growth]) -> list[np.ndarray]:
+        return self._generator.advance([replace(growth, session=_scored(growth.session).own) for growth in growths])
+
+    def read_values(self, wanted: Sequence[tuple[Session, np.ndarray]]) -> None:
+        """Fill the values at the wanted nodes and on their paths. A node before the first whole token of the base stays NaN."""
+        read: list[tuple[ScoredSession, int, np.ndarray, np.ndarray]] = []
+        for session, leaves in wanted:
+            scored = _scored(session)
+            for leaf in np.unique(leaves[np.isnan(scored.tree.nodes.value[leaves])]).tolist():
+                translated = self._translation(scored.tree.tokens(leaf).tolist())
+                nodes = add_translated(scored.reading.tree, logprob_sums_to(scored.tree, leaf), translated)
+                read.append((scored, leaf, nodes, translated.read))
+        self._reader.read_values([(scored.reading, nodes[-1:]) for scored, _, nodes, _ in read if len(nodes)])
+        for scored, leaf, nodes, done in read:
+            if len(nodes):
+                self._write_back(scored, leaf, nodes, done)
+
+    @staticmethod
+    def _write_back(scored: ScoredSession, leaf: int, nodes: np.ndarray, done: np.ndarray) -> None:
+        """Each node gets the value after the last token of the base that is complete there; the leaf that of all its text."""
+        path = scored.tree.path(leaf)
+        last = np.searchsorted(done, np.arange(1, len(path) + 1), side="right") - 1
+        last[-1] = len(nodes) - 1
+        new = (last >= 0) & np.isnan(scored.tree.nodes.value[path])
+        scored.tree.nodes.value[path[new]] = scored.reading.tree.nodes.value[nodes[last[new]]]
+        scored.nodes[leaf] = int(nodes[-1])
+
+    def keep(self, session: Session, leaves: np.ndarray) -> None:
+        scored = _scored(session)
+        self._generator.keep(scored.own, leaves)
+        kept = {leaf for leaf in leaves.tolist() if leaf != ROOT}
+        scored.nodes = {leaf: node for leaf, node in scored.nodes.items() if leaf in kept}
+        self._reader.keep(scored.reading, np.asarray(list(scored.nodes.values()), np.int64))
+
+    def close(self, session: Session) -> None:
+        scored = _scored(session)
+        self._generator.close(scored.own)
+        self._reader.close(scored.reading)
+
+
+def _scored(session: Session) -> ScoredSession:
+    return cast(ScoredSession, session)
