@@ -1,0 +1,145 @@
+"""train, evaluate, export and solve --value from end to end, on a tiny random model whose answers got made-up verdicts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from guided_gen.cli import cli
+from guided_gen.data_builder.build_settings import BuildSettings, statement_hash
+from guided_gen.data_builder.loaders import load_problems
+from guided_gen.data_builder.prompts import prompt_ids
+from guided_gen.data_builder.tree_folder import TreeFolder
+from guided_gen.engine.errors import GuidedGenError
+from guided_gen.engine.loading import load_model
+from guided_gen.engine.search import Search, SearchSettings, run
+from guided_gen.value_data import code_span
+
+
+@pytest.fixture(scope="module")
+def problems_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("problems") / "made.jsonl"
+    tests = json.dumps({"fn_name": "f", "inputs": [[1], [2]], "outputs": [1, 2]})
+    rows = [
+        {"problem_id": i, "question": f"Write f(x) that adds {i}.", "input_output": tests, "difficulty": "introductory"}
+        for i in range(10)
+    ]
+    path.write_text("".join(json.dumps(row | {"solutions": "", "starter_code": ""}) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def dataset(tiny_folder: Path, problems_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Independent rollouts of ten problems; an answer counts as correct if its first token is an even one."""
+    folder = tmp_path_factory.mktemp("dataset")
+    loaded = load_model(str(tiny_folder), "float32")
+    settings = BuildSettings(independent=6, max_new_tokens=12)
+    record = {"problems": problems_file.name, "split": None} | settings.record(loaded)
+    with TreeFolder(folder, record) as written:
+        for problem in load_problems(problems_file):
+            ids = prompt_ids(loaded.tokenizer, problem)
+            search = Search(loaded.language_model, ids, SearchSettings(n=6, max_new_tokens=12, stop_ids=loaded.stop_ids))
+            run(loaded.language_model, [search])
+            tree = search.tree
+            leaves = tree.rollouts.leaf.tolist()
+            tree.verdicts = ["passed" if tree.tokens(leaf)[0] % 2 == 0 else "wrong_answer" for leaf in leaves]
+            about = {"problem": problem.id, "statement_hash": statement_hash(problem), "status": "independent"}
+            tree.metadata = (
+                about | {"tests": 2, "tests_kind": "full", "isolation": "none", "tokens": {}} | settings.record(loaded)
+            )
+            written.add(tree)
+    return folder
+
+
+def invoke(*arguments: object) -> Result:
+    result = CliRunner().invoke(cli, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit | GuidedGenError):
+        raise result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def value(dataset: Path, tiny_folder: Path, problems_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("trained") / "value"
+    result = invoke(
+        *("train", "--data", dataset, "--out", out, "--model", tiny_folder, "--problems", problems_file),
+        *("--cache", out.parent / "cache", "--validation-share", 0.3, "--fork-layer", 1, "--epochs", 1),
+    )
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def test_a_trained_model_says_what_it_was_made_from(value: Path, tiny_folder: Path) -> None:
+    config = json.loads((value / "config.json").read_text())
+    assert config["fork_layer"] == 1 and config["tail_layers"] == 1
+    assert config["made_for"]["precision"] == "float32" and config["made_for"]["template"] == "code"
+    assert (config["training"]["training_problems"], config["training"]["validation_problems"]) == (7, 3)
+
+
+def test_evaluate_writes_figures_plots_and_a_page(value: Path, dataset: Path, tiny_folder: Path, problems_file: Path) -> None:
+    out = value.parent / "evaluation"
+    result = invoke(
+        *("evaluate", "--value", value, "--data", dataset, "--out", out, "--model", tiny_folder),
+        *("--problems", problems_file, "--cache", value.parent / "cache", "--resamples", 20),
+    )
+    assert result.exit_code == 0, result.output
+    figures = json.loads((out / "evaluation.json").read_text())
+    assert figures["data"]["problems"] == 10 and figures["data"]["rollouts"] == 60
+    assert (out / "report.html").stat().st_size > 10_000 and (out / "figure-2.png").exists()
+    assert "Whole answers" in result.output
+
+
+def test_solve_ranks_by_the_values(value: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    statement = tmp_path / "problem.txt"
+    statement.write_text("Write f(x) that adds 3.\n")
+    common = ("solve", statement, "--model", tiny_folder, "--precision", "float32", "--max-new-tokens", 12, "--json")
+    found = json.loads(invoke(*common, "--value", value).stdout)
+    for candidate in found["candidates"]:
+        assert candidate["score"] == candidate["values"][-1] and 0 < candidate["score"] < 1
+    without = json.loads(invoke(*common).stdout)
+    assert all(candidate["values"][-1] is None for candidate in without["candidates"])
+    assert {c["text"] for c in found["candidates"]} == {c["text"] for c in without["candidates"]}
+
+
+def test_solve_refuses_a_value_model_of_another_generator(value: Path, endless_folder: Path, tmp_path: Path) -> None:
+    statement = tmp_path / "problem.txt"
+    statement.write_text("Write f(x) that adds 3.\n")
+    result = invoke("solve", statement, "--model", endless_folder, "--precision", "float32", "--value", value)
+    assert isinstance(result.exception, GuidedGenError) and "was trained for" in str(result.exception)
+    result = invoke("solve", statement, "--scorer", "value")
+    assert isinstance(result.exception, GuidedGenError) and "--value" in str(result.exception)
+
+
+def test_export_writes_a_folder_that_transformers_loads(value: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    result = invoke("export", "--value", value, "--out", tmp_path / "stock", "--model", tiny_folder)
+    assert result.exit_code == 0, result.output
+    assert AutoModelForSequenceClassification.from_pretrained(tmp_path / "stock").config.num_labels == 1
+    assert AutoTokenizer.from_pretrained(tmp_path / "stock").chat_template
+
+
+def test_another_base_reads_the_text_when_asked_to(
+    dataset: Path, tiny_folder: Path, endless_folder: Path, problems_file: Path, tmp_path: Path
+) -> None:
+    """Training on another model's states is refused unless it is said that the text is what is read."""
+    common = ("--data", dataset, "--out", tmp_path / "value", "--model", endless_folder, "--problems", problems_file)
+    common = (*common, "--cache", tmp_path / "cache", "--validation-share", 0.3, "--tune", "head")
+    result = invoke("train", *common)
+    assert isinstance(result.exception, GuidedGenError) and "not from the base model" in str(result.exception)
+    result = invoke("train", *common, "--as-text", "--generator", tiny_folder)
+    assert result.exit_code == 0, result.output
+    statement = tmp_path / "problem.txt"
+    statement.write_text("Write f(x) that adds 3.\n")
+    solved = ("solve", statement, "--model", tiny_folder, "--precision", "float32", "--max-new-tokens", 12, "--json")
+    found = json.loads(invoke(*solved, "--value", tmp_path / "value", "--value-base", endless_folder).stdout)
+    assert all(0 < candidate["score"] < 1 for candidate in found["candidates"])
+
+
+def test_a_code_span_is_the_tokens_of_the_program() -> None:
+    pieces = ("Here:\n", "```py", "thon\n", "def f", "():\n  ", "return 1\n", "```")
+    assert code_span(pieces, "".join(pieces), "def f():\n  return 1\n") == (3, 6)
+    assert code_span(pieces, "".join(pieces), "") is None and code_span(pieces, "".join(pieces), "x = 1") is None
