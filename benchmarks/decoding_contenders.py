@@ -76,7 +76,8 @@ def _transformers_model() -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(resolve_model(), dtype=torch.float32).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(resolve_model(), dtype=torch.float32)
+    return model.eval()
 
 
 def generate() -> Runner:

@@ -38,7 +38,7 @@ class LanguageModel(Protocol):
     max_length: int
     scores: bool  # whether `read_values` fills the nodes' values
 
-    def open(self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, stop_ids: frozenset[int]) -> Session:
+    def open(self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()) -> Session:
         """Read a prompt once, whatever the number of candidates that will grow below it."""
 
     def advance(self, growths: Sequence[Growth]) -> list[np.ndarray]:
