@@ -10,12 +10,16 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
+_LEAST_SCALE = 0.01
 _PRIOR = 1e-4
 """Precision of a prior around (1, 0), in units of the mean loss: it decides only where the data cannot (perfect separation)."""
 
 
-def fit_platt(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
-    """(scale, shift) that minimise the weighted cross entropy of sigmoid(scale * logit + shift). Arrays [N], labels in [0, 1]."""
+def fit_platt(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray, rising: bool = True) -> tuple[float, float]:
+    """(scale, shift) that minimise the weighted cross entropy of sigmoid(scale * logit + shift). Arrays [N], labels in [0, 1].
+
+    `rising`: keep the scale above 0, so that little or bad data can flatten the values but never turn their order around.
+    """
     share = weights / weights.sum()
 
     def objective(parameters: np.ndarray) -> tuple[float, np.ndarray]:
@@ -26,7 +30,8 @@ def fit_platt(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tu
         slope = (error * logits).sum() + _PRIOR * (scale - 1)
         return float(loss), np.asarray([slope, error.sum() + _PRIOR * shift])
 
-    scale, shift = minimize(objective, np.asarray([1.0, 0.0]), jac=True, method="L-BFGS-B").x
+    bounds = [(_LEAST_SCALE if rising else None, None), (None, None)]
+    scale, shift = minimize(objective, np.asarray([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=bounds).x
     return float(scale), float(shift)
 
 

@@ -157,6 +157,6 @@ def cross_fitted(scores: np.ndarray, correct: np.ndarray, counts: np.ndarray, pr
             own, other = np.ones(len(scores), bool), np.ones(len(scores), bool)
         else:
             other = ~own
-        scale, shift = fit_platt(centred[other], correct[other].astype(float), counts[other].astype(float))
+        scale, shift = fit_platt(centred[other], correct[other].astype(float), counts[other].astype(float), rising=False)
         values[own] = 1 / (1 + np.exp(-(scale * centred[own] + shift)))
     return values

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 _RANKING = {
     "pass@1": "pass@1",
@@ -37,6 +37,7 @@ _CAPTIONS = {
     "figure-2.png": "Accuracy against the share of the code, and of the answer, that was seen (Figure 2).",
     "by-tokens.png": "After so many generated tokens; an answer that is done keeps its last value.",
 }
+_WIDE = 200
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; color: #1c1c1c; background:
 #fff; } table { border-collapse: collapse; margin: 1em 0; font-variant-numeric: tabular-nums; display: block; overflow-x: auto;
@@ -79,12 +80,13 @@ def grids(figures: dict[str, Any]) -> list[Grid]:
 
 
 def print_report(figures: dict[str, Any], console: Console) -> None:
-    """The first tables; the page has all."""
+    """The first tables, with intervals where the terminal is wide enough; the page has all."""
     console.print(_summary(figures))
     for grid in grids(figures)[:5]:
-        table = Table("", *grid.columns, title=grid.title, title_justify="left")
+        table = Table(Column("", no_wrap=True), *grid.columns, title=grid.title, title_justify="left")
         for name, cells in grid.rows:
-            table.add_row(name, *(_text(cell) for cell in cells))
+            texts = [_text(cell) for cell in cells]
+            table.add_row(name, *(texts if console.width >= _WIDE else [text.partition(" ")[0] for text in texts]))
         console.print(table)
 
 

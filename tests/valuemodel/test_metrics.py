@@ -114,6 +114,11 @@ def test_platt_finds_scale_and_shift(scale: float, shift: float) -> None:
     assert found == pytest.approx((scale, shift), abs=0.02 + 0.02 * abs(shift))
 
 
+def test_platt_never_turns_the_order_around_unless_it_may() -> None:
+    logits, labels = np.linspace(-2, 2, 50), np.linspace(1, 0, 50)
+    assert fit_platt(logits, labels, np.ones(50))[0] > 0 > fit_platt(logits, labels, np.ones(50), rising=False)[0]
+
+
 def test_platt_is_finite_for_separable_labels() -> None:
     logits = np.asarray([-1.0, 1.0])
     assert np.isfinite(fit_platt(logits, np.asarray([0.0, 1.0]), np.ones(2))).all()
