@@ -123,11 +123,17 @@ def _table_2(table: RolloutTable, scorer: str, weights: np.ndarray, base_rate: f
     """The paper's Table 2 of whole answers, for both data sets and both thresholds."""
     values = _as_values(table, scorer, table.scores(scorer, table.lengths))
     counts = {"imbalanced": table.counts.astype(float), "balanced": balanced_counts(table)}
-    thresholds = {"0.5": 0.5, "base rate": base_rate}
+    thresholds = {"0.5": 0.5, "base rate": _even_odds(table, scorer, base_rate)}
     return {
         data: {name: _decisions(table, values >= threshold, counts[data], weights) for name, threshold in thresholds.items()}
         for data in counts
     }
+
+
+def _even_odds(table: RolloutTable, scorer: str, base_rate: float) -> float:
+    """Above which value an answer is more likely correct than not where the classes are as many: the base rate of the data that
+    the values were calibrated on, which for the shortcuts are these."""
+    return base_rate if scorer == VALUE else float(np.average(table.correct, weights=table.counts))
 
 
 def _decisions(table: RolloutTable, accepted: np.ndarray, counts: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
@@ -184,7 +190,7 @@ def _accuracy_at(table: RolloutTable, share: float, code: bool, weights: np.ndar
     found = {}
     for scorer in table.scorers:
         values = _as_values(table, scorer, table.scores(scorer, tokens))
-        balanced = _decisions(table, values >= base_rate, balanced_counts(table), weights)
+        balanced = _decisions(table, values >= _even_odds(table, scorer, base_rate), balanced_counts(table), weights)
         found[scorer] = {
             "imbalanced": _decisions(table, values >= 0.5, table.counts.astype(float), weights)["accuracy"],
             "balanced": balanced["accuracy"],

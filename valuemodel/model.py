@@ -155,6 +155,7 @@ class ValueModel(nn.Module):
 
     def tail_states(self, states: torch.Tensor, pack: Pack) -> torch.Tensor:
         """The states that the head reads, at the generated tokens [N, H]."""
+        states = states.to(next(self.tail.norm.parameters()).dtype)
         if len(self.tail.layers):
             states = run_layers(self.tail.layers, self.rotary, states, pack)[0]
         out: torch.Tensor = self.tail.norm(states[pack.rows])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,18 @@ def test_another_base_reads_the_text_when_asked_to(
     solved = ("solve", statement, "--model", tiny_folder, "--precision", "float32", "--max-new-tokens", 12, "--json")
     found = json.loads(invoke(*solved, "--value", tmp_path / "value", "--value-base", endless_folder).stdout)
     assert all(0 < candidate["score"] < 1 for candidate in found["candidates"])
+
+
+def test_a_truncated_file_is_refused_before_anything_is_computed(
+    dataset: Path, tiny_folder: Path, problems_file: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(dataset, tmp_path / "data")
+    file = next((tmp_path / "data" / "trees").iterdir())
+    file.write_bytes(file.read_bytes()[:-200])
+    common = ("--model", tiny_folder, "--problems", problems_file, "--cache", tmp_path / "cache")
+    result = invoke("train", "--data", tmp_path / "data", "--out", tmp_path / "value", *common)
+    assert isinstance(result.exception, GuidedGenError) and "cannot be read" in str(result.exception)
+    assert not (tmp_path / "cache").exists() and not (tmp_path / "value").exists()
 
 
 def test_a_code_span_is_the_tokens_of_the_program() -> None:
