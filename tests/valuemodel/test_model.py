@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from guided_gen.engine.int8 import int8_supported, load_int8
 from guided_gen.engine.language_model import Growth
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.search import Search, SearchSettings, run
@@ -137,6 +138,21 @@ def test_engine_values_equal_one_forward_pass(base: Any, fork_layer: int, tail_l
     values = session.tree.nodes.value
     assert not np.isnan(values).any()
     assert np.allclose(values, packed_values(model, separate_base, session.tree, prompt), atol=1e-5)
+
+
+@pytest.mark.skipif(not int8_supported(), reason="this machine's torch has no int8 matrix products")
+def test_a_float_tail_reads_the_states_of_an_int8_base(base: Any, tmp_path: Path) -> None:
+    """Rounding to int8 may turn a last bit into a step: equal in most places, close in all."""
+    base.save_pretrained(tmp_path)
+    model = trained(ValueModel.from_base(tmp_path, 2))
+    quantised = load_int8(tmp_path)
+    engine = TorchLanguageModel(quantised, copy.deepcopy(model).engine_tail(torch.float32, "cpu"))
+    search = Search(engine, [3, 4, 5], SearchSettings(n=6, max_new_tokens=20, check_every=4, sampling=Sampling(1.0, 1.0)))
+    run(engine, [search])
+    everything = np.arange(len(search.tree))
+    engine.read_values([(search.session, everything)])
+    difference = np.abs(search.tree.nodes.value - packed_values(model, load_int8(tmp_path), search.tree, [3, 4, 5]))
+    assert np.mean(difference < 1e-5) > 0.7 and difference.max() < 0.02
 
 
 def test_searches_of_several_problems_are_scored_in_one_batch(qwen: Any) -> None:
