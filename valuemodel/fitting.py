@@ -110,8 +110,8 @@ def fit_statement(
     for examples, trees in ((training, training_trees), (validation, validation_trees)):
         rates = torch.tensor([_pass_rate(one) for one in trees if len(outcomes(one.tree, independent=True).rows)])
         rooted, ones = statement_states(examples, states), torch.ones(len(examples))
-        sides.append(probe.PathFeatures(rooted, rooted, torch.zeros(len(examples)), rates, ones))
-    head = ValueHead(sides[0].last.shape[1], HeadSettings(("last",)))
+        sides.append(probe.PathFeatures({"last": rooted}, torch.zeros(len(examples)), rates, ones))
+    head = ValueHead(sides[0].states["last"].shape[1], HeadSettings(("last",)))
     probe.fit_head(head, *sides)
     return head
 

@@ -68,6 +68,15 @@ class ValueHead(nn.Module):
         nn.init.zeros_(last.weight)
         self.register_buffer("calibration", torch.tensor([1.0, 0.0]))
 
+    def _part(self, feature: str) -> slice:
+        """Which of the emitted numbers are the feature's."""
+        i = self.settings.state_features.index(feature)
+        return slice(i * self.units, (i + 1) * self.units)
+
+    def weight_of(self, feature: str) -> torch.Tensor:
+        """The rows of the projection that read a state feature, [units, H]; changes to it change the head."""
+        return self.project.weight[self._part(feature)]
+
     def emit(self, states: torch.Tensor) -> torch.Tensor:
         """[T, H], of any float type -> [T, width] float32."""
         out: torch.Tensor = self.project(states.float())
@@ -76,9 +85,8 @@ class ValueHead(nn.Module):
     def raw_logit(self, last: torch.Tensor, mean: torch.Tensor, mean_logprob: torch.Tensor) -> torch.Tensor:
         """last [T, width], mean [T, width] over the path, mean_logprob [T] -> [T], before calibration and sigmoid."""
         z = self.bias.expand(len(last), self.units)
-        for i, feature in enumerate(self.settings.state_features):
-            source = last if feature == "last" else mean
-            z = z + source[:, i * self.units : (i + 1) * self.units]
+        for feature in self.settings.state_features:
+            z = z + (last if feature == "last" else mean)[:, self._part(feature)]
         if self.logprob_weight is not None:
             z = z + mean_logprob[:, None] * self.logprob_weight
         if self.out is None:

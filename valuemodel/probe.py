@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, linear
 
 from ..engine.progress import stage
 from .calibration import cross_entropy, fit_platt
@@ -21,19 +21,17 @@ from .heads import ValueHead
 from .model import ValueModel
 from .packing import path_means
 
-PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
-"""Tried from strong to weak, each from where the last ended; validation problems choose."""
+PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
+"""Tried in turn, each from where the last ended; validation problems choose."""
 _MOST_NODES = 60_000
 _STEPS = 100
 
 
 @dataclass(frozen=True)
 class PathFeatures:
-    """What a head reads at S places: last and mean [S, H], the tail's state and its running mean; mean_logprob [S]; and the
-    labels and weights [S]."""
+    """What a head reads at S places: `states`, for each of its state features [S, H]; mean_logprob, labels, weights [S]."""
 
-    last: torch.Tensor
-    mean: torch.Tensor
+    states: dict[str, torch.Tensor]
     mean_logprob: torch.Tensor
     labels: torch.Tensor
     weights: torch.Tensor
@@ -44,6 +42,7 @@ def path_features(model: ValueModel, examples: Sequence[Example], states: States
     """Features at about `most` places, drawn evenly from the weight of all examples (systematic sampling within each)."""
     device = next(model.tail.norm.parameters()).device
     total = sum(float(example.weights.sum()) for example in examples)
+    features = model.settings.head.state_features
     parts: list[tuple[torch.Tensor, ...]] = []
     with stage(f"Reading {len(examples)} trees for the head", total=float(len(examples))) as advance:
         for i, example in enumerate(examples):
@@ -53,10 +52,11 @@ def path_features(model: ValueModel, examples: Sequence[Example], states: States
             rows, counts = _systematic(example.weights.double().numpy(), max(round(most * share), 1), seed=i)
             chosen = torch.from_numpy(rows).to(device)
             weights = torch.from_numpy(counts / counts.sum() * share).float().to(device)
-            columns = hidden, path_means(hidden, batch.pack), batch.mean_logprob, batch.labels
-            parts.append((*(column[chosen] for column in columns), weights))
+            read = [hidden if feature == "last" else path_means(hidden, batch.pack) for feature in features]
+            parts.append((*(column[chosen] for column in (*read, batch.mean_logprob, batch.labels)), weights))
             advance(i + 1)
-    return PathFeatures(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    *columns, mean_logprob, labels, sampled = (torch.cat(column) for column in zip(*parts, strict=True))
+    return PathFeatures(dict(zip(features, columns, strict=True)), mean_logprob, labels, sampled)
 
 
 def _systematic(weights: np.ndarray, draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -68,16 +68,18 @@ def _systematic(weights: np.ndarray, draws: int, seed: int) -> tuple[np.ndarray,
 
 
 def fit_head(head: ValueHead, train: PathFeatures, validation: PathFeatures) -> dict[str, float]:
-    """Fit `head` in place. Returns the penalty that validation chose and the losses (nats a place) with it."""
+    """Fit `head` in place, and scale the features of both in place, since they are large. Returns the penalty that validation
+    chose and the losses (nats a place) with it."""
     scaler = _Scaler(train)
-    scaled, held_out = scaler.scaled(train), scaler.scaled(validation)
+    train, validation = scaler.scaled(train), scaler.scaled(validation)
     working = _fresh(head, train)
     best: dict[str, float] = {}
-    for penalty in PENALTIES:
-        _minimise(working, scaled, penalty)
+    # Hidden units begin unpenalised: at zero, where a strong penalty puts them, they have no slope to leave by.
+    for penalty in PENALTIES if head.out is None else PENALTIES[::-1]:
+        _minimise(working, train, penalty)
         with torch.no_grad():
-            loss = float(_loss(working, scaled))
-            logits = _logits(working, held_out).double().cpu().numpy()
+            loss = float(_loss(working, train))
+            logits = _logits(working, validation).double().cpu().numpy()
         labels, weights = (column.double().cpu().numpy() for column in (validation.labels, validation.weights))
         scale, shift = fit_platt(logits, labels, weights)
         validation_loss = float(np.average(cross_entropy(scale * logits + shift, labels), weights=weights))
@@ -92,7 +94,7 @@ def fit_head(head: ValueHead, train: PathFeatures, validation: PathFeatures) -> 
 def _fresh(head: ValueHead, train: PathFeatures) -> ValueHead:
     """A head of the same form that predicts the base rate; hidden units begin in random directions."""
     torch.manual_seed(0)
-    new = ValueHead(head.project.in_features, head.settings).to(train.last.device)
+    new = ValueHead(head.project.in_features, head.settings).to(train.labels.device)
     rate = torch.logit(((train.labels * train.weights).sum() / train.weights.sum()).clamp(1e-4, 1 - 1e-4))
     with torch.no_grad():
         if new.out is None:
@@ -104,10 +106,8 @@ def _fresh(head: ValueHead, train: PathFeatures) -> ValueHead:
 
 
 def _minimise(head: ValueHead, data: PathFeatures, penalty: float) -> None:
-    penalised = [
-        head.project.weight,
-        *([head.out.weight] if head.out is not None else []),
-    ]  # one log-probability needs no penalty
+    # The log-probability is but one number, and needs no penalty.
+    penalised = [head.project.weight, *([head.out.weight] if head.out is not None else [])]
     optimizer = torch.optim.LBFGS(head.parameters(), max_iter=_STEPS, history_size=20, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
@@ -120,7 +120,8 @@ def _minimise(head: ValueHead, data: PathFeatures, penalty: float) -> None:
 
 
 def _logits(head: ValueHead, data: PathFeatures) -> torch.Tensor:
-    return head.raw_logit(head.emit(data.last), head.emit(data.mean), data.mean_logprob)
+    emitted = torch.cat([linear(data.states[name], head.weight_of(name)) for name in head.settings.state_features], dim=1)
+    return head.raw_logit(emitted, emitted, data.mean_logprob)
 
 
 def _loss(head: ValueHead, data: PathFeatures) -> torch.Tensor:
@@ -134,27 +135,29 @@ class _Scaler:
     def __init__(self, data: PathFeatures) -> None:
         share = (data.weights / data.weights.sum())[:, None]
         self._moments = {}
-        for name in ("last", "mean", "mean_logprob"):
-            column = getattr(data, name)
-            column = column if column.ndim == 2 else column[:, None]
+        for name, column in _columns(data):
             centre = (share * column).sum(0)
             self._moments[name] = centre, (share * (column - centre).square()).sum(0).sqrt().clamp_min(1e-6)
 
     def scaled(self, data: PathFeatures) -> PathFeatures:
-        columns = {}
-        for name, (centre, deviation) in self._moments.items():
-            column = getattr(data, name)
-            columns[name] = (column - centre) / deviation if column.ndim == 2 else (column - centre[0]) / deviation[0]
-        return PathFeatures(**columns, labels=data.labels, weights=data.weights)
+        for name, column in _columns(data):
+            centre, deviation = self._moments[name]
+            column.sub_(centre).div_(deviation)
+        return data
 
     @torch.no_grad()
     def fold_into(self, head: ValueHead) -> None:
-        for i, feature in enumerate(head.settings.state_features):
-            centre, deviation = self._moments[feature]
-            rows = slice(i * head.units, (i + 1) * head.units)
-            head.project.weight[rows] /= deviation
-            head.bias.sub_(head.project.weight[rows] @ centre)
+        for name in head.settings.state_features:
+            centre, deviation = self._moments[name]
+            weight = head.weight_of(name)
+            weight /= deviation
+            head.bias.sub_(weight @ centre)
         if head.logprob_weight is not None:
-            centre, deviation = self._moments["mean_logprob"]
+            centre, deviation = self._moments["logprob"]
             head.logprob_weight.div_(deviation[0])
             head.bias.sub_(head.logprob_weight * centre[0])
+
+
+def _columns(data: PathFeatures) -> list[tuple[str, torch.Tensor]]:
+    """Every feature as a matrix that shares its memory."""
+    return [*data.states.items(), ("logprob", data.mean_logprob[:, None])]

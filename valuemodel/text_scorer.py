@@ -66,7 +66,9 @@ class TextScoredModel:
         """Tokens whose keys and values the reader holds now."""
         return self._reader.cached_tokens
 
-    def open(self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, stop_ids: frozenset[int]) -> ScoredSession:
+    def open(
+        self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()
+    ) -> ScoredSession:
         """As `LanguageModel.open`. Raises UnknownPrompt."""
         if tuple(prompt_ids) not in self._prompts:
             raise UnknownPrompt("the value model has another base than the generator, and its form of this prompt was not given")
