@@ -33,7 +33,13 @@ from .verdict import Isolation, Limits, Verdict
 
 # Tight, so that programs that never end cost little time.
 LIMITS = Limits(
-    cpu_seconds=1, wall_seconds=1.5, program_seconds=10, memory_bytes=512 << 20, output_bytes=1 << 20, file_bytes=8 << 20, temp_bytes=32 << 20
+    cpu_seconds=1,
+    wall_seconds=1.5,
+    program_seconds=10,
+    memory_bytes=512 << 20,
+    output_bytes=1 << 20,
+    file_bytes=8 << 20,
+    temp_bytes=32 << 20,
 )
 IPC_RMID = 0
 
@@ -115,7 +121,9 @@ class _Arena:
         self._folder.cleanup()
 
     def run(self, attack: Attack, isolation: Isolation) -> AttackResult:
-        problem = Problem(attack.name, "", "attack", entry_point=None if attack.kind == "stdin" else "f", tests=self._tests(attack))
+        problem = Problem(
+            attack.name, "", "attack", entry_point=None if attack.kind == "stdin" else "f", tests=self._tests(attack)
+        )
         before = self._leftovers()
         with Judge(isolation, workers=1, limits=LIMITS, stop_at_first_failure=True) as judge:
             verdict = judge.judge(problem, self._filled_in(attack.program))
@@ -151,7 +159,9 @@ class _Arena:
 
     def _start_canary(self) -> None:
         program = "import os, time\nkept = dict(os.environ)\ntime.sleep(3600)"
-        self._canary = subprocess.Popen([sys.executable, "-S", "-c", program], env={f"T{k}": k + v for k, v in self._tokens.items()})
+        self._canary = subprocess.Popen(
+            [sys.executable, "-S", "-c", program], env={f"T{k}": k + v for k, v in self._tokens.items()}
+        )
 
     def _leftovers(self) -> set[str]:
         """Processes, temporary folders, descriptors of the judge and shared memory that are there now; processes are killed."""
@@ -159,7 +169,9 @@ class _Arena:
         found |= {f"the file {path.name}" for folder in ("/dev/shm", "/var/tmp") for path in Path(folder).glob(f"*{self._mark}*")}
         found |= {f"descriptor {path.name} ({path.readlink()})" for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
         shared = Path("/proc/sysvipc/shm")
-        found |= {f"shared memory {line.split()[1]}" for line in shared.read_text().splitlines()[1:]} if shared.exists() else set()
+        found |= (
+            {f"shared memory {line.split()[1]}" for line in shared.read_text().splitlines()[1:]} if shared.exists() else set()
+        )
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 command = (process / "cmdline").read_bytes()

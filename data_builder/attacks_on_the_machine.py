@@ -81,7 +81,10 @@ def f(x):
     ),
     "sleep": ("sleeps for ever, using no processor time", "import time\ndef f(x): time.sleep(10 ** 6)\n"),
     "endless loop at import": ("never comes to define its function", "while True: pass\n"),
-    "memory bomb": ("asks for more and more memory", "def f(x):\n    kept = []\n    while True: kept.append(bytearray(1 << 24))\n"),
+    "memory bomb": (
+        "asks for more and more memory",
+        "def f(x):\n    kept = []\n    while True: kept.append(bytearray(1 << 24))\n",
+    ),
     "memory bomb, swallowed": (
         "asks for memory and swallows the error",
         """

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 # Looks for tokens like the expected ones (32 hexadecimal digits) in whatever text it is given.
-HUNT = '''
+HUNT = """
 import re
 TOKEN = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 def pick(texts, x):
     found = [t for text in texts for t in TOKEN.findall(text) if t != x]
     return found[0] if found else "nothing found"
-'''
+"""
 
 CALL: dict[str, tuple[str, str]] = {
     "always equal": (
