@@ -1,0 +1,74 @@
+"""The engine on the real default model, in float32: the same tokens and log-probabilities as transformers' own decoding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from guided_gen.engine.loading import LoadedModel, load_model, load_tokenizer
+from guided_gen.engine.model_files import resolve_model
+from guided_gen.engine.policies import Beam
+from guided_gen.engine.sampling import Sampling
+from guided_gen.engine.search import Search, SearchSettings, run
+
+pytestmark = pytest.mark.model
+
+QUESTION = "Write a Python function is_prime(n). Answer with one code block and nothing else."
+
+
+@pytest.fixture(scope="module")
+def prompt() -> list[int]:
+    tokenizer = load_tokenizer(resolve_model())
+    messages = [{"role": "user", "content": QUESTION}]
+    ids: list[int] = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    return ids
+
+
+@pytest.fixture(scope="module")
+def plain() -> Any:
+    from transformers import AutoModelForCausalLM
+
+    model: Any = AutoModelForCausalLM.from_pretrained(resolve_model(), dtype=torch.float32)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def loaded() -> LoadedModel:
+    return load_model(precision="float32")
+
+
+def searched(loaded: LoadedModel, prompt: list[int], settings: SearchSettings) -> Any:
+    search = Search(loaded.language_model, prompt, settings)
+    run(loaded.language_model, [search])
+    loaded.language_model.close(search.session)
+    return search.tree
+
+
+def test_one_greedy_candidate_equals_generate(loaded: LoadedModel, plain: Any, prompt: list[int]) -> None:
+    answer = plain.generate(torch.tensor([prompt]), max_new_tokens=60, do_sample=False, repetition_penalty=1.0)
+    settings = SearchSettings(n=1, max_new_tokens=60, sampling=Sampling(0), stop_ids=loaded.stop_ids)
+    tree = searched(loaded, prompt, settings)
+    assert tree.tokens(tree.rollouts.leaf[0]).tolist() == answer[0, len(prompt) :].tolist()
+
+
+def test_logprobs_of_a_pruned_search_equal_an_uncached_pass(loaded: LoadedModel, plain: Any, prompt: list[int]) -> None:
+    settings = SearchSettings(n=6, max_new_tokens=40, policy=Beam(2), check_every=10, stop_ids=loaded.stop_ids)
+    tree = searched(loaded, prompt, settings)
+    for leaf in tree.rollouts.leaf.tolist():
+        tokens = tree.tokens(leaf)
+        ids = torch.tensor([prompt + tokens.tolist()])
+        with torch.no_grad():
+            logprobs = torch.log_softmax(plain(ids).logits[0], dim=-1)
+        expected = logprobs[len(prompt) - 1 : -1].gather(1, ids[0, len(prompt) :, None])[:, 0].numpy()
+        np.testing.assert_allclose(tree.nodes.logprob[tree.path(leaf)], expected, atol=1e-4)
+
+
+def test_int8_draws_an_answer_that_float32_finds_likely(loaded: LoadedModel, prompt: list[int]) -> None:
+    settings = SearchSettings(n=1, max_new_tokens=60, sampling=Sampling(0), stop_ids=loaded.stop_ids)
+    quantised = load_model(precision="int8")
+    tree = searched(quantised, prompt, settings)
+    reference = searched(loaded, prompt, settings)
+    assert tree.nodes.logprob.mean() == pytest.approx(reference.nodes.logprob.mean(), abs=0.05)
