@@ -1,11 +1,11 @@
 """Eight-bit decoding on CPUs: a transformers model's matrices in int8, its activations quantised a token at a time.
 
-    x = a (hi + lo / 126)    W[n] = b[n] w[n]    x . W[n] = a b[n] (hi . w[n] + lo . w[n] / 126)    |hi|, |lo| <= 63, |w| <= 127
+    x = a q    W[n] = b[n] w[n]    x . W[n] = a b[n] (q . w[n])    |q| <= 127, |w| <= 64
 
 `a` belongs to a token and `b` to an output channel, so no token's result depends on the rest of the batch, and the integer
-products are exact. Seven bits, not eight: without VNNI the instruction that multiplies bytes adds two products in 16 bits, which
-2 x 127 x 127 fits (x is stored from 0 on, with a zero point of 64) and 2 x 255 x 127 does not; so every CPU computes the same
-integers. `lo` is computed where seven bits lose too much (docs/int8.md has the measurements).
+products are exact. Without VNNI the instruction that multiplies bytes adds two products in 16 bits: 2 x 255 x 64 fits (q is
+stored from 0 on, with a zero point of 128) and 2 x 255 x 127 does not. So weights take seven bits, which costs less than taking
+the bit from the activations (docs/int8.md has the measurements), and every CPU computes the same product of the same integers.
 
 Covers the Qwen2, Qwen3, Llama and Phi-3 families. Attention itself, norms and rotary embeddings stay in float32.
 """
@@ -25,8 +25,9 @@ from torch.nn import functional as F
 from .errors import GuidedGenError
 
 FAMILIES = ("qwen2", "qwen3", "llama", "phi3")
-_LEVELS = 63  # of a term, on each side of zero
-_ZERO_POINT = 64
+_ACTIVATION_LEVELS = 127  # on each side of zero
+_WEIGHT_LEVELS = 64
+_ZERO_POINT = 128
 _TINY = 1e-30  # a token of zeros has some scale, too
 
 
@@ -40,43 +41,36 @@ def int8_supported() -> bool:
 
 
 class Int8Linear(nn.Module):
-    """A linear layer with int8 weights, x [..., K] -> [..., N]; `terms` (1 or 2) is how many bytes an activation takes.
+    """A linear layer with int8 weights and activations, x [..., K] -> [..., N].
 
     Made from one or more float layers over the same input, whose outputs then stand one behind the other.
     """
 
     bias: torch.Tensor | None
 
-    def __init__(self, *linears: nn.Linear, terms: int) -> None:
+    def __init__(self, *linears: nn.Linear) -> None:
         super().__init__()
         biases = [linear.bias for linear in linears]
         self.in_features = linears[0].in_features
         self.out_features = sum(linear.out_features for linear in linears)
-        self.terms = terms
-        weight, scale = quantize_rows(torch.cat([linear.weight.detach() for linear in linears]))
+        parts = [quantize_rows(linear.weight.detach(), _WEIGHT_LEVELS) for linear in linears]
+        weight, scale = parts[0] if len(parts) == 1 else (torch.cat(same) for same in zip(*parts, strict=True))
         self._matrix = OneDnnMatrix(weight, scale) if torch.cpu._is_vnni_supported() else FbgemmMatrix(weight, scale)
         bias = None
         if any(b is not None for b in biases):
-            parts = [torch.zeros(one.out_features) if b is None else b.detach() for one, b in zip(linears, biases, strict=True)]
-            bias = torch.cat(parts).float()
+            filled = [torch.zeros(one.out_features) if b is None else b.detach() for one, b in zip(linears, biases, strict=True)]
+            bias = torch.cat(filled).float()
         self.register_buffer("bias", bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         rows = x.reshape(-1, self.in_features)
-        scale = rows.abs().amax(dim=1, keepdim=True).clamp_(min=_TINY).div_(_LEVELS)
-        steps = rows / scale
-        if self.terms == 1:
-            out = self._matrix.times(steps)
-        else:
-            high = steps.round()
-            low = steps.sub_(high).mul_(2 * _LEVELS)
-            out, rest = self._matrix.times(torch.cat([high, low])).chunk(2)
-            out.add_(rest, alpha=0.5 / _LEVELS)
+        scale = rows.abs().amax(dim=1, keepdim=True).clamp_(min=_TINY).div_(_ACTIVATION_LEVELS)
+        out = self._matrix.times(rows / scale)
         out = out.mul_(scale) if self.bias is None else torch.addcmul(self.bias, out, scale)
         return out.view(*x.shape[:-1], self.out_features)
 
     def extra_repr(self) -> str:
-        return f"in_features={self.in_features}, out_features={self.out_features}, terms={self.terms}"
+        return f"in_features={self.in_features}, out_features={self.out_features}"
 
 
 class OneDnnMatrix:
@@ -88,8 +82,8 @@ class OneDnnMatrix:
         self._zero_points = torch.zeros(len(scale), dtype=torch.int64)
 
     def times(self, steps: torch.Tensor) -> torch.Tensor:
-        """steps [T, K] in [-63, 63], overwritten, rounded here (halves up) -> [T, N]."""
-        levels = steps.add_(_ZERO_POINT + 0.5).to(torch.uint8)
+        """steps [T, K] in [-127, 127], overwritten, rounded here -> [T, N]."""
+        levels = steps.add_(_ZERO_POINT + 0.5).to(torch.uint8)  # the conversion truncates
         weights = (self._packed, self._scale, self._zero_points)
         out: torch.Tensor = torch.ops.onednn.qlinear_pointwise(
             levels, 1.0, _ZERO_POINT, *weights, None, 1.0, 0, torch.float32, "none", [], ""
@@ -113,9 +107,9 @@ class FbgemmMatrix:
             torch.backends.quantized.engine = chosen
 
     def times(self, steps: torch.Tensor) -> torch.Tensor:
-        """As `OneDnnMatrix.times`, from the same integers."""
+        """As `OneDnnMatrix.times`."""
         product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
-        out: torch.Tensor = product(steps.add_(0.5).floor_(), 1.0, _ZERO_POINT, self._packed)
+        out: torch.Tensor = product(steps, 1.0, _ZERO_POINT, self._packed)
         return out
 
 
@@ -127,7 +121,7 @@ class Int8Embedding(nn.Module):
 
     def __init__(self, embedding: nn.Embedding) -> None:
         super().__init__()
-        weight, scale = quantize_rows(embedding.weight.detach())
+        weight, scale = quantize_rows(embedding.weight.detach(), 127)
         self.register_buffer("weight", weight)
         self.register_buffer("scale", scale[:, None])
 
@@ -150,8 +144,8 @@ class Int8Attention(nn.Module):
         self.heads = self.config.num_attention_heads
         self.kv_heads = self.config.num_key_value_heads
         fused = [attention.qkv_proj] if hasattr(attention, "qkv_proj") else [attention.q_proj, attention.k_proj, attention.v_proj]
-        self.qkv_proj = Int8Linear(*fused, terms=1)
-        self.o_proj = Int8Linear(attention.o_proj, terms=1)
+        self.qkv_proj = Int8Linear(*fused)
+        self.o_proj = Int8Linear(attention.o_proj)
         self.q_norm = _norm(attention.q_norm) if hasattr(attention, "q_norm") else nn.Identity()
         self.k_norm = _norm(attention.k_norm) if hasattr(attention, "k_norm") else nn.Identity()
 
@@ -194,8 +188,8 @@ class Int8MLP(nn.Module):
     def __init__(self, mlp: Any) -> None:
         super().__init__()
         fused = [mlp.gate_up_proj] if hasattr(mlp, "gate_up_proj") else [mlp.gate_proj, mlp.up_proj]
-        self.gate_up_proj = Int8Linear(*fused, terms=1)
-        self.down_proj = Int8Linear(mlp.down_proj, terms=2)
+        self.gate_up_proj = Int8Linear(*fused)
+        self.down_proj = Int8Linear(mlp.down_proj)
         self.act_fn = mlp.activation_fn if hasattr(mlp, "activation_fn") else mlp.act_fn
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -213,7 +207,7 @@ def quantize_model_(model: Any) -> None:
     for layer in model.model.layers:
         quantize_layer_(layer)
     model.model.norm = _norm(model.model.norm)
-    head = Int8Linear(model.lm_head, terms=1)  # before the table goes: the two may be tied
+    head = Int8Linear(model.lm_head)  # before the table goes: the two may be tied
     model.model.embed_tokens = Int8Embedding(model.model.embed_tokens)
     model.lm_head = head
 
@@ -237,30 +231,31 @@ def load_int8(folder: Path) -> Any:
     decoder = model.model
     decoder.rotary_emb = type(decoder.rotary_emb)(config)  # its buffers are computed, not stored
     tensor = _tensors(folder)
-    for i, layer in enumerate(decoder.layers):
-        _fill(layer, f"model.layers.{i}.", tensor)
-        quantize_layer_(layer)
-    _fill(decoder.norm, "model.norm.", tensor)
-    decoder.norm = _norm(decoder.norm)
+    # The largest first, while there is nothing else.
     _fill(decoder.embed_tokens, "model.embed_tokens.", tensor)
     if config.tie_word_embeddings:
         model.lm_head.weight = decoder.embed_tokens.weight
     decoder.embed_tokens = Int8Embedding(decoder.embed_tokens)
     if not config.tie_word_embeddings:
         _fill(model.lm_head, "lm_head.", tensor)
-    model.lm_head = Int8Linear(model.lm_head, terms=1)
+    model.lm_head = Int8Linear(model.lm_head)
+    for i, layer in enumerate(decoder.layers):
+        _fill(layer, f"model.layers.{i}.", tensor)
+        quantize_layer_(layer)
+    _fill(decoder.norm, "model.norm.", tensor)
+    decoder.norm = _norm(decoder.norm)
     if (folder / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(folder)
     return model.eval()
 
 
-def quantize_rows(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Symmetric int8 with a scale a row: float [N, K] -> int8 [N, K] in [-127, 127], float32 [N]."""
+def quantize_rows(weight: torch.Tensor, levels: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Symmetric integers with a scale a row: float [N, K] -> int8 [N, K] in [-levels, levels], float32 [N]."""
     quantized = torch.empty(weight.shape, dtype=torch.int8)
     scales = torch.empty(len(weight))
     for start in range(0, len(weight), 4096):  # in pieces: a vocabulary's matrix in float32 is large
         piece = weight[start : start + 4096].float()
-        scale = piece.abs().amax(1).clamp_(min=_TINY).div_(127)
+        scale = piece.abs().amax(1).clamp_(min=_TINY).div_(levels)
         scales[start : start + 4096] = scale
         quantized[start : start + 4096] = (piece / scale[:, None]).round_().to(torch.int8)
     return quantized, scales
@@ -304,6 +299,8 @@ def _tensors(folder: Path) -> Callable[[str], torch.Tensor]:
 
     def tensor(name: str) -> torch.Tensor:
         with safe_open(folder / file_of.get(name, "model.safetensors"), "pt") as stored:
+            if name not in stored.keys():  # noqa: SIM118 (it is no mapping)
+                raise Int8Error(f"{folder} holds no tensor {name}")
             return cast(torch.Tensor, stored.get_tensor(name))
 
     return tensor
