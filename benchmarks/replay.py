@@ -1,0 +1,209 @@
+"""Replay: policies that stop, prune or rerank are truncations of independent rollouts, so stored ones decide what they would do.
+
+A replay *is* a search: the engine's loop, its policies, scorers and token count, over a language model that reads its tokens from
+a pool of judged rollouts in place of drawing them. Each resample takes n samples of a problem's pool without replacement. Wall
+time and memory are no part of a replay; its cost is tokens and sequential steps.
+
+What it does not do: policies that fork or start afresh need tokens that no pool holds, and are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+
+from ..data_builder.dataset import DatasetError
+from ..engine.errors import GuidedGenError
+from ..engine.language_model import Growth, Session
+from ..engine.policies import Policy
+from ..engine.randomness import path_keys, problem_key, uniforms
+from ..engine.sampling import Sampling
+from ..engine.scorers import Scorer
+from ..engine.search import Search, SearchSettings, run
+from ..engine.tree import NODE_COLUMNS, ROOT, Ended, Tree
+from ..valuemodel.targets import PASSED
+from .passk import passes
+
+
+class ReplayError(GuidedGenError):
+    """A pool or policy that cannot be replayed."""
+
+
+@dataclass
+class Pool:
+    """One problem's judged independent rollouts. leaves [samples]: the leaf of each sample, one entry a draw; correct [nodes],
+    whether the answer that ends at a node passes."""
+
+    tree: Tree
+    leaves: np.ndarray
+    correct: np.ndarray
+    paths: dict[int, list[int]]
+    columns: list[dict[str, float]]
+
+    @classmethod
+    def of(cls, tree: Tree) -> Pool:
+        """Raises ReplayError where the tree holds anything else than independent rollouts, all judged."""
+        problem = tree.metadata.get("problem", "?")
+        if (tree.rollouts.fork != ROOT).any() or not len(tree.rollouts):
+            raise ReplayError(f"the tree of {problem} is no pool of independent rollouts; see guided-gen build --independent")
+        if any(verdict is None for verdict in tree.verdicts):
+            raise ReplayError(f"the tree of {problem} has rollouts that were not judged")
+        if not np.isin(tree.rollouts.ended, (Ended.EOS, Ended.LENGTH)).all():
+            raise ReplayError(f"the tree of {problem} has rollouts that were cut short")
+        rows = np.argsort(tree.rollouts.seed, kind="stable")
+        correct = np.zeros(len(tree), bool)
+        for leaf, verdict in zip(tree.rollouts.leaf.tolist(), tree.verdicts, strict=True):
+            correct[leaf] = verdict == PASSED
+        names = [name for name in NODE_COLUMNS if name not in ("parent", "value")]
+        table = [getattr(tree.nodes, name).tolist() for name in names]
+        return cls(
+            tree=tree,
+            leaves=np.repeat(tree.rollouts.leaf[rows], tree.rollouts.multiplicity[rows]),
+            correct=correct,
+            paths={leaf: tree.path(leaf).tolist() for leaf in tree.rollouts.leaf.tolist()},
+            columns=[dict(zip(names, row, strict=True)) for row in zip(*table, strict=True)],
+        )
+
+    @property
+    def problem(self) -> str:
+        return str(self.tree.metadata["problem"])
+
+    def __len__(self) -> int:
+        return len(self.leaves)
+
+
+@dataclass
+class ReplaySession:
+    """The tree that a replay uncovers. `source[node]` is the pool's node; sample i follows the path to `leaves[i]`."""
+
+    pool: Pool
+    leaves: list[int]
+    tree: Tree
+    source: list[int] = field(default_factory=list)
+
+
+class ReplayModel:
+    """A `LanguageModel` whose samples are a pool's. `steps` counts the tokens drawn one after the other: its forward passes."""
+
+    vocabulary_size = 0
+    max_length = 2**31
+    scores = True
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def open(self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()) -> Session:
+        raise ReplayError("a replay begins from a pool, not from a prompt")
+
+    def advance(self, growths: Sequence[Growth]) -> list[np.ndarray]:
+        longest, reached = 0, []
+        for growth in growths:
+            session, ends = cast(ReplaySession, growth.session), []
+            for leaf, stream in zip(growth.leaves.tolist(), growth.streams.tolist(), strict=True):
+                if stream >= len(session.leaves):
+                    raise ReplayError("a policy that forks or starts candidates afresh cannot be replayed: it needs new tokens")
+                depth, path = session.tree.depth_of(leaf), session.pool.paths[session.leaves[stream]]
+                ahead = path[depth : depth + growth.tokens]
+                for node in ahead:
+                    leaf = session.tree.add_node(leaf, **cast(Any, session.pool.columns[node]))
+                    if leaf == len(session.source):
+                        session.source.append(node)
+                longest = max(longest, len(ahead))
+                ends.append(leaf)
+            reached.append(np.asarray(ends, np.int64))
+        self.steps += longest
+        return reached
+
+    def read_values(self, wanted: Sequence[tuple[Session, np.ndarray]]) -> None:
+        for opened, nodes in wanted:
+            session = cast(ReplaySession, opened)
+            values, stored = session.tree.nodes.value, session.pool.tree.nodes.value
+            for leaf in nodes.tolist():
+                path = session.tree.path(leaf)
+                values[path] = stored[[session.source[node] for node in path.tolist()]]
+
+    def keep(self, session: Session, leaves: np.ndarray) -> None: ...
+
+    def close(self, session: Session) -> None: ...
+
+
+@dataclass(frozen=True)
+class ReplaySettings:
+    """What all policies of a comparison have in common: n samples, checks, token budget, resamples of the pool, seed."""
+
+    n: int = 16
+    check_every: int = 16
+    budget: int | None = None
+    resamples: int = 100
+    seed: int = 0
+
+
+def replayed(pool: Pool, leaves: Sequence[int], policy: Policy, scorer: Scorer, settings: ReplaySettings) -> tuple[Search, int]:
+    """The search that would have drawn the samples that end at `leaves`, done, and its number of sequential steps."""
+    tree, ended = pool.tree, pool.tree.rollouts.ended == Ended.EOS
+    stops = frozenset(tree.nodes.token_id[tree.rollouts.leaf[ended]].tolist())
+    session = ReplaySession(pool, list(leaves), Tree(tree.prompt_length, tree.prompt_hash))
+    search_settings = SearchSettings(
+        n=len(leaves),
+        max_new_tokens=int(tree.metadata["max_new_tokens"]),
+        policy=policy,
+        scorer=scorer,
+        check_every=settings.check_every,
+        budget=settings.budget,
+        seed=settings.seed,
+        stop_ids=stops,
+    )
+    model = ReplayModel()
+    search = Search(model, (), search_settings, session=session)
+    run(model, [search])
+    return search, model.steps
+
+
+def outcome(pool: Pool, search: Search, seed: int) -> dict[str, float]:
+    """pass@1 and pass@3 of the complete answers ranked by the search's scorer, ties by seed; floor, ceiling and cost."""
+    tree, source = search.tree, cast(ReplaySession, search.session).source
+    rows = np.flatnonzero(tree.rollouts.ended == Ended.EOS)
+    leaves = tree.rollouts.leaf[rows]
+    known: list[int] = []
+    path_keys(tree.nodes.parent.tolist(), tree.nodes.token_id.tolist(), known)
+    keys = np.asarray(known, np.uint64)[leaves]
+    tie = uniforms(seed, problem_key(tree.prompt_hash), keys, np.ones(len(keys), np.uint64))
+    correct = pool.correct[[source[leaf] for leaf in leaves.tolist()]] if len(leaves) else np.zeros(0, bool)
+    found = passes(search.scores()[leaves], correct, tree.rollouts.multiplicity[rows].astype(np.int64), tie)
+    ranked = {f"pass@{k}": share for k, share in found.ranked.items()}
+    floor = {f"random@{k}": share for k, share in found.random.items()}
+    return ranked | floor | {"oracle": found.oracle, "tokens": float(search.decoded_tokens)}
+
+
+def replay(
+    pools: Sequence[Pool], policies: dict[str, Policy], scorer: Scorer, settings: ReplaySettings
+) -> Iterator[dict[str, Any]]:
+    """One line a problem and policy: the means of `outcome` and of the steps over all resamples, which all policies share.
+
+    Raises ReplayError for a pool with fewer than n samples or without scores.
+    """
+    for pool in pools:
+        if len(pool) < settings.n:
+            raise ReplayError(f"the pool of {pool.problem} has {len(pool)} samples, fewer than the {settings.n} of a search")
+        if np.isnan(scorer(pool.tree)).all():
+            raise ReplayError(f"the pool of {pool.problem} has no scores of this kind; a value model has to score it first")
+        rng = np.random.default_rng([settings.seed, problem_key(pool.tree.prompt_hash)])
+        draws = [np.sort(rng.choice(len(pool), settings.n, replace=False)) for _ in range(settings.resamples)]
+        for name, policy in policies.items():
+            outcomes = []
+            for number, drawn in enumerate(draws):
+                search, steps = replayed(pool, pool.leaves[drawn].tolist(), policy, scorer, settings)
+                outcomes.append(outcome(pool, search, settings.seed + number) | {"steps": float(steps)})
+            means = {key: float(np.mean([one[key] for one in outcomes])) for key in outcomes[0]}
+            yield {"problem": pool.problem, "policy": name, "tests_kind": pool.tree.metadata.get("tests_kind"), **means}
+
+
+def load_pools(trees: Iterator[Tree]) -> list[Pool]:
+    """Pools ordered by problem. Raises DatasetError where there is none."""
+    pools = sorted(map(Pool.of, trees), key=lambda pool: pool.problem)
+    if not pools:
+        raise DatasetError("there is no tree to replay")
+    return pools
