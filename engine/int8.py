@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import safe_open
 from torch import nn
 from torch.nn import functional as F
 
@@ -48,12 +50,12 @@ class Int8Linear(nn.Module):
 
     bias: torch.Tensor | None
 
-    def __init__(self, *linears: nn.Linear) -> None:
+    def __init__(self, *linears: nn.Linear | StoredLinear) -> None:
         super().__init__()
         biases = [linear.bias for linear in linears]
         self.in_features = linears[0].in_features
         self.out_features = sum(linear.out_features for linear in linears)
-        parts = [quantize_rows(linear.weight.detach(), _WEIGHT_LEVELS) for linear in linears]
+        parts = [quantize_rows(linear.weight, _WEIGHT_LEVELS) for linear in linears]
         weight, scale = parts[0] if len(parts) == 1 else (torch.cat(same) for same in zip(*parts, strict=True))
         self._matrix = OneDnnMatrix(weight, scale) if torch.cpu._is_vnni_supported() else FbgemmMatrix(weight, scale)
         bias = None
@@ -119,9 +121,9 @@ class Int8Embedding(nn.Module):
     weight: torch.Tensor
     scale: torch.Tensor
 
-    def __init__(self, embedding: nn.Embedding) -> None:
+    def __init__(self, table: torch.Tensor | StoredMatrix) -> None:
         super().__init__()
-        weight, scale = quantize_rows(embedding.weight.detach(), 127)
+        weight, scale = quantize_rows(table, 127)
         self.register_buffer("weight", weight)
         self.register_buffer("scale", scale[:, None])
 
@@ -208,7 +210,7 @@ def quantize_model_(model: Any) -> None:
         quantize_layer_(layer)
     model.model.norm = _norm(model.model.norm)
     head = Int8Linear(model.lm_head)  # before the table goes: the two may be tied
-    model.model.embed_tokens = Int8Embedding(model.model.embed_tokens)
+    model.model.embed_tokens = Int8Embedding(model.model.embed_tokens.weight)
     model.lm_head = head
 
 
@@ -230,30 +232,26 @@ def load_int8(folder: Path) -> Any:
         model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     decoder = model.model
     decoder.rotary_emb = type(decoder.rotary_emb)(config)  # its buffers are computed, not stored
-    tensor = _tensors(folder)
-    # The largest first, while there is nothing else.
-    _fill(decoder.embed_tokens, "model.embed_tokens.", tensor)
-    if config.tie_word_embeddings:
-        model.lm_head.weight = decoder.embed_tokens.weight
-    decoder.embed_tokens = Int8Embedding(decoder.embed_tokens)
-    if not config.tie_word_embeddings:
-        _fill(model.lm_head, "lm_head.", tensor)
-    model.lm_head = Int8Linear(model.lm_head)
+    stored = _files_of_tensors(folder)
+    table = StoredMatrix(stored, "model.embed_tokens.weight")
+    decoder.embed_tokens = Int8Embedding(table)
+    model.lm_head = Int8Linear(StoredLinear(table if config.tie_word_embeddings else StoredMatrix(stored, "lm_head.weight")))
     for i, layer in enumerate(decoder.layers):
-        _fill(layer, f"model.layers.{i}.", tensor)
+        _fill(layer, f"model.layers.{i}.", stored)
         quantize_layer_(layer)
-    _fill(decoder.norm, "model.norm.", tensor)
+    _fill(decoder.norm, "model.norm.", stored)
     decoder.norm = _norm(decoder.norm)
     if (folder / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(folder)
     return model.eval()
 
 
-def quantize_rows(weight: torch.Tensor, levels: int) -> tuple[torch.Tensor, torch.Tensor]:
+@torch.no_grad()
+def quantize_rows(weight: torch.Tensor | StoredMatrix, levels: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Symmetric integers with a scale a row: float [N, K] -> int8 [N, K] in [-levels, levels], float32 [N]."""
     quantized = torch.empty(weight.shape, dtype=torch.int8)
-    scales = torch.empty(len(weight))
-    for start in range(0, len(weight), 4096):  # in pieces: a vocabulary's matrix in float32 is large
+    scales = torch.empty(weight.shape[0])
+    for start in range(0, weight.shape[0], 4096):  # in pieces: a vocabulary's matrix in float32 is large
         piece = weight[start : start + 4096].float()
         scale = piece.abs().amax(1).clamp_(min=_TINY).div_(levels)
         scales[start : start + 4096] = scale
@@ -285,22 +283,59 @@ def _check(model_type: str) -> None:
         raise Int8Error("precision int8 needs an x86-64 CPU with AVX2: use float32")
 
 
-def _fill(module: nn.Module, prefix: str, tensor: Callable[[str], torch.Tensor]) -> None:
+def _fill(module: nn.Module, prefix: str, stored: dict[str, Path]) -> None:
     """Give a module on the meta device its stored parameters."""
-    module.load_state_dict({name: tensor(prefix + name).float() for name in module.state_dict()}, assign=True)
+    parameters = {}
+    for name in module.state_dict():
+        with _opened(stored, prefix + name) as file:
+            parameters[name] = file.get_tensor(prefix + name).float()
+    module.load_state_dict(parameters, assign=True)
 
 
-def _tensors(folder: Path) -> Callable[[str], torch.Tensor]:
-    """Reads a tensor by name from a folder's safetensors. Each has a mapping of its own, so that memory goes with the tensor."""
-    from safetensors import safe_open
+@dataclass(frozen=True)
+class StoredMatrix:
+    """A matrix in a safetensors file, read by pieces. Each piece has a mapping of its own, so that its memory goes with it."""
 
+    stored: dict[str, Path]
+    name: str
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        with _opened(self.stored, self.name) as file:
+            return tuple(file.get_slice(self.name).get_shape())
+
+    def __getitem__(self, rows: slice) -> torch.Tensor:
+        with _opened(self.stored, self.name) as file:
+            return cast(torch.Tensor, file.get_slice(self.name)[rows])
+
+
+@dataclass(frozen=True)
+class StoredLinear:
+    """A linear layer without a bias whose weights [N, K] are still in their file."""
+
+    weight: StoredMatrix
+    bias: None = None
+
+    @property
+    def in_features(self) -> int:
+        return self.weight.shape[1]
+
+    @property
+    def out_features(self) -> int:
+        return self.weight.shape[0]
+
+
+def _files_of_tensors(folder: Path) -> dict[str, Path]:
+    """Which safetensors file of `folder` holds which tensor."""
     index = folder / "model.safetensors.index.json"
-    file_of = json.loads(index.read_text())["weight_map"] if index.is_file() else {}
+    if index.is_file():
+        return {name: folder / file for name, file in json.loads(index.read_text())["weight_map"].items()}
+    file = folder / "model.safetensors"
+    with safe_open(file, "pt") as opened:
+        return dict.fromkeys(opened.keys(), file)
 
-    def tensor(name: str) -> torch.Tensor:
-        with safe_open(folder / file_of.get(name, "model.safetensors"), "pt") as stored:
-            if name not in stored.keys():  # noqa: SIM118 (it is no mapping)
-                raise Int8Error(f"{folder} holds no tensor {name}")
-            return cast(torch.Tensor, stored.get_tensor(name))
 
-    return tensor
+def _opened(stored: dict[str, Path], name: str) -> Any:
+    if name not in stored:
+        raise Int8Error(f"the model's files hold no tensor {name}")
+    return safe_open(stored[name], "pt")
