@@ -98,7 +98,8 @@ def float_model(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
     """transformers' model as it is."""
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    return model.eval()
 
 
 def torch_dynamic(in_float: tuple[str, ...] = ()) -> Callable[[Path], Any]:
@@ -107,7 +108,7 @@ def torch_dynamic(in_float: tuple[str, ...] = ()) -> Callable[[Path], Any]:
     def build(folder: Path) -> Any:
         model = float_model(folder)
         names = {n for n, m in model.named_modules() if isinstance(m, nn.Linear) and n.rpartition(".")[2] not in in_float}
-        return torch.ao.quantization.quantize_dynamic(model, names, dtype=torch.qint8)
+        return torch.ao.quantization.quantize_dynamic(model, names, dtype=torch.qint8)  # type: ignore[no-untyped-call]
 
     return build
 
@@ -206,11 +207,11 @@ def main(variants: tuple[str, ...], model: str, problems: int, seed: int, readin
     if unknown:
         raise click.UsageError(f"there is no variant {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}")
     folder = resolve_model(model)
-    kept = readings is not None and readings.exists()
+    kept = readings if readings is not None and readings.exists() else None
     answers = [] if kept else list(greedy_answers(model, problems, seed))
     reference = float_model(folder)
     if kept:
-        stored = [Reading(**fields) for fields in torch.load(readings)]
+        stored = [Reading(**fields) for fields in torch.load(kept)]
     else:
         stored = [Reading(prompt, answer, states(reference, prompt, answer)) for prompt, answer in answers]
         if readings is not None:
