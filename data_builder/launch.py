@@ -74,6 +74,8 @@ def visible_paths() -> tuple[str, ...]:
     system += [path for path in ("/etc/ld.so.cache", "/etc/alternatives") if Path(path).exists()]
     shown = [Path("/usr")]
     for path in (str(Path(interpreter()).parents[1]), *library_paths()):
+        if Path(path).is_relative_to("/tmp"):
+            continue  # a sandbox has a /tmp of its own, which is empty: packages installed there are not seen
         if not any(Path(path).is_relative_to(parent) for parent in shown):
             shown.append(Path(path))
             system.append(path)

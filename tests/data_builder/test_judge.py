@@ -3,6 +3,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from guided_gen.data_builder.judge import Judge
@@ -143,7 +144,9 @@ def test_a_test_that_destroys_its_process_costs_only_itself(judge):
 
 
 def test_the_usual_names_are_there_and_numpy_too(judge):
-    program = "def add(a, b): return gcd(0, int(np.int64(a))) + max(nlargest(1, deque([b]))) + len(List[int].__args__) - 1"
+    # Packages installed below /tmp are not seen: a sandbox has a /tmp of its own.
+    number = "int(a)" if np.__file__.startswith("/tmp/") else "int(np.int64(a))"
+    program = f"def add(a, b): return gcd(0, {number}) + max(nlargest(1, deque([b]))) + len(List[int].__args__) - 1"
     assert judge.judge(ADD, program).passed
 
 
