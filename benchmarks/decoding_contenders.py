@@ -4,13 +4,14 @@
 
 prints one line of JSON. All contenders read the same prompt and sample as many tokens with the same settings; end tokens are
 ignored. `generate` is transformers' own, `repeated-cache` reads the prompt once and repeats its `DynamicCache`, `engine-*` is
-ours.
+ours; `llama.cpp` and `vllm` run in the environments that `make bench-peers` makes, by `decoding_peers.py`.
 """
 
 from __future__ import annotations
 
 import json
 import resource
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -26,6 +27,8 @@ from ..engine.model_files import resolve_model
 from ..engine.sampling import Sampling
 from ..engine.tree import ROOT
 
+PEERS_FOLDER = Path(__file__).parent.parent / ".venv-peers"
+PEER_MODELS = {"llama.cpp": PEERS_FOLDER / "model.gguf", "vllm": None}  # None: the folder that transformers loads, too
 SAMPLING = Sampling(temperature=0.8, top_p=0.95)
 # A text that the model goes on with sensibly; cut to the wished length.
 PROMPT = "Write a Python function that returns the length of the longest run of equal numbers in a list. " * 20
@@ -144,19 +147,51 @@ CONTENDERS: dict[str, Callable[[], Runner]] = {
 }
 
 
+def missing_peer(contender: str) -> str | None:
+    """What this contender still needs, None when it can run."""
+    if contender not in PEER_MODELS or _peer_python(contender).exists():
+        return None
+    return f"{contender} is not installed; run `make bench-peers`"
+
+
+def _peer_python(contender: str) -> Path:
+    return PEERS_FOLDER / contender / "bin" / "python"
+
+
+def _time_peer(contender: str, prompt: list[int], candidates: int, new_tokens: int) -> Timing:
+    task = {
+        "model": str(PEER_MODELS[contender] or resolve_model()),
+        "prompt": prompt,
+        "candidates": candidates,
+        "new_tokens": new_tokens,
+        "temperature": SAMPLING.temperature,
+        "top_p": SAMPLING.top_p,
+    }
+    command = [str(_peer_python(contender)), str(Path(__file__).with_name("decoding_peers.py")), contender]
+    run = subprocess.run(command, input=json.dumps(task), stdout=subprocess.PIPE, text=True, check=True)
+    return Timing(contender, candidates, len(prompt), new_tokens, **json.loads(run.stdout.splitlines()[-1]))
+
+
+def _time_here(contender: str, prompt: list[int], candidates: int, new_tokens: int) -> Timing:
+    run = CONTENDERS[contender]()
+    loaded = _megabytes()
+    run(prompt, candidates, 2)  # warm up: the first products of each shape pick their kernels
+    total, decode = run(prompt, candidates, new_tokens)
+    return Timing(contender, candidates, len(prompt), new_tokens, total, decode, loaded, _megabytes())
+
+
 @click.command()
-@click.argument("contender", type=click.Choice(list(CONTENDERS)))
+@click.argument("contender", type=click.Choice([*CONTENDERS, *PEER_MODELS]))
 @click.option("--candidates", default=36, show_default=True)
 @click.option("--prompt-tokens", default=300, show_default=True)
 @click.option("--new-tokens", default=128, show_default=True)
 def main(contender: str, candidates: int, prompt_tokens: int, new_tokens: int) -> None:
     """Time one contender and print what `Timing` holds as JSON."""
     prompt = load_tokenizer(Path(resolve_model()))(PROMPT)["input_ids"][:prompt_tokens]
-    run = CONTENDERS[contender]()
-    loaded = _megabytes()
-    run(prompt, candidates, 2)  # warm up: the first products of each shape pick their kernels
-    total, decode = run(prompt, candidates, new_tokens)
-    timing = Timing(contender, candidates, len(prompt), new_tokens, total, decode, loaded, _megabytes())
+    if missing := missing_peer(contender):
+        raise click.ClickException(missing)
+    timed = _time_peer if contender in PEER_MODELS else _time_here
+    timing = timed(contender, prompt, candidates, new_tokens)
     click.echo(json.dumps(asdict(timing)))
 
 

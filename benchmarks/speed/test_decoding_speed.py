@@ -1,4 +1,6 @@
-"""Decoding against transformers: `pytest benchmarks/speed/test_decoding_speed.py --benchmark-enable -s`, on an idle machine.
+"""Decoding against transformers, llama.cpp and vLLM (docs/speed.md), on an idle machine:
+
+    pytest benchmarks/speed/test_decoding_speed.py --benchmark-enable -s
 
 Each contender runs the default model in a process of its own; all ratios come from one run. The times in pytest-benchmark's table
 include loading the model; `extra_info` and the printed lines hold the seconds of decoding and the memory.
@@ -13,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from guided_gen.benchmarks.decoding_contenders import Timing
+from guided_gen.benchmarks.decoding_contenders import Timing, missing_peer
 
-WAYS = ["generate", "repeated-cache", "engine-float32", "engine-int8"]
+WAYS = ["generate", "repeated-cache", "vllm", "llama.cpp", "engine-float32", "engine-int8"]
 _timings: dict[tuple[str, int], Timing] = {}
 
 
@@ -31,6 +33,8 @@ def timed(contender: str, candidates: int, new_tokens: int) -> Timing:
 def test_decoding(benchmark: Any, contender: str, candidates: int) -> None:
     if benchmark.disabled:
         pytest.skip("a benchmark: needs --benchmark-enable")
+    if missing := missing_peer(contender):
+        pytest.skip(missing)
     new_tokens = 128 if candidates == 36 else 64
     timing = benchmark.pedantic(timed, args=(contender, candidates, new_tokens), rounds=1)
     _timings[contender, candidates] = timing
