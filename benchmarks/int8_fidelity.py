@@ -3,8 +3,8 @@
     python -m guided_gen.benchmarks.int8_fidelity --problems 200 int8
     python -m guided_gen.benchmarks.int8_fidelity --problems 12 int8 w8a8 w8a7 per-tensor torch-dynamic
 
-Answers to introductory APPS train problems are decoded greedily in float32; then float32 and each variant read prompt and answer,
-and are compared at every token of the answer (the token that follows it excluded). `int8` is the path that is shipped; the others
+Answers to introductory APPS train problems are decoded greedily (in int8, the fastest); then float32 and each variant read prompt
+and answer, and are compared at every token of the answer. `int8` is the path that is shipped; the others
 are built here, from the same exact integer products, to tell its choices apart. docs/int8.md reports the results.
 """
 
@@ -153,21 +153,23 @@ class Fidelity:
     top1: float
 
 
-def greedy_answers(model: str, count: int, seed: int) -> Iterator[tuple[list[int], list[int]]]:
-    """(prompt ids, answer ids) of float32's greedy answers to `count` problems."""
-    loaded = load_model(model, "float32")
+def read(model: str, reference: Any, count: int, seed: int, kept: list[Reading]) -> Iterator[list[Reading]]:
+    """Readings of the first `count` problems, those in `kept` included: yields all so far, some more each time."""
+    loaded = load_model(model, "int8")
     problems = [problem for problem in load_problems("apps", "train") if problem.difficulty == "introductory"]
     random.Random(seed).shuffle(problems)
     prompts = [ids for ids in (prompt_ids(loaded.tokenizer, problem) for problem in problems) if len(ids) <= _MOST_PROMPT_TOKENS]
     settings = SearchSettings(n=1, max_new_tokens=_MOST_ANSWER_TOKENS, sampling=Sampling(temperature=0), stop_ids=loaded.stop_ids)
-    for start in range(0, count, _ANSWERS_AT_ONCE):
-        batch = prompts[start : min(start + _ANSWERS_AT_ONCE, count)]
+    readings = list(kept)
+    while len(readings) < count:
+        batch = prompts[len(readings) : min(len(readings) + _ANSWERS_AT_ONCE, count)]
         searches = [Search(loaded.language_model, prompt, settings) for prompt in batch]
         run(loaded.language_model, searches)
         for prompt, search in zip(batch, searches, strict=True):
-            yield prompt, search.tree.tokens(int(search.tree.rollouts.leaf[0])).tolist()
+            answer = search.tree.tokens(int(search.tree.rollouts.leaf[0])).tolist()
+            readings.append(Reading(prompt, answer, states(reference, prompt, answer)))
             loaded.language_model.close(search.session)
-        click.echo(f"{start + len(batch)} of {count} answered", err=True)
+        yield readings
 
 
 @torch.inference_mode()
@@ -207,15 +209,16 @@ def main(variants: tuple[str, ...], model: str, problems: int, seed: int, readin
     if unknown:
         raise click.UsageError(f"there is no variant {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}")
     folder = resolve_model(model)
-    kept = readings if readings is not None and readings.exists() else None
-    answers = [] if kept else list(greedy_answers(model, problems, seed))
     reference = float_model(folder)
-    if kept:
-        stored = [Reading(**fields) for fields in torch.load(kept)]
-    else:
-        stored = [Reading(prompt, answer, states(reference, prompt, answer)) for prompt, answer in answers]
-        if readings is not None:
-            torch.save([vars(reading) for reading in stored], readings)
+    stored: list[Reading] = []
+    if readings is not None and readings.exists():
+        stored = [Reading(**fields) for fields in torch.load(readings)]
+    if len(stored) < problems:
+        for more in read(model, reference, problems, seed, stored):
+            stored = more
+            click.echo(f"{len(stored)} of {problems} answered", err=True)
+            if readings is not None:
+                torch.save([vars(reading) for reading in stored], readings)
     head = reference.lm_head
     del reference
     for name in variants or VARIANTS:
