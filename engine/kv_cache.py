@@ -119,19 +119,20 @@ class DecodeLayout:
             scale,
             self._mask.expand(-1, kv_heads, queries.shape[2], -1),
         )
-        outputs = []
+        # All rows and heads that read one prompt head are the rows of one matrix product.
+        together = queries.transpose(0, 1).reshape(1, kv_heads, -1, width)
+        outputs, weights = [], []
         start = 0
         for prompt, count in self._groups:
-            stop = start + count
-            # All rows and heads that read one prompt head are the rows of one matrix product.
-            together = queries[start:stop].transpose(0, 1).reshape(1, kv_heads, -1, width)
-            out, weight = _attention(together, prompt.keys[layer][None], prompt.values[layer][None], scale)
-            out = out.view(kv_heads, count, -1, width).transpose(0, 1)
-            weight = weight.view(kv_heads, count, -1).transpose(0, 1)
-            share = torch.sigmoid(weight - own_weight[start:stop])[..., None].to(out.dtype)
-            outputs.append(torch.lerp(own_out[start:stop], out, share))
+            stop = start + count * queries.shape[2]
+            out, weight = _attention(together[:, :, start:stop], prompt.keys[layer][None], prompt.values[layer][None], scale)
+            outputs.append(out)
+            weights.append(weight)
             start = stop
-        return torch.cat(outputs).reshape(1, rows, -1, width)
+        out = torch.cat(outputs, dim=2).view(kv_heads, rows, -1, width).transpose(0, 1)
+        weight = torch.cat(weights, dim=2).view(kv_heads, rows, -1).transpose(0, 1)
+        share = torch.sigmoid(weight - own_weight)[..., None].to(out.dtype)
+        return torch.lerp(own_out, out, share).reshape(1, rows, -1, width)
 
 
 def _attention(

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from .allocation import keep_freed_memory
 from .errors import GuidedGenError
 from .language_model import LanguageModel
 from .model_files import ModelIdentity, model_identity, resolve_model
@@ -43,6 +44,8 @@ def load_model(name: str = DEFAULT_MODEL, precision: str = "auto", tail: Tail | 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = chosen_precision(precision, device)
     model = load_transformers(folder, chosen)
+    if device == "cpu":
+        keep_freed_memory()  # only now: what loading needed is given back
     tokenizer = load_tokenizer(folder)
     stop_ids = end_ids(tokenizer, model.generation_config)
     return LoadedModel(TorchLanguageModel(model, tail), tokenizer, stop_ids, model_identity(folder), chosen, folder)
