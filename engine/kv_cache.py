@@ -8,6 +8,7 @@ step attend to what; `tree_attention` is the attention function that transformer
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 _FIRST_SLOTS = 1024
+_SHORT = 64  # paths up to this length are not parted further
 
 
 class SlotPool:
@@ -98,27 +100,16 @@ class DecodeLayout:
         lengths: torch.Tensor,
     ) -> None:
         self._pool, self._groups, self._slots = pool, groups, slots
-        self._paths = paths.flatten()
-        self._shape = paths.shape
-        beyond = torch.arange(paths.shape[1], device=paths.device) >= lengths[:, None]
-        dtype = pool[0].dtype
-        self._mask = torch.zeros(paths.shape, dtype=dtype, device=paths.device).masked_fill_(beyond, float("-inf"))[:, None, None]
+        self._parts = [_Part.of(rows, paths, lengths, pool[0].dtype) for rows in _of_like_length(lengths)]
+        self._order = torch.argsort(torch.cat([part.rows for part in self._parts]))
 
     def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
         """query [1, heads, B, d], key and value [1, kv_heads, B, d] -> [1, B, heads, d]."""
         cells = self._pool[layer]
         cells[self._slots] = torch.stack([key[0], value[0]]).permute(2, 0, 1, 3)
-        rows, length = self._shape
-        kv_heads, width = key.shape[1], key.shape[3]
+        kv_heads, rows, width = key.shape[1:]
         queries = query[0].transpose(0, 1).reshape(rows, kv_heads, -1, width)  # heads that share a key stand together
-        own = cells.index_select(0, self._paths).view(rows, length, 2, kv_heads, width)
-        own_out, own_weight = _attention(
-            queries,
-            own[:, :, 0].transpose(1, 2),
-            own[:, :, 1].transpose(1, 2),
-            scale,
-            self._mask.expand(-1, kv_heads, queries.shape[2], -1),
-        )
+        own_out, own_weight = self._attend_to_paths(cells, queries, scale)
         # All rows and heads that read one prompt head are the rows of one matrix product.
         together = queries.transpose(0, 1).reshape(1, kv_heads, -1, width)
         outputs, weights = [], []
@@ -133,6 +124,43 @@ class DecodeLayout:
         weight = torch.cat(weights, dim=2).view(kv_heads, rows, -1).transpose(0, 1)
         share = torch.sigmoid(weight - own_weight)[..., None].to(out.dtype)
         return torch.lerp(own_out, out, share).reshape(1, rows, -1, width)
+
+    def _attend_to_paths(self, cells: torch.Tensor, queries: torch.Tensor, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """queries [B, kv_heads, q, d] -> what they read on their own paths [B, kv_heads, q, d], its weight [B, kv_heads, q]."""
+        kv_heads, heads, width = queries.shape[1:]
+        outputs, weights = [], []
+        for part in self._parts:
+            own = cells.index_select(0, part.paths).view(len(part.rows), -1, 2, kv_heads, width)
+            mask = part.mask.expand(-1, kv_heads, heads, -1)
+            chosen = queries if len(self._parts) == 1 else queries[part.rows]
+            out, weight = _attention(chosen, own[:, :, 0].transpose(1, 2), own[:, :, 1].transpose(1, 2), scale, mask)
+            outputs.append(out)
+            weights.append(weight)
+        if len(self._parts) == 1:
+            return outputs[0], weights[0]
+        return torch.cat(outputs)[self._order], torch.cat(weights)[self._order]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Rows of a step whose paths are about as long: rows [b], paths [b * l] padded to the longest, mask [b, 1, 1, l], added."""
+
+    rows: torch.Tensor
+    paths: torch.Tensor
+    mask: torch.Tensor
+
+    @classmethod
+    def of(cls, rows: torch.Tensor, paths: torch.Tensor, lengths: torch.Tensor, dtype: torch.dtype) -> _Part:
+        longest = int(lengths[rows].max())
+        beyond = torch.arange(longest, device=paths.device) >= lengths[rows, None]
+        mask = torch.zeros(beyond.shape, dtype=dtype, device=paths.device).masked_fill_(beyond, float("-inf"))
+        return cls(rows, paths[rows, :longest].flatten(), mask[:, None, None])
+
+
+def _of_like_length(lengths: torch.Tensor) -> list[torch.Tensor]:
+    """The rows, parted where lengths double: so less than half of what a step gathers is padding, however long a straggler is."""
+    classes = torch.ceil(torch.log2(lengths.clamp(min=_SHORT).float()))
+    return [torch.nonzero(classes == one)[:, 0] for one in torch.unique(classes)]
 
 
 def _attention(

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from guided_gen.engine import kv_cache
 from guided_gen.engine.language_model import Growth
 from guided_gen.engine.policies import Beam
 from guided_gen.engine.sampling import Sampling
-from guided_gen.engine.search import Search, SearchSettings, run
+from guided_gen.engine.search import Search, SearchSettings, advance_round, run
 from guided_gen.engine.torch_model import ContextError, TorchLanguageModel
 from guided_gen.engine.tree import ROOT, Tree
 
@@ -45,11 +46,19 @@ def test_one_greedy_candidate_equals_generate(model: Any) -> None:
     assert search.tree.tokens(search.tree.rollouts.leaf[0]).tolist() == expected[0, len(PROMPT) :].tolist()
 
 
-def test_logprobs_equal_an_uncached_pass_for_forked_pruned_and_mixed_searches(model: Any) -> None:
+@pytest.mark.parametrize("apart", [False, True])
+def test_logprobs_equal_an_uncached_pass_for_forked_pruned_and_mixed_searches(
+    model: Any, apart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if apart:  # paths of unlike length are attended to apart from 4 tokens on
+        monkeypatch.setattr(kv_cache, "_SHORT", 4)
     engine = TorchLanguageModel(model)
     prompts = [[seed, *PROMPT] for seed in range(3)]
     settings = [SearchSettings(n=9, max_new_tokens=30, policy=Beam(2), check_every=4, seed=seed) for seed in range(3)]
     searches = [Search(engine, prompt, setting) for prompt, setting in zip(prompts, settings, strict=True)]
+    for search in searches:  # they begin one after the other, so that their paths differ in length
+        for _ in range(5):
+            advance_round(engine, searches[: searches.index(search) + 1])
     run(engine, searches)
     for prompt, search in zip(prompts, searches, strict=True):
         tree = search.tree
