@@ -17,8 +17,11 @@ def _mix(x: np.ndarray) -> np.ndarray:
     return x ^ (x >> np.uint64(31))
 
 
-def uniforms(seed: int, problem: int, streams: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Uniform draws in [0, 1), float64, shape [n], one for each pair of `streams` [n] and `positions` [n]."""
+def uniforms(seed: int | np.ndarray, problem: int | np.ndarray, streams: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Uniform draws in [0, 1), float64, shape [n], one for each pair of `streams` [n] and `positions` [n].
+
+    `seed` and `problem` are one for all or [n], uint64.
+    """
     with np.errstate(over="ignore"):
         key = np.full(len(streams), seed & 0xFFFFFFFFFFFFFFFF, np.uint64)
         for part in (problem & 0xFFFFFFFFFFFFFFFF, streams, positions):
