@@ -16,7 +16,9 @@ from .model_files import ModelIdentity, model_identity, resolve_model
 from .model_sources import DEFAULT_MODEL
 from .tail import Tail
 from .torch_model import TorchLanguageModel
+from .vllm_settings import VllmSettings
 
+BACKENDS = ("torch", "vllm")
 PRECISIONS = ("auto", "float32", "bfloat16", "int8")
 # Ends of a turn or of a text in the vocabularies of Qwen, Llama and Phi; a model's own generation settings add to them.
 _END_TOKENS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<|end|>", "</s>")
@@ -38,8 +40,23 @@ class LoadedModel:
     folder: Path
 
 
-def load_model(name: str = DEFAULT_MODEL, precision: str = "auto", tail: Tail | None = None) -> LoadedModel:
-    """Load a model by name, folder, GGUF file or hub id. `precision` auto is bfloat16 on CUDA and int8 on a CPU."""
+def load_model(
+    name: str = DEFAULT_MODEL,
+    precision: str = "auto",
+    tail: Tail | None = None,
+    backend: str = "torch",
+    vllm: VllmSettings | None = None,
+) -> LoadedModel:
+    """Load a model by name, folder, GGUF file or hub id. `precision` auto is bfloat16 on CUDA and int8 on a CPU.
+
+    `backend` vllm serves it with vLLM, as `vllm` says, and has no int8: auto is float32 on a CPU.
+    """
+    if backend == "vllm":
+        from .vllm_loading import load_vllm
+
+        return load_vllm(name, precision, tail, vllm)
+    if backend != "torch":
+        raise LoadError(f"there is no backend {backend!r}; there are {' and '.join(BACKENDS)}")
     folder = resolve_model(name)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = chosen_precision(precision, device)

@@ -15,6 +15,7 @@ from .tail import Tail
 from .vllm_engine import VllmEngine, import_vllm
 from .vllm_model import VllmLanguageModel
 from .vllm_plugin import FORKED, forked_name
+from .vllm_pooling import Classifier, PooledLanguageModel, shared_memory
 from .vllm_settings import VllmError, VllmSettings
 from .vllm_tail import write_tail
 
@@ -22,13 +23,24 @@ SAMPLER = "guided_gen.engine.vllm_sampler:CounterBasedSampler"
 
 
 def load_vllm(
-    name: str = DEFAULT_MODEL, precision: str = "auto", tail: Tail | None = None, settings: VllmSettings | None = None
+    name: str = DEFAULT_MODEL,
+    precision: str = "auto",
+    tail: Tail | None = None,
+    settings: VllmSettings | None = None,
+    classifier: Path | None = None,
 ) -> LoadedModel:
-    """As `loading.load_model`, served by vLLM. Raises VllmError where vLLM is missing or does not start."""
+    """As `loading.load_model`, served by vLLM. `classifier`: an exported value model's folder, served beside it.
+
+    Raises VllmError where vLLM is missing or does not start.
+    """
     import_vllm()
     chosen = vllm_precision(precision)
     folder = resolve_model(name)
-    model = start(folder, chosen, tail, settings or VllmSettings())
+    settings = settings or VllmSettings()
+    if classifier is None:
+        model = start(folder, chosen, tail, settings)
+    else:
+        model = start_with_classifier(folder, chosen, classifier, settings)
     from transformers import AutoConfig, GenerationConfig
 
     try:
@@ -70,6 +82,17 @@ def start(folder: Path, precision: str, tail: Tail | None, settings: VllmSetting
         write_tail(tail, path)
         arguments["hf_overrides"] = {"architectures": [_forked_architecture(folder)], "guided_gen_tail": str(path)}
         return VllmLanguageModel(VllmEngine(arguments, settings.patience), tail.head)
+
+
+def start_with_classifier(folder: Path, precision: str, classifier: Path, settings: VllmSettings) -> PooledLanguageModel:
+    """Serve the model in `folder`, and an exported value model in an engine of its own."""
+    own, value = shared_memory(settings)
+    served = Classifier(classifier, precision, value)
+    try:
+        return PooledLanguageModel(start(folder, precision, None, own).engine, served)
+    except BaseException:
+        served.engine.close()
+        raise
 
 
 def _forked_architecture(folder: Path) -> str:

@@ -96,6 +96,10 @@ class VllmLanguageModel:
         if self.engine.loop.is_running():
             self.keep(session, np.empty(0, np.int64))
 
+    def end(self) -> None:
+        """End vLLM's processes; nothing can be done with this model any more."""
+        self.engine.close()
+
     # -- in the engine's loop
 
     async def advance_async(self, growths: Sequence[Growth]) -> list[np.ndarray]:

@@ -11,6 +11,9 @@ import torch
 from ..engine.loading import LoadedModel, chosen_precision, load_model, load_tokenizer, load_transformers
 from ..engine.model_files import model_identity, resolve_model
 from ..engine.tail import Tail
+from ..engine.vllm_loading import load_vllm, vllm_precision
+from ..engine.vllm_pooling import exported_about
+from ..engine.vllm_settings import VllmSettings
 from .model import MadeFor, ValueModel
 from .text_scorer import TextScoredModel, ValueReader
 from .translation import Translation
@@ -25,31 +28,44 @@ class Prompts:
 
 
 def load_scored_model(
-    name: str, precision: str, value: str | Path, prompts: Prompts, value_base: str | None = None
+    name: str,
+    precision: str,
+    value: str | Path,
+    prompts: Prompts,
+    value_base: str | None = None,
+    backend: str = "torch",
+    vllm: VllmSettings | None = None,
 ) -> tuple[LoadedModel, Any]:
     """`engine.loading.load_model` with a value model, whose values `scorers.value` reads.
 
     Where the value model is a text scorer its base (`value_base`, by default the one that it names) is loaded too, and the
     second of the pair is its tokenizer, else None: each prompt must then be set in its form too (`TextScoredModel.set_prompt`).
+    With the backend vllm, `value` may also be an exported folder, which is then served beside the generator.
     Raises ValueModelMismatch, before the generator is loaded, where the value model was trained for other weights, another
     precision or other prompts.
     """
     generator = resolve_model(name)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen = chosen_precision(precision, device)
+    chosen = vllm_precision(precision) if backend == "vllm" else chosen_precision(precision, device)
     identity = model_identity(generator)
     own = MadeFor(identity.name, identity.sha256, chosen, prompts.template, prompts.template_hash)
+    exported = exported_about(Path(value)) if backend == "vllm" else None
+    if exported is not None:
+        MadeFor(**exported["made_for"]).check(asdict(own))
+        return load_vllm(name, precision, settings=vllm, classifier=Path(value)), None
     made_for = ValueModel.made_for(value)
     if not made_for.generator_sha256:
         made_for.check(asdict(own))
-        return load_model(name, precision, _tail(ValueModel.from_pretrained(value, generator), chosen, device)), None
+        # vLLM's workers read the tail from a file: only the head's sums are computed here.
+        tail = _tail(ValueModel.from_pretrained(value, generator), chosen, "cpu" if backend == "vllm" else device)
+        return load_model(name, precision, tail, backend, vllm), None
     base = resolve_model(value_base or made_for.model)
     read_by = model_identity(base)
     text_precision = chosen_precision("auto", device)
     found = replace(own, model=read_by.name, model_sha256=read_by.sha256, precision=text_precision)
     made_for.check(asdict(replace(found, generator=identity.name, generator_sha256=identity.sha256)))
     tail = _tail(ValueModel.from_pretrained(value, base), text_precision, device)
-    loaded, tokenizer = load_model(name, precision), load_tokenizer(base)
+    loaded, tokenizer = load_model(name, precision, None, backend, vllm), load_tokenizer(base)
     reader = ValueReader(load_transformers(base, text_precision), tail)
     translation = Translation(loaded.tokenizer, loaded.stop_ids, tokenizer)
     return replace(loaded, language_model=TextScoredModel(loaded.language_model, reader, translation)), tokenizer

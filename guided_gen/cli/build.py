@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..engine.model_sources import DEFAULT_MODEL
+from .backend_options import backend_options, vllm_settings
 
 if TYPE_CHECKING:
     from ..data_builder.build_settings import BuildSettings, Shard
     from ..data_builder.problem import Problem
+    from ..engine.vllm_settings import VllmSettings
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 )
 @click.option("--model", default=DEFAULT_MODEL, help="A known name, a folder, a GGUF file or a hub id.")
 @click.option("--precision", default="auto", help="auto, float32, bfloat16 or int8.")
+@backend_options
 @click.option("--template", default="code", help="Prompt template: code or plan.")
 @click.option("--independent", default=0, help="Sample so many rollouts of every problem, and fork nothing.")
 @click.option("--trunk-tries", default=8, help="Most main rollouts until one is correct.")
@@ -59,9 +62,10 @@ def command(**options: Any) -> None:
     from ..data_builder.build_settings import Shard
 
     shard = Shard.parse(options["shard"])
+    vllm = vllm_settings(options)
     settings = _settings(options)
     problems = shard.of(_problems(options))
-    _build(shard, settings, problems, options)
+    _build(shard, settings, problems, vllm, options)
 
 
 def _settings(options: dict[str, Any]) -> BuildSettings:
@@ -89,7 +93,9 @@ def _problems(options: dict[str, Any]) -> list[Problem]:
     return build_order(problems, options["seed"])[: options["limit"]]
 
 
-def _build(shard: Shard, settings: BuildSettings, problems: list[Problem], options: dict[str, Any]) -> None:
+def _build(
+    shard: Shard, settings: BuildSettings, problems: list[Problem], vllm: VllmSettings | None, options: dict[str, Any]
+) -> None:
     from ..data_builder.builder import run
     from ..data_builder.judge import Judge
     from ..data_builder.tree_folder import TreeFolder
@@ -97,7 +103,7 @@ def _build(shard: Shard, settings: BuildSettings, problems: list[Problem], optio
     from .build_display import BuildDisplay
 
     click.echo(f"Loading {options['model']}", err=True)
-    loaded = load_model(options["model"], options["precision"])
+    loaded = load_model(options["model"], options["precision"], backend=options["backend"], vllm=vllm)
     source = {"problems": Path(options["problems"]).name, "split": options["split"]}
     complete = False
     with (
