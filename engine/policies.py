@@ -2,13 +2,14 @@
 
 A policy is a pure function of a `View` of the tree to `children`: for each node, how many samples grow from it next. A live leaf
 that holds m samples goes on unchanged with m, is dropped with 0, and forks with more; any other node forks there; the root, the
-last entry, starts fresh candidates. Policies know no model and no torch. At least one candidate always survives.
+last entry, starts fresh candidates. Policies know no model and no torch. At least one candidate always survives. Here are those
+that stop and prune; those that go back to earlier nodes, or weigh candidates against each other, are in tree_policies.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -21,21 +22,36 @@ from .tree import Ended
 class View:
     """The tree as a policy sees it. All arrays have one entry a node and the root's at the end, so that -1 is the root's index.
 
-    parent, depth; logprob: the token's own; value: the scorer's (NaN where unscored); live, finished: samples that end here and
-    may still grow, or are complete; tie: uniform numbers, the same for the same path and seed whatever the order of the nodes.
-    population: samples that the search was asked for. tokens_left: what the budget still allows (None: no budget).
+    parent, depth; logprob, sample_logprob: the token's own, under the model and under the sampling settings, so that one less the
+    sum of exp(sample_logprob) over a node's children is the chance that a sample from it leaves the tree; value: the scorer's
+    (NaN where unscored); live, finished, dropped: samples that end here and may still grow, or got to their end, or were stopped
+    or pruned, so that their sums below a node count the samples that ever passed through it; tie: uniform numbers, the same for
+    the same path and seed whatever the order of the nodes. population: samples that the search was asked for. tokens_left: what
+    the budget still allows (None: no budget). rng: for policies that draw.
     """
 
     parent: np.ndarray
     depth: np.ndarray
     logprob: np.ndarray
+    sample_logprob: np.ndarray
     value: np.ndarray
     live: np.ndarray
     finished: np.ndarray
+    dropped: np.ndarray
     tie: np.ndarray
     population: int
     tokens_left: int | None = None
-    rng: np.random.Generator | None = None
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+
+    @property
+    def begun(self) -> int:
+        """Samples begun so far, whatever became of them."""
+        return int(self.live.sum() + self.finished.sum() + self.dropped.sum())
+
+    @property
+    def places(self) -> int:
+        """What the finished samples leave of the population, at least 1."""
+        return max(self.population - int(self.finished.sum()), 1)
 
     def best_first(self) -> np.ndarray:
         """Nodes with live samples, the most promising first; unscored ones last; ties by the seed."""
@@ -45,8 +61,9 @@ class View:
 
 
 class Policy(Protocol):
-    """`reason` is recorded for the candidates that it drops; `revisits` says whether it may grow from nodes that are no live
-    leaves.
+    """`reason` is recorded for the candidates that it drops. `revisits` says whether it may grow from nodes that are no live
+    leaves; such a policy is also asked when no candidate is live, and ends the search by returning no children then. It has to
+    bound the samples that it begins (`View.begun`): a budget does not, since a sample that repeats known tokens costs none.
     """
 
     reason: Ended
@@ -71,8 +88,10 @@ class BestOfN:
 class EarlyStop:
     """Stop a candidate whose value is below a threshold, or far below the best one's.
 
-    `threshold` maps the number of generated tokens [k] to the least value that goes on [k], or is one number for all. `slack` is
-    the distance below the best candidate's value, live or finished, at which one stops.
+    `threshold` maps the number of generated tokens [k] to the least value that goes on [k] (`ThresholdCurve`), or is one number
+    for all. `slack`, the relative rule: a candidate stops where its value is more than this below the best among the live and the
+    finished ones; those that were stopped do not count. Unscored candidates go on. Where all would stop and none has finished,
+    the best goes on.
     """
 
     threshold: float | Callable[[np.ndarray], np.ndarray] = -np.inf
@@ -96,6 +115,23 @@ class EarlyStop:
 
 
 @dataclass(frozen=True)
+class ThresholdCurve:
+    """A threshold for `EarlyStop`: `values` at so many generated `tokens`, straight lines between them, none before the first
+    (nothing stops there), the last value behind the last.
+    """
+
+    tokens: tuple[int, ...]
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.tokens or len(self.tokens) != len(self.values) or any(np.diff(self.tokens) <= 0):
+            raise PolicyError("a threshold curve has one value for each number of tokens, and these increase")
+
+    def __call__(self, tokens: np.ndarray) -> np.ndarray:
+        return np.interp(tokens, self.tokens, self.values, left=-np.inf)
+
+
+@dataclass(frozen=True)
 class Beam:
     """Beam pruning: the `width` most promising leaves share the population evenly, the rest are dropped."""
 
@@ -109,14 +145,17 @@ class Beam:
 
     def __call__(self, view: View) -> np.ndarray:
         children = np.zeros_like(view.live)
-        kept = view.best_first()[: self.width]
-        if len(kept):
-            places = max(view.population - int(view.finished.sum()), 1)
-            kept = kept[:places]
-            share, extra = divmod(places, len(kept))
-            children[kept] = share
-            children[kept[:extra]] += 1
+        share_evenly(children, view.best_first()[: self.width], view.places)
         return children
+
+
+def share_evenly(children: np.ndarray, best: np.ndarray, places: int) -> None:
+    """Give `places` children to the nodes `best`, as evenly as can be, the first ones more."""
+    if len(best):
+        best = best[:places]
+        share, extra = divmod(places, len(best))
+        children[best] = share
+        children[best[:extra]] += 1
 
 
 @dataclass(frozen=True)
@@ -144,32 +183,3 @@ class SpeculativeRejection:
 
 class PolicyError(GuidedGenError):
     """A policy's name or setting that makes no sense."""
-
-
-POLICIES: dict[str, type[Policy]] = {
-    "best-of-n": BestOfN,
-    "early-stop": EarlyStop,
-    "beam": Beam,
-    "speculative-rejection": SpeculativeRejection,
-}
-
-
-def policy_named(text: str) -> Policy:
-    """A policy from its name and settings, as a user writes them: "beam", "beam:width=4",
-    "early-stop:threshold=0.2,slack=0.3".
-    """
-    name, _, settings = text.partition(":")
-    if name not in POLICIES:
-        raise PolicyError(f"there is no policy {name!r}; there are {', '.join(POLICIES)}")
-    kind = POLICIES[name]
-    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
-    chosen: dict[str, float] = {}
-    for setting in filter(None, settings.split(",")):
-        key, _, value = setting.partition("=")
-        if key not in known:
-            raise PolicyError(f"policy {name} has no setting {key!r}; it has {', '.join(known) or 'none'}")
-        try:
-            chosen[key] = int(value) if known[key].type == "int" else float(value)
-        except ValueError:
-            raise PolicyError(f"policy {name} takes a number as {key}, not {value!r}") from None
-    return kind(**chosen)

@@ -91,6 +91,7 @@ class Search:
         self._next_stream = first_stream + len(begin)
         self._first_node = len(self.tree)
         self._since_check = 0
+        self._over = False  # the policy begins no further candidates
         self._keys: list[int] = []
         self._problem = problem_key(self.tree.prompt_hash)
         self.rollouts: list[int] = []  # rows of the tree's rollouts, once done
@@ -124,7 +125,8 @@ class Search:
         return self.settings.scorer(self.tree)
 
     def stop(self) -> None:
-        """End all live candidates where they are."""
+        """End all live candidates where they are, and begin no others."""
+        self._over = True
         for sample in self.live:
             sample.ended = Ended.STOPPED
 
@@ -133,7 +135,7 @@ class Search:
     def _check_due(self) -> bool:
         live = self.live
         if not live:
-            return False
+            return self.settings.policy.revisits and not self._over and self.tokens_left != 0
         if self.settings.line_ends:
             return all(sample.waits for sample in live)
         return self._since_check >= self.settings.check_every
@@ -158,30 +160,39 @@ class Search:
             for _ in range(int(children[index] - view.live[index])):
                 self._samples.append(_Sample(node, node, self._next_stream))
                 self._next_stream += 1
+        self._over = not self.live
+
+    def _going_or_complete(self) -> np.ndarray:
+        """The leaves of the samples that were not dropped."""
+        leaves = [sample.leaf for sample in self._samples if sample.ended <= Ended.LENGTH and sample.leaf != ROOT]
+        return np.asarray(leaves, np.int64)
 
     def view(self) -> View:
         """What a policy sees now."""
         tree, size = self.tree, len(self.tree)
-        live, finished = np.zeros(size + 1, np.int64), np.zeros(size + 1, np.int64)
+        live, finished, dropped = (np.zeros(size + 1, np.int64) for _ in range(3))
         for sample in self._samples:
             if sample.ended == Ended.LIVE:
                 live[sample.leaf] += 1
             elif sample.ended in (Ended.EOS, Ended.LENGTH):
                 finished[sample.leaf] += 1
+            else:
+                dropped[sample.leaf] += 1
         path_keys(tree.nodes.parent.tolist(), tree.nodes.token_id.tolist(), self._keys)
         keys = np.asarray([*self._keys, 0], np.uint64)
-        step = len(self.tree)
         return View(
             parent=np.append(tree.nodes.parent, ROOT),
             depth=np.append(tree.depth, 0),
             logprob=np.append(tree.nodes.logprob, 0.0),
+            sample_logprob=np.append(tree.nodes.sample_logprob, 0.0),
             value=np.append(self.scores(), np.nan),
             live=live,
             finished=finished,
+            dropped=dropped,
             tie=uniforms(self.settings.seed, self._problem, keys, np.zeros(len(keys), np.uint64)),
             population=self._population,
             tokens_left=self.tokens_left,
-            rng=np.random.default_rng([self.settings.seed, self._problem, step]),
+            rng=np.random.default_rng([self.settings.seed & 0xFFFFFFFFFFFFFFFF, self._problem, size]),
         )
 
     def _spare_budget(self) -> None:
@@ -211,9 +222,10 @@ class Search:
 
     def _absorb(self, leaves: np.ndarray) -> None:
         moving = [sample for sample in self.live if not sample.waits]
-        before = max(self.tree.depth_of(sample.leaf) for sample in moving)
+        most = 0
         tokens = self.tree.nodes.token_id
         for sample, leaf in zip(moving, leaves.tolist(), strict=True):
+            most = max(most, self.tree.depth_of(leaf) - self.tree.depth_of(sample.leaf))
             sample.leaf = leaf
             if int(tokens[leaf]) in self.settings.stop_ids:
                 sample.ended = Ended.EOS
@@ -221,7 +233,7 @@ class Search:
                 sample.ended = Ended.LENGTH
             elif int(tokens[leaf]) in self.settings.line_ends:
                 sample.waits = True
-        self._since_check += max(self.tree.depth_of(sample.leaf) for sample in moving) - before
+        self._since_check += most
 
     def _finish(self) -> None:
         for sample in self._samples:
@@ -234,17 +246,17 @@ def advance_round(model: LanguageModel, searches: Iterable[Search]) -> None:
     """One step of all searches that are not done, in one batch; a search whose last candidate ends is scored and done."""
     active = [search for search in searches if not search.done]
     due = [search for search in active if search._check_due()]
-    model.read_values([(search.session, np.asarray([s.leaf for s in search.live if s.leaf != ROOT], np.int64)) for search in due])
+    model.read_values([(search.session, search._going_or_complete()) for search in due])
     for search in due:
         search._check()
-        if not search.settings.policy.revisits:
-            model.keep(search.session, np.asarray([sample.leaf for sample in search._samples if sample.ended <= Ended.LENGTH]))
+        # Policies may return to what is freed here; it is read anew then.
+        model.keep(search.session, search._going_or_complete())
     for search in active:
         search._spare_budget()
     growing = [(search, growth) for search in active if (growth := search._growth()) is not None]
     for (search, _), leaves in zip(growing, model.advance([growth for _, growth in growing]), strict=True):
         search._absorb(leaves)
-    ending = [search for search in active if not search.live]
+    ending = [search for search in active if not search.live and not search._check_due()]
     if ending:
         leaves_of = [np.asarray([s.leaf for s in search._samples if s.leaf != ROOT], np.int64) for search in ending]
         model.read_values(list(zip([search.session for search in ending], leaves_of, strict=True)))

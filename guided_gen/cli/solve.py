@@ -58,7 +58,7 @@ def command(problem: Path, **options: Any) -> None:
     """
     statement = _read(problem)
     # Settings are checked before the model, which takes seconds, is loaded.
-    from ..engine.policies import policy_named
+    from ..engine.policy_names import policy_named
     from ..engine.sampling import Sampling
     from ..engine.scorers import scorer_named
     from ..engine.search import SearchSettings

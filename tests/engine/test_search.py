@@ -93,6 +93,8 @@ class Refork:
     def __call__(self, view: View) -> np.ndarray:
         children = view.live.copy()
         order = view.best_first()
+        if not len(order):
+            return children
         children[order[-1]] = 0
         if view.live.sum() + view.finished.sum() < 30:
             node = order[0]
