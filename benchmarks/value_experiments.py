@@ -1,0 +1,202 @@
+"""What each choice in a value model is worth: one factor at a time, trained on some trees, compared on validation problems.
+
+    python -m guided_gen.benchmarks.value_experiments --data DIR --validation DIR --out benchmarks/results/value_experiments
+
+Every variant differs from `BASE` in what its line says. Results are appended to OUT/experiments.jsonl, where the same
+command goes on; OUT/experiments.md is the table. The split untouched has no part in it.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from ..data_builder.dataset import DatasetError
+from ..engine.files import replaced_atomically
+from ..engine.loading import load_tokenizer
+from ..engine.model_files import resolve_model
+from ..engine.model_sources import DEFAULT_MODEL
+from ..value_data import answer_reader, load_prompted_trees
+from ..valuemodel.evaluation import evaluate
+from ..valuemodel.examples import make_examples
+from ..valuemodel.fitting import Shape, base_states, check_data, fit_value_model, load_statement
+from ..valuemodel.heads import HeadSettings
+from ..valuemodel.packing import PromptedTree
+from ..valuemodel.rollout_table import LOGPROB, VALUE, RolloutTable, rollout_table
+from ..valuemodel.targets import Kind
+from ..valuemodel.training import TrainingSettings, Tune
+
+_RESAMPLES = 200
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to make a value model. `tries`, `excluded`: also train on main rollouts that did not become the trunk, and on the
+    problems that have nothing else."""
+
+    tune: Tune = "head"
+    fork_layer: int = 20
+    tail_layers: int = 0
+    features: tuple[str, ...] = ("mean", "logprob")
+    hidden: int = 0
+    targets: Kind = "binary"
+    balanced: bool = False
+    tries: bool = True
+    excluded: bool = True
+    learning_rate: float = 1e-4
+
+
+BASE = Variant()
+_LORA = replace(BASE, tune="lora", fork_layer=22, tail_layers=2)
+VARIANTS: dict[str, Variant] = {
+    "probe": BASE,
+    **{f"probe above layer {layer}": replace(BASE, fork_layer=layer) for layer in (12, 16, 18, 22, 24)},
+    "probe, last state (the paper's)": replace(BASE, features=("last",)),
+    "probe, running mean": replace(BASE, features=("mean",)),
+    "probe, last, mean, logprob": replace(BASE, features=("last", "mean", "logprob")),
+    "probe, 32 hidden units": replace(BASE, hidden=32),
+    "probe, soft": replace(BASE, targets="soft"),
+    "probe, balanced": replace(BASE, balanced=True),
+    "probe, no tries": replace(BASE, tries=False, excluded=False),
+    "probe, no excluded problems": replace(BASE, excluded=False),
+    "probe, balanced, no excluded problems": replace(BASE, balanced=True, excluded=False),
+    "LoRA, 2 blocks": _LORA,
+    "LoRA, 1 block": replace(_LORA, fork_layer=23, tail_layers=1),
+    "LoRA, 4 blocks": replace(_LORA, fork_layer=20, tail_layers=4),
+    "LoRA, 2 blocks from layer 16": replace(_LORA, fork_layer=16),
+    "LoRA, 2 blocks, 3e-4": replace(_LORA, learning_rate=3e-4),
+    "LoRA, 2 blocks, 3e-5": replace(_LORA, learning_rate=3e-5),
+    "full, 2 blocks": replace(_LORA, tune="full"),
+    "full, 2 blocks, 3e-5": replace(_LORA, tune="full", learning_rate=3e-5),
+    "full, 2 blocks, last state (the paper's)": replace(_LORA, tune="full", features=("last",)),
+}
+
+
+def some_trees(trees: Sequence[PromptedTree], kept: int, seed: int) -> list[PromptedTree]:
+    """The first trees, in an order of their own, that hold `kept` forked ones: the rest come with them in proportion."""
+    order = np.random.default_rng(seed).permutation(len(trees)).tolist()
+    chosen: list[PromptedTree] = []
+    for i in order:
+        if sum(one.tree.metadata["status"] == "kept" for one in chosen) == kept:
+            break
+        chosen.append(trees[i])
+    return chosen
+
+
+def run_variant(
+    variant: Variant, training: Sequence[PromptedTree], validation: Sequence[PromptedTree], base: Path, cache: Path | None
+) -> dict[str, Any]:
+    """Train and evaluate one: its figures as plain numbers."""
+    shape = Shape(variant.fork_layer, variant.tail_layers, HeadSettings(variant.features, variant.hidden))
+    settings = TrainingSettings(
+        tune=variant.tune, targets=variant.targets, balanced=variant.balanced, learning_rate=variant.learning_rate
+    )
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as out:
+        model, history = fit_value_model(training, validation, base, shape, settings, Path(out), cache)
+        statement = load_statement(Path(out))
+    seconds = time.perf_counter() - start
+    made_for = check_data(training, validation, base)
+    states = base_states(make_examples(validation), base, made_for, [variant.fork_layer], cache)[variant.fork_layer]
+    table = rollout_table(model, validation, states, statement, answer_reader(load_tokenizer(base)))
+    return {"seconds": round(seconds), "head_fit": history.head_fit, **figures(table, model.settings.training["calibration"])}
+
+
+def figures(table: RolloutTable, calibration: dict[str, float]) -> dict[str, Any]:
+    """What variants are compared by, for the value and for the mean log-probability."""
+    report = evaluate(table, calibration["base_rate"], resamples=_RESAMPLES)
+    found: dict[str, Any] = {"data": report["data"]}
+    ranking = report["ranking"]
+    for scorer in (VALUE, LOGPROB):
+        own = ranking[scorer]
+        found[scorer] = {
+            **{name: own[name] for name in ("within_problem_auroc", "length_matched_auroc", "brier_skill", "calibration_error")},
+            **{f"gap closed, {name}": _gap_closed(ranking, scorer, name) for name in ("pass@1", "pass@3")},
+            "within_problem_auroc by tokens": {
+                row["seen"]: row["scorers"][scorer]["within_problem_auroc"] for row in report["by_tokens"]
+            },
+        }
+    return found
+
+
+def _gap_closed(ranking: dict[str, Any], scorer: str, name: str) -> float:
+    """The share of the way from random choice to the oracle."""
+    chosen, floor, ceiling = (ranking[one][name]["value"] for one in (scorer, "random", "oracle"))
+    return round(float((chosen - floor) / (ceiling - floor)), 4)
+
+
+def table(lines: Sequence[dict[str, Any]]) -> str:
+    """The results in Markdown, in the order of `VARIANTS`; differences are from the first."""
+    by_name = {line["variant"]: line for line in lines}
+    shortcut = next(iter(by_name.values()))[LOGPROB]
+    head = "| variant | AUROC within problems | after 32 | length-matched | gap closed, pass@1 | pass@3 | Brier skill | s |"
+    rows = [head, "|-|-|-|-|-|-|-|-|", _row("mean log-probability", shortcut, "")]
+    rows += [_row(name, by_name[name][VALUE], by_name[name]["seconds"]) for name in VARIANTS if name in by_name]
+    return "\n".join(rows) + "\n"
+
+
+def _row(name: str, figures: dict[str, Any], seconds: int | str) -> str:
+    early = figures["within_problem_auroc by tokens"]["32"]
+    auroc = figures["within_problem_auroc"]
+    cells = [f"{auroc['value']:.3f} [{auroc['low']:.3f}, {auroc['high']:.3f}]", f"{early['value']:.3f}"]
+    cells += [f"{figures['length_matched_auroc']['value']:.3f}"]
+    cells += [f"{figures[f'gap closed, pass@{k}']:.0%}" for k in (1, 3)] + [
+        f"{figures['brier_skill']['value']:.3f}",
+        str(seconds),
+    ]
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+@click.command()
+@click.option("--data", required=True, type=click.Path(path_type=Path, exists=True, file_okay=False), help="Forked trees.")
+@click.option(
+    "--validation", required=True, type=click.Path(path_type=Path, exists=True, file_okay=False), help="Independent ones."
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False))
+@click.option("--kept", default=100, show_default=True, help="Train on so many forked trees, and the excluded ones among them.")
+@click.option("--only", multiple=True, type=click.Choice(list(VARIANTS)), help="Only this variant; may be given again.")
+@click.option("--model", default=DEFAULT_MODEL, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Which trees.")
+@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), default=None, help="Where states are kept.")
+def main(
+    data: Path, validation: Path, out: Path, kept: int, only: tuple[str, ...], model: str, seed: int, cache: Path | None
+) -> None:
+    """Run all variants that OUT does not hold yet."""
+    base = resolve_model(model)
+    tokenizer = load_tokenizer(base)
+    chosen = some_trees(load_prompted_trees([data], tokenizer), kept, seed)
+    names = {one.problem for one in chosen}
+    bare = [one for one in load_prompted_trees([data], tokenizer, tries=False) if one.problem in names]
+    held_out = load_prompted_trees([validation], tokenizer)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "experiments.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    setting = {"kept": kept, "seed": seed, "training_problems": len(chosen), "validation_problems": len(held_out)}
+    if any(line["setting"] != setting for line in lines):
+        raise DatasetError(f"{path} holds results of other data or settings: choose another folder")
+    for name in only or VARIANTS:
+        if any(line["variant"] == name for line in lines):
+            continue
+        variant = VARIANTS[name]
+        training = chosen if variant.tries else bare
+        if not variant.excluded:
+            training = [one for one in training if one.tree.metadata["status"] == "kept"]
+        result = run_variant(variant, training, held_out, base, cache)
+        lines.append({"variant": name, "setting": setting, "choices": asdict(variant), **result})
+        with path.open("a") as file:
+            file.write(json.dumps(lines[-1]) + "\n")
+        with replaced_atomically(out / "experiments.md") as temporary:
+            temporary.write_text(table(lines))
+        click.echo(_row(name, lines[-1][VALUE], lines[-1]["seconds"]))
+
+
+if __name__ == "__main__":
+    main()
