@@ -44,6 +44,11 @@ class Passes:
     random: dict[int, float]
     oracle: float
 
+    def figures(self) -> dict[str, float]:
+        """pass@k, random@k and oracle by name."""
+        ranked = {f"pass@{k}": share for k, share in self.ranked.items()}
+        return ranked | {f"random@{k}": share for k, share in self.random.items()} | {"oracle": self.oracle}
+
 
 def passes(scores: np.ndarray, correct: np.ndarray, counts: np.ndarray, tie: np.ndarray, ks: tuple[int, ...] = (1, 3)) -> Passes:
     """All figures of one problem's answers. Arrays as in `ranked_pass`; with fewer than k samples, all of them are taken."""

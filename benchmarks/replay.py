@@ -9,13 +9,12 @@ What it does not do: policies that fork or start afresh need tokens that no pool
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 
-from ..data_builder.dataset import DatasetError
 from ..engine.errors import GuidedGenError
 from ..engine.language_model import Growth, Session
 from ..engine.policies import Policy
@@ -25,7 +24,12 @@ from ..engine.scorers import Scorer
 from ..engine.search import Search, SearchSettings, run
 from ..engine.tree import NODE_COLUMNS, ROOT, Ended, Tree
 from ..valuemodel.targets import PASSED
+from .arms import Arm
+from .lines import key_of
 from .passk import passes
+
+POOL = "pool"
+"""Stands for a policy in the line of a pool itself."""
 
 
 class ReplayError(GuidedGenError):
@@ -132,9 +136,8 @@ class ReplayModel:
 
 @dataclass(frozen=True)
 class ReplaySettings:
-    """What all policies of a comparison have in common: n samples, checks, token budget, resamples of the pool, seed."""
+    """What all arms of a comparison have in common: checks, token budget, resamples of the pool, seed."""
 
-    n: int = 16
     check_every: int = 16
     budget: int | None = None
     resamples: int = 100
@@ -162,48 +165,73 @@ def replayed(pool: Pool, leaves: Sequence[int], policy: Policy, scorer: Scorer, 
     return search, model.steps
 
 
-def outcome(pool: Pool, search: Search, seed: int) -> dict[str, float]:
-    """pass@1 and pass@3 of the complete answers ranked by the search's scorer, ties by seed; floor, ceiling and cost."""
+def outcome(pool: Pool, search: Search, scorer: Scorer, seed: int) -> dict[str, float]:
+    """pass@1 and pass@3 of the complete answers ranked by `scorer`, ties by seed; floor, ceiling and cost."""
     tree, source = search.tree, cast(ReplaySession, search.session).source
     rows = np.flatnonzero(tree.rollouts.ended == Ended.EOS)
     leaves = tree.rollouts.leaf[rows]
+    tie = leaf_ties(tree, leaves, seed)
+    correct = pool.correct[[source[leaf] for leaf in leaves.tolist()]] if len(leaves) else np.zeros(0, bool)
+    found = passes(scorer(tree)[leaves], correct, tree.rollouts.multiplicity[rows].astype(np.int64), tie)
+    return found.figures() | {"tokens": float(search.decoded_tokens)}
+
+
+def leaf_ties(tree: Tree, leaves: np.ndarray, seed: int) -> np.ndarray:
+    """One number a leaf, by which equal scores are ordered: of the tokens of its path and the seed, whatever the tree's order."""
     known: list[int] = []
     path_keys(tree.nodes.parent.tolist(), tree.nodes.token_id.tolist(), known)
     keys = np.asarray(known, np.uint64)[leaves]
-    tie = uniforms(seed, problem_key(tree.prompt_hash), keys, np.ones(len(keys), np.uint64))
-    correct = pool.correct[[source[leaf] for leaf in leaves.tolist()]] if len(leaves) else np.zeros(0, bool)
-    found = passes(search.scores()[leaves], correct, tree.rollouts.multiplicity[rows].astype(np.int64), tie)
-    ranked = {f"pass@{k}": share for k, share in found.ranked.items()}
-    floor = {f"random@{k}": share for k, share in found.random.items()}
-    return ranked | floor | {"oracle": found.oracle, "tokens": float(search.decoded_tokens)}
+    return uniforms(seed, problem_key(tree.prompt_hash), keys, np.ones(len(keys), np.uint64))
 
 
 def replay(
-    pools: Sequence[Pool], policies: dict[str, Policy], scorer: Scorer, settings: ReplaySettings
+    pool: Pool,
+    arms: Sequence[Arm],
+    scorers: Mapping[str, Scorer],
+    settings: ReplaySettings,
+    done: Collection[tuple[str, ...]] = (),
 ) -> Iterator[dict[str, Any]]:
-    """One line a problem and policy: the means of `outcome` and of the steps over all resamples, which all policies share.
+    """One line an arm and scorer, which guides and ranks: the means of `outcome` and of the steps over all resamples.
 
-    Raises ReplayError for a pool with fewer than n samples or without scores.
+    All arms share the resamples: those with fewer candidates take the first of them. Lines whose key is in `done` are left out.
+    Raises ReplayError for a pool with too few samples or without scores.
     """
-    for pool in pools:
-        if len(pool) < settings.n:
-            raise ReplayError(f"the pool of {pool.problem} has {len(pool)} samples, fewer than the {settings.n} of a search")
+    check(pool, arms, scorers)
+    rng = np.random.default_rng([settings.seed, problem_key(pool.tree.prompt_hash)])
+    draws = [rng.permutation(len(pool)) for _ in range(settings.resamples)]
+    for arm in arms:
+        wanted = [name for name in scorers if key_of({"problem": pool.problem} | _about(arm, name)) not in done]
+        # Best-of-n asks no scorer while it decodes: one run serves all rankings.
+        blind = arm.blind and settings.budget is None
+        for names in [wanted] if blind else [[name] for name in wanted]:
+            outcomes: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+            for number, drawn in enumerate(draws if names else []):
+                leaves = pool.leaves[np.sort(drawn[: arm.n])].tolist()
+                search, steps = replayed(pool, leaves, arm.policy, scorers[names[0]], settings)
+                for name in names:
+                    found = outcome(pool, search, scorers[name], settings.seed + number)
+                    outcomes[name].append(found | {"steps": float(steps)})
+            for name, found_all in outcomes.items():
+                means = {key: float(np.mean([one[key] for one in found_all])) for key in found_all[0]}
+                yield {"problem": pool.problem} | _about(arm, name) | {"blind": blind} | means
+
+
+def check(pool: Pool, arms: Sequence[Arm], scorers: Mapping[str, Scorer]) -> None:
+    most = max(arm.n for arm in arms)
+    if len(pool) < most:
+        raise ReplayError(f"the pool of {pool.problem} has {len(pool)} samples, fewer than the {most} of a search")
+    for name, scorer in scorers.items():
         if np.isnan(scorer(pool.tree)).all():
-            raise ReplayError(f"the pool of {pool.problem} has no scores of this kind; a value model has to score it first")
-        rng = np.random.default_rng([settings.seed, problem_key(pool.tree.prompt_hash)])
-        draws = [np.sort(rng.choice(len(pool), settings.n, replace=False)) for _ in range(settings.resamples)]
-        for name, policy in policies.items():
-            outcomes = []
-            for number, drawn in enumerate(draws):
-                search, steps = replayed(pool, pool.leaves[drawn].tolist(), policy, scorer, settings)
-                outcomes.append(outcome(pool, search, settings.seed + number) | {"steps": float(steps)})
-            means = {key: float(np.mean([one[key] for one in outcomes])) for key in outcomes[0]}
-            yield {"problem": pool.problem, "policy": name, "tests_kind": pool.tree.metadata.get("tests_kind"), **means}
+            raise ReplayError(f"the pool of {pool.problem} has no scores of {name}; a value model gives values (--value)")
 
 
-def load_pools(trees: Iterator[Tree]) -> list[Pool]:
-    """Pools ordered by problem. Raises DatasetError where there is none."""
-    pools = sorted(map(Pool.of, trees), key=lambda pool: pool.problem)
-    if not pools:
-        raise DatasetError("there is no tree to replay")
-    return pools
+def pool_line(pool: Pool) -> dict[str, Any]:
+    """What the pool itself holds: samples, those that are correct, those that are complete."""
+    rollouts = pool.tree.rollouts
+    complete = rollouts.multiplicity[rollouts.ended == Ended.EOS].sum()
+    about = {"problem": pool.problem, "policy": POOL, "n": len(pool), "scorer": ""}
+    return about | {"samples": len(pool), "correct": int(pool.correct[pool.leaves].sum()), "complete": int(complete)}
+
+
+def _about(arm: Arm, scorer: str) -> dict[str, Any]:
+    return {"policy": arm.name, "n": arm.n, "scorer": scorer}

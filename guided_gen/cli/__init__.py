@@ -12,6 +12,7 @@ from .. import __version__
 from ..engine.errors import GuidedGenError
 
 COMMANDS = {
+    "bench": "Measure what guidance buys, at equal cost.",
     "build": "Build a forking-token dataset.",
     "dataset": "Count what is in a dataset.",
     "evaluate": "Evaluate a value model.",

@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from guided_gen.benchmarks.replay import Pool, ReplayError, ReplaySettings, load_pools, outcome, replay, replayed
+from guided_gen.benchmarks.arms import Arm
+from guided_gen.benchmarks.lines import key_of
+from guided_gen.benchmarks.replay import (
+    Pool,
+    ReplayError,
+    ReplayModel,
+    ReplaySession,
+    ReplaySettings,
+    outcome,
+    pool_line,
+    replay,
+    replayed,
+)
+from guided_gen.engine.language_model import Growth
 from guided_gen.engine.policies import Beam, BestOfN, EarlyStop, Policy, SpeculativeRejection
 from guided_gen.engine.scorers import mean_logprob, self_certainty, value
 from guided_gen.engine.search import Search, SearchSettings, run
+from guided_gen.engine.tail import Tail
 from guided_gen.engine.torch_model import TorchLanguageModel
 from guided_gen.engine.tree import Ended, Tree
+from guided_gen.valuemodel.heads import HeadSettings
+from guided_gen.valuemodel.model import ValueModel
 
 from ..engine.tiny_models import tiny_model
 
 PROMPT = [5, 7, 9]
 LIVE = SearchSettings(n=8, max_new_tokens=30, check_every=4, stop_ids=frozenset(range(10)), seed=3)
-SETTINGS = ReplaySettings(n=8, check_every=4, resamples=5, seed=3)
+SETTINGS = ReplaySettings(check_every=4, resamples=5, seed=3)
 POLICIES = [BestOfN(), EarlyStop(-2.0), EarlyStop(slack=0.3), SpeculativeRejection(0.3), SpeculativeRejection(0.6)]
 
 
@@ -72,19 +90,60 @@ def test_the_policies_do_cut_something(pool: Pool) -> None:
     assert kinds >= {Ended.EOS, Ended.STOPPED, Ended.PRUNED}
 
 
-def test_a_value_is_known_only_once_it_was_read(pool_tree: Tree) -> None:
-    tree = Tree.from_row(pool_tree.to_row())
-    tree.nodes.value[:] = np.linspace(0, 1, len(tree))
+def value_tail(model: Any) -> Tail:
+    """A random probe on the last token's state: values that jump about."""
+    probe = ValueModel.from_base(model, 3, HeadSettings(("last",)), 0)
+    with torch.no_grad():
+        probe.head.project.weight.normal_(generator=torch.Generator().manual_seed(0)).mul_(0.3)
+    return probe.engine_tail(torch.float32, "cpu")
+
+
+@pytest.fixture(scope="module")
+def valued() -> tuple[TorchLanguageModel, Tree]:
+    """A model with a value tail, and a judged pool of its rollouts with every node's value."""
+    model = tiny_model("qwen2")
+    engine = TorchLanguageModel(model, value_tail(model))
+    tree = live(engine, replace(LIVE, scorer=value)).tree
+    tree.metadata = {"problem": "made/up", "max_new_tokens": 30, "tests_kind": "full"}
+    tree.verdicts = ["passed" if row % 2 else "failed" for row in range(len(tree.rollouts))]
+    return engine, tree
+
+
+@pytest.mark.parametrize("budget", [None, 30, 70])
+@pytest.mark.parametrize("policy", [EarlyStop(slack=0.1), SpeculativeRejection(0.4)], ids=repr)
+def test_a_replay_on_values_decides_what_the_live_search_does(
+    valued: tuple[TorchLanguageModel, Tree], policy: Policy, budget: int | None
+) -> None:
+    """Between two checks the newest candidates have no values yet, and a budget is spared by what is known."""
+    engine, tree = valued
     pool = Pool.of(tree)
-    search, _ = replayed(pool, pool.leaves.tolist(), BestOfN(), value, SETTINGS)
-    assert search.tree.nodes.value.tolist() == tree.nodes.value[search.session.source].tolist()  # type: ignore[attr-defined]
-    stopped, _ = replayed(pool, pool.leaves.tolist(), EarlyStop(0.6), value, SETTINGS)
-    assert stopped.decoded_tokens < search.decoded_tokens
+    run_live = live(engine, replace(LIVE, policy=policy, scorer=value, budget=budget))
+    again, _ = replayed(pool, pool.leaves.tolist(), policy, value, replace(SETTINGS, budget=budget))
+    assert ends(again.tree) == ends(run_live.tree)
+    assert len(again.tree) < len(tree)
+
+
+def test_a_value_is_known_only_once_it_was_read(valued: tuple[TorchLanguageModel, Tree]) -> None:
+    tree = valued[1]
+    pool = Pool.of(tree)
+    assert not np.isnan(tree.nodes.value).any()
+    first, second = pool.leaves[:2].tolist()
+    session = ReplaySession(pool, [first, second], Tree(tree.prompt_length, tree.prompt_hash))
+    model = ReplayModel()
+    [(one, other)] = model.advance([Growth(session, np.asarray([-1, -1]), np.asarray([0, 1]), 6)])
+    assert np.isnan(session.tree.nodes.value).all()
+    model.read_values([(session, np.asarray([one]))])
+    read = np.zeros(len(session.tree), bool)
+    read[session.tree.path(int(one))] = True
+    assert one != other and not read.all()
+    stored = tree.nodes.value[session.source]
+    assert session.tree.nodes.value[read].tolist() == stored[read].tolist()
+    assert np.isnan(session.tree.nodes.value[~read]).all()
 
 
 def test_best_of_the_whole_pool_costs_its_nodes_and_passes_as_it_is_labelled(pool: Pool) -> None:
     search, _ = replayed(pool, pool.leaves.tolist(), BestOfN(), mean_logprob, SETTINGS)
-    found = outcome(pool, search, 0)
+    found = outcome(pool, search, mean_logprob, 0)
     complete = [leaf for leaf, ended in zip(pool.tree.rollouts.leaf, pool.tree.rollouts.ended, strict=True) if ended == Ended.EOS]
     best = max(complete, key=lambda leaf: mean_logprob(pool.tree)[leaf])
     assert found["pass@1"] == pool.correct[best]
@@ -92,23 +151,51 @@ def test_best_of_the_whole_pool_costs_its_nodes_and_passes_as_it_is_labelled(poo
     assert found["tokens"] == len(pool.tree)
 
 
+ARMS = [Arm("best-of-n", BestOfN(), 4), Arm("never stops", EarlyStop(-1e9), 4), Arm("rejection", SpeculativeRejection(0.5), 4)]
+SCORERS = {"logprob": mean_logprob, "self-certainty": self_certainty}
+
+
 def test_the_same_settings_give_the_same_lines_and_policies_share_their_samples(pool: Pool) -> None:
-    arms = {"best-of-n": BestOfN(), "never stops": EarlyStop(-1e9), "rejection": SpeculativeRejection(0.5)}
-    settings = replace(SETTINGS, n=4)
-    lines = list(replay([pool], arms, mean_logprob, settings))
-    assert lines == list(replay([pool], arms, mean_logprob, settings))
-    assert {**lines[0], "policy": ""} == {**lines[1], "policy": ""}
-    assert lines[2]["tokens"] < lines[0]["tokens"]
+    lines = list(replay(pool, ARMS, SCORERS, SETTINGS))
+    assert lines == list(replay(pool, ARMS, SCORERS, SETTINGS))
+    of = {(line["policy"], line["scorer"]): line for line in lines}
+    for scorer in SCORERS:
+        best, never = of["best-of-n", scorer], of["never stops", scorer]
+        assert {**best, "policy": "", "blind": False} == {**never, "policy": "", "blind": False}
+        assert of["rejection", scorer]["tokens"] < best["tokens"]
+
+
+def test_lines_that_are_there_are_left_out_and_the_others_are_the_same(pool: Pool) -> None:
+    lines = list(replay(pool, ARMS, SCORERS, SETTINGS))
+    done = {key_of(line) for line in lines[::2]}
+    assert list(replay(pool, ARMS, SCORERS, SETTINGS, done)) == lines[1::2]
+
+
+def test_fewer_candidates_are_the_first_of_the_same_resamples(pool: Pool) -> None:
+    """So best-of-n's curve is of nested samples: with more of them the ceiling never falls."""
+    arms = [Arm("best-of-n", BestOfN(), n) for n in (1, 2, 4, 8)]
+    lines = list(replay(pool, arms, {"logprob": mean_logprob}, SETTINGS))
+    assert [line["n"] for line in lines] == [1, 2, 4, 8]
+    for key in ("oracle", "tokens", "steps"):
+        assert sorted(line[key] for line in lines) == [line[key] for line in lines]
+
+
+def test_a_pool_is_its_samples(pool: Pool) -> None:
+    line = pool_line(pool)
+    counts = pool.tree.rollouts.multiplicity
+    passed = [verdict == "passed" for verdict in pool.tree.verdicts]
+    assert line["samples"] == counts.sum() == 8 and line["correct"] == counts[passed].sum()
 
 
 def test_what_cannot_be_replayed_is_refused(pool: Pool, pool_tree: Tree) -> None:
+    scorers = {"logprob": mean_logprob}
     with pytest.raises(ReplayError, match="forks"):
-        list(replay([pool], {"beam": Beam(1)}, mean_logprob, SETTINGS))
+        list(replay(pool, [Arm("beam", Beam(1), 8)], scorers, SETTINGS))
     with pytest.raises(ReplayError, match="fewer than"):
-        list(replay([pool], {"best": BestOfN()}, mean_logprob, replace(SETTINGS, n=9)))
-    with pytest.raises(ReplayError, match="no scores"):
-        list(replay([pool], {"best": BestOfN()}, value, SETTINGS))
+        list(replay(pool, [Arm("best", BestOfN(), 9)], scorers, SETTINGS))
+    with pytest.raises(ReplayError, match="no scores of value"):
+        list(replay(pool, [Arm("best", BestOfN(), 8)], {"value": value}, SETTINGS))
     unjudged = Tree.from_row(pool_tree.to_row())
     unjudged.verdicts[0] = None
     with pytest.raises(ReplayError, match="not judged"):
-        load_pools(iter([unjudged]))
+        Pool.of(unjudged)

@@ -1,0 +1,100 @@
+"""`guided-gen bench`: what guidance buys, at equal cost."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+COMMANDS = {
+    "run": "Generate, judge and report; what `bench` alone does.",
+    "generate": "Search for answers to problems with each policy.",
+    "judge": "Judge what was generated.",
+    "report": "Report on judged searches or replays.",
+    "replay": "Replay stop, prune and rerank policies on stored samples.",
+    "recipe": "Reproduce a published table.",
+}
+_MODULES = {"generate": "bench_run", "run": "bench_run", "judge": "bench_run", "replay": "bench_replay", "recipe": "bench_recipe"}
+
+
+class BenchGroup(click.Group):
+    """Its commands live in modules of their own; options without a command are those of `run`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0].startswith("-") and args[0] not in ctx.help_option_names:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "report":
+            return report
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = getattr(importlib.import_module(f".{_MODULES[cmd_name]}", __package__), cmd_name)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=BenchGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Measure what guidance buys, at equal cost: pass@1 of each policy and ranking beside its tokens and wall time.
+
+    `guided-gen bench --problems ... --out DIR` is `bench run`: it generates, judges and reports, and goes on where it stopped.
+    """
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where report.{json,md,html} and plots go."
+)
+@click.option("--seed", default=0, help="Of the bootstrap.")
+def report(results: tuple[Path, ...], out: Path, seed: int) -> None:
+    """Report on RESULTS, the folders or JSON lines of `bench judge` or `bench replay`; several are reported together.
+
+    Together they must be of the same model, prompt, judge and data.
+    """
+    show_report([lines_in(path) for path in results], out, seed)
+
+
+def show_report(lines: list[Path], out: Path, seed: int) -> dict[str, Any]:
+    """Write the report and print its tables."""
+    from rich.console import Console
+
+    from ..benchmarks.report_text import print_tables
+    from ..benchmarks.reporting import write_report
+
+    figures = write_report(lines, out, seed)
+    print_tables(figures, Console())
+    click.echo(out / "report.html", err=True)
+    return figures
+
+
+def check_value(scorers: Iterable[str], value: Path | None) -> None:
+    """Raise ArmError where values are asked for and there is no value model."""
+    from ..benchmarks.arms import ArmError
+
+    if "value" in scorers and value is None:
+        raise ArmError("the scorer value needs a value model: name its folder with --value")
+
+
+def lines_in(path: Path) -> Path:
+    """The lines that a report is of: a file, or what a folder of results holds."""
+    from ..benchmarks.lines import LinesError
+    from ..benchmarks.reporting import JUDGED, REPLAYS
+
+    if path.is_file():
+        return path
+    found = [path / name for name in (JUDGED, REPLAYS) if (path / name).is_file()]
+    if len(found) != 1:
+        raise LinesError(f"{path} holds {'both' if found else 'neither'} {JUDGED} and {REPLAYS}; name the file to report on")
+    return found[0]

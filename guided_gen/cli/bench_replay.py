@@ -1,0 +1,80 @@
+"""`guided-gen bench replay`: policies that stop, prune or rerank, on stored independent samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .bench import check_value, show_report
+
+if TYPE_CHECKING:
+    from ..engine.tree import Tree
+
+_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.argument("pool", nargs=-1, required=True, type=_FOLDER)
+@click.option(
+    "--policies",
+    default="best-of-n,speculative-rejection",
+    help="Separated by commas; settings follow a colon: early-stop:threshold=0.2,slack=0.3.",
+)
+@click.option("--scorers", default="logprob", help="Each guides and ranks: value, logprob, self-certainty, length.")
+@click.option("--value", type=_FOLDER, default=None, help="A value model's folder: scores the pool first, beside the results.")
+@click.option("--n", default=16, help="Candidates of a search.")
+@click.option("--best-of", default="1,2,4,8", help="Also best-of-n with so many, for its curve of pass@1 against cost.")
+@click.option("--resamples", type=click.IntRange(1), default=100, help="Searches a problem, each of n samples of its pool.")
+@click.option("--check-every", type=click.IntRange(1), default=16, help="Tokens between two decisions of the policy.")
+@click.option("--budget", type=click.IntRange(1), default=None, help="Most tokens of a search, all candidates together.")
+@click.option("--limit", type=click.IntRange(1), default=None, help="Only so many problems.")
+@click.option("--seed", default=0)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Results and report; the same command goes on where it stopped.",
+)
+@click.option("--model", default=None, help="With --value: the model that the pool is from.  [default: as the pool says]")
+@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), default=None, help="Where states are kept.")
+@click.option("--problems", default=None, help="Where the problems are, if not where the build found them.")
+@click.option(
+    "--allow-untouched", is_flag=True, help="Consent to a pool of the split untouched, which is kept for final reports."
+)
+def replay(pool: tuple[Path, ...], **options: Any) -> None:
+    """Replay policies on POOL: datasets of `guided-gen build --independent N`, N at least --n.
+
+    Exact, and without decoding: a policy that stops, prunes or reranks only cuts what independent samples would have been.
+    """
+    from ..benchmarks.arms import arms_named, scorers_named
+    from ..benchmarks.identity import pool_identity, value_identity
+    from ..benchmarks.lines import LineFile
+    from ..benchmarks.pools import first_tree, replay_pools
+    from ..benchmarks.replay import ReplaySettings
+    from ..benchmarks.reporting import REPLAYS, VALUES
+    from ..data_builder.dataset import ProblemTexts, common_settings
+    from ..pool_values import pool_trees, score_pools
+    from .train import base_folder, problems_of
+
+    arms = arms_named(options["policies"], options["n"], options["best_of"])
+    scorers = scorers_named(options["scorers"])
+    check_value(scorers, options["value"])
+    settings = ReplaySettings(**{name: options[name] for name in ("check_every", "budget", "resamples", "seed")})
+    built = common_settings(pool)
+    texts = ProblemTexts(built, problems_of(pool, options["problems"], options["allow_untouched"]), options["allow_untouched"])
+    value, kept = value_identity(options["value"]), options["out"] / VALUES
+    if options["value"] is not None:
+        base = base_folder(pool, options["model"])
+        score_pools(pool, options["value"], value["value_sha256"], base, kept, texts, options["cache"])
+
+    def trees() -> Iterator[Tree]:
+        return pool_trees(pool, kept, value["value_sha256"])
+
+    run = {"kind": "replay"} | pool_identity(built, first_tree(trees())) | value | vars(settings)
+    path = options["out"] / REPLAYS
+    with LineFile(path, run) as written:
+        replay_pools(trees, texts, arms, scorers, settings, written, options["limit"])
+    show_report([path], options["out"], options["seed"])

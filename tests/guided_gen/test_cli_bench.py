@@ -1,0 +1,171 @@
+"""The benchmark command from end to end, on a tiny random model and made-up problems: noise for answers, but right books."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from guided_gen.cli import cli
+from guided_gen.data_builder.build_settings import BuildSettings, statement_hash
+from guided_gen.data_builder.loaders import load_problems
+from guided_gen.data_builder.prompts import prompt_ids
+from guided_gen.data_builder.tree_folder import TreeFolder
+from guided_gen.engine.errors import GuidedGenError
+from guided_gen.engine.loading import load_model
+from guided_gen.engine.search import Search, SearchSettings, run
+from guided_gen.engine.tree import load_trees
+from guided_gen.valuemodel.heads import HeadSettings
+from guided_gen.valuemodel.model import MadeFor, ValueModel
+
+MOST = 60
+
+
+@pytest.fixture(scope="module")
+def problems_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three problems; the first one's statement prints an example."""
+    path = tmp_path_factory.mktemp("problems") / "made.jsonl"
+    tests = json.dumps({"fn_name": "f", "inputs": [[1], [2], [3]], "outputs": [2, 3, 4]})
+    rows = [
+        {"problem_id": i, "question": f"Write f(x) that adds one, {'very ' * i}quickly.{shown}", "input_output": tests}
+        for i, shown in enumerate(["\n\nf(1) == 2\n", "", ""])
+    ]
+    about = {"solutions": "", "starter_code": ""}
+    hard = ["introductory", "interview", "introductory"]
+    texts = [json.dumps(row | about | {"difficulty": level}) for row, level in zip(rows, hard, strict=True)]
+    path.write_text("\n".join(texts) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def pool(tiny_folder: Path, problems_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight independent rollouts of each problem; an answer counts as correct if its first token is an even one."""
+    folder = tmp_path_factory.mktemp("pool")
+    loaded = load_model(str(tiny_folder), "float32")
+    settings = BuildSettings(independent=8, max_new_tokens=MOST)
+    record = {"problems": problems_file.name, "split": None} | settings.record(loaded)
+    with TreeFolder(folder, record) as written:
+        for problem in load_problems(problems_file):
+            ids = prompt_ids(loaded.tokenizer, problem)
+            search = Search(loaded.language_model, ids, SearchSettings(n=8, max_new_tokens=MOST, stop_ids=loaded.stop_ids))
+            run(loaded.language_model, [search])
+            tree = search.tree
+            leaves = tree.rollouts.leaf.tolist()
+            tree.verdicts = ["passed" if tree.tokens(leaf)[0] % 2 == 0 else "wrong_answer" for leaf in leaves]
+            about = {"problem": problem.id, "statement_hash": statement_hash(problem), "status": "independent"}
+            tree.metadata = (
+                about | {"tests": 3, "tests_kind": "full", "isolation": "none", "tokens": {}} | settings.record(loaded)
+            )
+            written.add(tree)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def value(pool: Path, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random probe made for the pool's model."""
+    metadata = json.loads((pool / "settings.json").read_text())
+    probe = ValueModel.from_base(tiny_folder, 2, HeadSettings(("mean",)), 0, made_for=MadeFor.of(metadata))
+    with torch.no_grad():
+        probe.head.project.weight.normal_(std=0.05, generator=torch.Generator().manual_seed(0))
+    folder = tmp_path_factory.mktemp("value")
+    probe.save_pretrained(folder)
+    return folder
+
+
+def bench(*arguments: object) -> Result:
+    result = CliRunner().invoke(cli, ["bench", *map(str, arguments)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit | GuidedGenError):
+        raise result.exception
+    return result
+
+
+def succeed(*arguments: object) -> Result:
+    result = bench(*arguments)
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result
+
+
+def refuse(*arguments: object) -> str:
+    result = bench(*arguments)
+    assert isinstance(result.exception, GuidedGenError), result.output
+    return str(result.exception)
+
+
+def stored(file: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+@pytest.fixture
+def replay(pool: Path, problems_file: Path, tmp_path: Path) -> tuple[object, ...]:
+    common = ("--problems", problems_file, "--out", tmp_path / "out", "--n", 4, "--best-of", "1,2", "--resamples", 3)
+    return "replay", pool, *common, "--check-every", 8
+
+
+def test_replay_with_a_value_model_scores_the_pool_beside_the_results(
+    replay: tuple[object, ...], pool: Path, value: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    before = {path: path.read_bytes() for path in pool.rglob("*.parquet")}
+    with_value = (*replay, "--value", value, "--model", tiny_folder, "--cache", tmp_path / "cache")
+    policies = ("--policies", "best-of-n,early-stop:slack=0.2,threshold=0.01,speculative-rejection")
+    result = succeed(*with_value, *policies, "--scorers", "value,logprob,length")
+    assert {path: path.read_bytes() for path in pool.rglob("*.parquet")} == before
+    [scored] = (tmp_path / "out" / "values").iterdir()
+    assert all((tree.nodes.value > 0).all() and (tree.nodes.value < 1).all() for tree in load_trees(scored))
+    first, *lines = stored(tmp_path / "out" / "replay.jsonl")
+    assert first["run"]["value"] == value.name and len(first["run"]["value_sha256"]) == 64
+    # Three problems: of each the pool, and five arms with three scorers.
+    assert len(lines) == 3 * (1 + (3 + 2) * 3)
+    assert {line["policy"] for line in lines if "early" in line["policy"]} == {"early-stop:slack=0.2,threshold=0.01"}
+    assert "Full tests" in result.stdout
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"report.json", "report.md", "report.html"}
+
+
+def test_values_agree_with_those_that_the_engine_reads(
+    replay: tuple[object, ...], value: Path, tiny_folder: Path, problems_file: Path, tmp_path: Path
+) -> None:
+    succeed(*replay, "--value", value, "--model", tiny_folder, "--cache", tmp_path / "cache", "--scorers", "value")
+    [scored] = (tmp_path / "out" / "values").iterdir()
+    tail = ValueModel.from_pretrained(value, tiny_folder).engine_tail(torch.float32, "cpu")
+    loaded = load_model(str(tiny_folder), "float32", tail)
+    problems = {problem.id: problem for problem in load_problems(problems_file)}
+    for tree in load_trees(scored):
+        ids = prompt_ids(loaded.tokenizer, problems[tree.metadata["problem"]])
+        search = Search(loaded.language_model, ids, SearchSettings(n=8, max_new_tokens=MOST, stop_ids=loaded.stop_ids))
+        run(loaded.language_model, [search])
+        assert search.tree.nodes.token_id.tolist() == tree.nodes.token_id.tolist()
+        torch.testing.assert_close(torch.tensor(tree.nodes.value), torch.tensor(search.tree.nodes.value), atol=1e-4, rtol=1e-4)
+
+
+def test_a_replay_goes_on_where_it_stopped_and_reports_the_same_bytes(replay: tuple[object, ...], tmp_path: Path) -> None:
+    succeed(*replay)
+    out = tmp_path / "out"
+    names = ("report.json", "report.md", "report.html", "pass-at-1-by-tokens.png", "pass-at-1-by-steps.png")
+    before = {name: (out / name).read_bytes() for name in names}
+    whole = (out / "replay.jsonl").read_bytes()
+    (out / "replay.jsonl").write_bytes(whole[: len(whole) * 2 // 3])  # killed while it wrote a line
+    succeed(*replay)
+    assert (out / "replay.jsonl").read_bytes() == whole
+    assert {name: (out / name).read_bytes() for name in names} == before
+
+
+def test_replays_of_other_settings_are_not_mixed(replay: tuple[object, ...], tmp_path: Path) -> None:
+    succeed(*replay)
+    assert "check_every is 8 in one and 5 in the other" in refuse(*replay, "--check-every", 5)
+    assert "needs a value model" in refuse(*replay, "--scorers", "value")
+
+
+def test_reports_of_two_runs_need_the_same_model(replay: tuple[object, ...], tmp_path: Path) -> None:
+    succeed(*replay)
+    mine, other = tmp_path / "out" / "replay.jsonl", tmp_path / "other.jsonl"
+    first, *lines = stored(mine)
+    moved = [line | {"policy": "another policy"} for line in lines if line["policy"] == "best-of-n"]
+    for told, fits in ((first["run"], True), (first["run"] | {"model_sha256": "f" * 64}, False)):
+        other.write_text("".join(json.dumps(line) + "\n" for line in [{"run": told}, *moved]))
+        words = ("report", mine.parent, other, "--out", tmp_path / "both")
+        if fits:
+            assert "another policy" in succeed(*words).stdout
+        else:
+            assert "model_sha256" in refuse(*words)
