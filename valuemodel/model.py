@@ -25,6 +25,7 @@ from ..engine.files import replaced_atomically
 from ..engine.tail import Tail
 from . import lora
 from .base_layers import Blocks, copied_blocks, empty_blocks, layer_count, run_layers
+from .early_stop import EARLY_STOP
 from .heads import HeadSettings, ValueHead
 from .packing import Pack, path_means
 
@@ -194,7 +195,7 @@ class ValueModel(nn.Module):
     @staticmethod
     def made_for(folder: str | Path) -> MadeFor:
         """What the value model in `folder` was made for, without loading it."""
-        return read_settings(_local(folder))[0].made_for
+        return read_settings(local_folder(folder))[0].made_for
 
     def _saved_names(self) -> list[str]:
         whole = not self.settings.lora_rank
@@ -203,7 +204,7 @@ class ValueModel(nn.Module):
     @classmethod
     def from_pretrained(cls, folder: str | Path, base: Any = None) -> ValueModel:
         """Load a folder, or a repository of the Hugging Face hub. `base` (a model or its folder) is needed for LoRA adapters."""
-        folder = _local(folder)
+        folder = local_folder(folder)
         settings, config = read_settings(folder)
         if settings.lora_rank and base is None:
             raise ValueModelError(f"{folder} holds LoRA adapters: loading it takes the base model too, {settings.made_for.model}")
@@ -245,13 +246,14 @@ def read_settings(folder: Path) -> tuple[ValueSettings, Any]:
     return settings, AutoConfig.for_model(base_config.pop("model_type"), **base_config)
 
 
-def _local(folder: str | Path) -> Path:
+def local_folder(folder: str | Path) -> Path:
+    """The folder itself, or where a value model of the Hugging Face hub was downloaded to."""
     if Path(folder).is_dir() or str(folder).count("/") != 1 or str(folder).startswith((".", "/")):
         return Path(folder)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(str(folder), allow_patterns=[CONFIG, WEIGHTS]))
+        return Path(snapshot_download(str(folder), allow_patterns=[CONFIG, WEIGHTS, EARLY_STOP]))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ValueModelError(f"{folder} is neither a folder nor a value model on the Hugging Face hub") from error

@@ -15,9 +15,17 @@ COMMANDS = {
     "judge": "Judge what was generated.",
     "report": "Report on judged searches or replays.",
     "replay": "Replay stop, prune and rerank policies on stored samples.",
+    "fit-early-stop": "Fit the threshold of early stop to a value model.",
     "recipe": "Reproduce a published table.",
 }
-_MODULES = {"generate": "bench_run", "run": "bench_run", "judge": "bench_run", "replay": "bench_replay", "recipe": "bench_recipe"}
+_MODULES = {
+    "generate": "bench_run",
+    "run": "bench_run",
+    "judge": "bench_run",
+    "replay": "bench_replay",
+    "fit-early-stop": "bench_fit",
+    "recipe": "bench_recipe",
+}
 
 
 class BenchGroup(click.Group):
@@ -36,7 +44,8 @@ class BenchGroup(click.Group):
             return report
         if cmd_name not in COMMANDS:
             return None
-        found: click.Command = getattr(importlib.import_module(f".{_MODULES[cmd_name]}", __package__), cmd_name)
+        module = importlib.import_module(f".{_MODULES[cmd_name]}", __package__)
+        found: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

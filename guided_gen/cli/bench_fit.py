@@ -1,0 +1,86 @@
+"""`guided-gen bench fit-early-stop`: thresholds for early stop that lose a chosen share of the correct answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ..engine.tree import Tree
+
+_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.argument("pool", nargs=-1, required=True, type=_FOLDER)
+@click.option("--value", required=True, type=_FOLDER, help="The value model's folder, into which the curves are written.")
+@click.option("--lost", default="0.02,0.05,0.1", help="Shares of the correct answers that may be lost; a curve for each.")
+@click.option("--check-every", type=click.IntRange(1), default=16, help="Tokens between checks; curves serve multiples too.")
+@click.option("--seed", default=0, help="Of the folds.")
+@click.option("--model", default=None, help="The model that the pool is from.  [default: as the pool says]")
+@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), default=None, help="Where states are kept.")
+@click.option("--problems", default=None, help="Where the problems are, if not where the build found them.")
+def fit_early_stop(pool: tuple[Path, ...], value: Path, lost: str, check_every: int, seed: int, **options: Any) -> None:
+    """Fit early stop on POOL: datasets of `guided-gen build --independent N` of problems that the value model was not trained on.
+
+    Afterwards `--policy early-stop:lost=0.05` stops candidates below the curve of 0.05, wherever this value model is named.
+    """
+    from ..valuemodel.early_stop import EarlyStopError, save_curves
+    from ..valuemodel.early_stop_fit import TracedRollouts
+    from ..valuemodel.early_stop_fit import fit_early_stop as fit
+
+    try:
+        shares = [float(share) for share in lost.split(",") if share.strip()]
+    except ValueError:
+        raise EarlyStopError(f"shares are written like 0.02,0.05, not {lost!r}") from None
+    figures = fit(TracedRollouts.of(_scored(pool, value, **options), check_every), shares, seed)
+    path = save_curves(value, {"pool": [folder.name for folder in pool], **figures})
+    _print(figures)
+    click.echo(path)
+
+
+def _scored(pool: tuple[Path, ...], value: Path, model: str | None, cache: Path | None, problems: str | None) -> list[Tree]:
+    """The pools' trees with the value model's values."""
+    from dataclasses import asdict
+
+    from ..engine.loading import load_tokenizer
+    from ..value_data import load_prompted_trees
+    from ..valuemodel.data_checks import check_trees
+    from ..valuemodel.early_stop import EarlyStopError
+    from ..valuemodel.examples import make_examples
+    from ..valuemodel.fitting import base_states
+    from ..valuemodel.model import ValueModel
+    from ..valuemodel.rollout_table import score_trees
+    from .train import base_folder, problems_of
+
+    made_for = ValueModel.made_for(value)
+    if made_for.generator_sha256:
+        raise EarlyStopError("curves are fitted to value models of the generator itself, not to ones that read its text")
+    base = base_folder(pool, model)
+    trees = load_prompted_trees(pool, load_tokenizer(base), problems=problems_of(pool, problems))
+    made_for.check(asdict(check_trees(trees)))
+    values = ValueModel.from_pretrained(value, base)
+    fork_layer = values.settings.fork_layer
+    states = base_states(make_examples(trees), base, made_for, [fork_layer], cache)[fork_layer]
+    for one, scores in zip(trees, score_trees(values, trees, states), strict=True):
+        one.tree.nodes.value[:] = scores
+    return [one.tree for one in trees]
+
+
+def _print(figures: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title=f"Early stop, on problems that each curve was not fitted to: {figures['problems']} problems, "
+        f"{figures['problems_with_correct']} with correct answers, {figures['rollouts']} rollouts"
+    )
+    for column in ("may be lost", "correct lost", "problems losing all correct", "wrong stopped", "tokens saved"):
+        table.add_column(column, justify="right")
+    for curve in figures["curves"]:
+        shown = curve["cross_validated"]
+        cells = (shown[name] for name in ("correct_lost", "problems_lost", "wrong_stopped", "tokens_saved"))
+        table.add_row(f"{curve['lost']:.1%}", *(f"{cell:.1%}" for cell in cells))
+    Console(width=120).print(table)

@@ -1,0 +1,112 @@
+"""Fitted curves of early stop in a value model's folder, and the policy that a user means by `early-stop:lost=0.05`.
+
+`early_stop.json` holds one threshold curve for each share of correct rollouts that may be lost (early_stop_fit.py), and what they
+were fitted on. They belong to the weights beside them, and to checks every so many tokens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..engine.errors import GuidedGenError
+from ..engine.files import replaced_atomically
+from ..engine.policies import EarlyStop, Policy, ThresholdCurve
+from ..engine.policy_names import policy_named
+
+EARLY_STOP = "early_stop.json"
+_FORMAT = 1
+_MADE_FROM = ("config.json", "model.safetensors")
+
+
+class EarlyStopError(GuidedGenError):
+    """Curves that cannot be fitted, are not there, or do not fit the search."""
+
+
+def save_curves(value: Path, figures: dict[str, Any]) -> Path:
+    """Write the figures of `early_stop_fit.fit_early_stop` into the folder of the value model that they are of."""
+    path = value / EARLY_STOP
+    with replaced_atomically(path) as temporary:
+        temporary.write_text(json.dumps({"format": _FORMAT, "value_sha256": _sha256(value), **figures}, indent=1) + "\n")
+    return path
+
+
+def read_curves(value: Path) -> dict[str, Any]:
+    """What `save_curves` wrote. Raises EarlyStopError where there is nothing, or it is of other weights."""
+    try:
+        saved: dict[str, Any] = json.loads((value / EARLY_STOP).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise EarlyStopError(
+            f"{value} holds no fitted curves of early stop; guided-gen bench fit-early-stop makes them"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise EarlyStopError(f"{value / EARLY_STOP} cannot be read: {error}") from error
+    if saved.get("format") != _FORMAT:
+        raise EarlyStopError(f"{value / EARLY_STOP} is of a format that this version does not read")
+    if saved["value_sha256"] != _sha256(value):
+        raise EarlyStopError(f"{value / EARLY_STOP} was fitted to other weights than are in this folder; fit the curves again")
+    return saved
+
+
+def chosen_policy(text: str, scorers: Collection[str], value: str | Path | None, check_every: int | None) -> Policy:
+    """`policy_named`, and besides "early-stop:lost=0.05" for a curve that was fitted to the value model in `value`.
+
+    `scorers` are the names of all that will guide it; `check_every`: tokens between two checks, None for checks at lines. Raises
+    PolicyError, and EarlyStopError where there is no such curve or its promise does not hold for this search.
+    """
+    name, _, settings = text.partition(":")
+    parts = settings.split(",")
+    shares = [part for part in parts if part.partition("=")[0] == "lost"]
+    if name != "early-stop" or not shares:
+        return policy_named(text)
+    rest = ",".join(part for part in parts if part not in shares)
+    policy = policy_named(f"{name}:{rest}")
+    assert isinstance(policy, EarlyStop)
+    if "threshold=" in rest or len(shares) > 1:
+        raise EarlyStopError("early stop takes one threshold: either threshold=... or one lost=...")
+    if value is None:
+        raise EarlyStopError(f"{text} takes a value model with fitted curves: name its folder with --value")
+    if set(scorers) != {"value"}:
+        raise EarlyStopError(f"{text} is a threshold on the value model's values: it goes with --scorer value alone")
+    return replace(policy, threshold=_curve(read_curves(_folder(value)), shares[0].partition("=")[2], check_every))
+
+
+def _curve(saved: dict[str, Any], share: str, check_every: int | None) -> ThresholdCurve:
+    try:
+        found = next((curve for curve in saved["curves"] if curve["lost"] == float(share)), None)
+    except ValueError:
+        raise EarlyStopError(f"policy early-stop takes a number as lost, not {share!r}") from None
+    if found is None:
+        held = ", ".join(str(curve["lost"]) for curve in saved["curves"])
+        raise EarlyStopError(f"this value model holds no curve for lost={share}; it holds {held}")
+    fitted = saved["check_every"]
+    if (check_every or 1) % fitted:
+        when = "at lines" if check_every is None else f"every {check_every} tokens"
+        raise EarlyStopError(
+            f"the curves were fitted for checks every {fitted} tokens, or every multiple of it, not {when}; "
+            "guided-gen bench fit-early-stop --check-every 1 makes curves for any checks"
+        )
+    return ThresholdCurve(tuple(found["tokens"]), tuple(found["values"]))
+
+
+def _folder(value: str | Path) -> Path:
+    if Path(value).is_dir():
+        return Path(value)
+    from .model import local_folder  # a repository of the hub; needs torch
+
+    return local_folder(value)
+
+
+def _sha256(value: Path) -> str:
+    """Of the configuration and weights in a value model's folder."""
+    digest = hashlib.sha256()
+    try:
+        for name in _MADE_FROM:
+            digest.update(hashlib.sha256((value / name).read_bytes()).digest())
+    except OSError as error:
+        raise EarlyStopError(f"{value} is not the folder of a value model: {error}") from error
+    return digest.hexdigest()
