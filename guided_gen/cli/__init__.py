@@ -19,6 +19,7 @@ COMMANDS = {
     "export": "Write a value model as a stock classifier.",
     "judge": "Run answers on their problems' tests in a sandbox.",
     "models": "List, fetch and locate models.",
+    "recipe": "Run the commands of a recipe, or estimate them.",
     "solve": "Search for a program that solves a problem.",
     "train": "Train a value model on a dataset.",
 }
