@@ -60,15 +60,31 @@ class SlotPool:
 
 
 class PromptCache:
-    """A prompt's keys and values: for each layer two tensors [kv_heads, tokens, head_dim]."""
+    """A prompt's keys and values: for each layer two tensors [kv_heads, tokens, head_dim].
+
+    `states`: the model's last state [1, H] at some of its tokens, by how many tokens are read there.
+    """
 
     def __init__(self, token_ids: Sequence[int], layers: int) -> None:
         self.token_ids = list(token_ids)
         self.keys: list[torch.Tensor] = [torch.empty(0)] * layers
         self.values: list[torch.Tensor] = [torch.empty(0)] * layers
+        self.states: dict[int, torch.Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.token_ids)
+
+    @property
+    def bytes(self) -> int:
+        return sum(tensor.nbytes for tensor in (*self.keys, *self.values))
+
+    def first(self, length: int) -> PromptCache:
+        """The cache of the first `length` tokens, a view of this one."""
+        view = PromptCache(self.token_ids[:length], 0)
+        view.keys = [keys[:, :length] for keys in self.keys]
+        view.values = [values[:, :length] for values in self.values]
+        view.states = {read: state for read, state in self.states.items() if read <= length}
+        return view
 
 
 class PrefillLayout:

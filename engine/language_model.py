@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -54,3 +54,11 @@ class LanguageModel(Protocol):
 
     def close(self, session: Session) -> None:
         """Free all caches of a session. Its tree stays."""
+
+
+@runtime_checkable
+class ReadsAnswers(Protocol):
+    """A language model that can also read an answer that it did not write."""
+
+    def logprobs(self, prompt_ids: Sequence[int], token_ids: Sequence[int]) -> np.ndarray:
+        """Log-probabilities [T], under the model at temperature 1, of the T tokens of an answer to the prompt."""

@@ -6,7 +6,7 @@ show progress, stream, or add and drop searches between steps. The loop knows no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,7 +30,8 @@ class SearchSettings:
 
     `n` samples of at most `max_new_tokens`; the policy is asked every `check_every` tokens, or, if `line_ends` holds the ids of
     tokens that end a line, whenever all live candidates have reached the end of a line. `budget` bounds the decoded tokens, all
-    candidates together; a token that several samples share counts once. `stop_ids` end an answer.
+    candidates together; a token that several samples share counts once. `stop_ids` end an answer, and so does a node for which
+    `complete` is true: it is asked after every step, at the live leaves.
     """
 
     n: int = 8
@@ -43,6 +44,7 @@ class SearchSettings:
     budget: int | None = None
     seed: int = 0
     stop_ids: frozenset[int] = frozenset()
+    complete: Callable[[Tree, int], bool] | None = None
 
     def __post_init__(self) -> None:
         if self.n < 1:
@@ -100,9 +102,13 @@ class Search:
     def live(self) -> list[_Sample]:
         return [sample for sample in self._samples if sample.ended == Ended.LIVE]
 
+    def leaves(self, *ended: Ended) -> set[int]:
+        """Nodes (or the root) at which samples stand that ended so."""
+        return {sample.leaf for sample in self._samples if sample.ended in ended}
+
     def finished_leaves(self) -> set[int]:
-        """Nodes at which a sample is complete: it ended at a stop token."""
-        return {sample.leaf for sample in self._samples if sample.ended == Ended.EOS}
+        """Nodes at which a sample is complete."""
+        return self.leaves(Ended.EOS)
 
     def finished_count(self) -> int:
         return sum(sample.ended == Ended.EOS for sample in self._samples)
@@ -141,13 +147,13 @@ class Search:
         return self._since_check >= self.settings.check_every
 
     def _check(self) -> None:
-        self._since_check = 0
         view = self.view()
         children = np.asarray(self.settings.policy(view))
         if children.shape != view.live.shape or (children < 0).any():
             raise ValueError("a policy returns one number of children, 0 or more, for each node and the root")
         if (children[view.finished > 0] > view.live[view.finished > 0]).any():
             raise ValueError("a policy grows a finished candidate")
+        self._since_check = 0
         held: dict[int, list[_Sample]] = {}
         for sample in self.live:
             sample.waits = False
@@ -223,11 +229,11 @@ class Search:
     def _absorb(self, leaves: np.ndarray) -> None:
         moving = [sample for sample in self.live if not sample.waits]
         most = 0
-        tokens = self.tree.nodes.token_id
+        tokens, complete = self.tree.nodes.token_id, self.settings.complete
         for sample, leaf in zip(moving, leaves.tolist(), strict=True):
             most = max(most, self.tree.depth_of(leaf) - self.tree.depth_of(sample.leaf))
             sample.leaf = leaf
-            if int(tokens[leaf]) in self.settings.stop_ids:
+            if int(tokens[leaf]) in self.settings.stop_ids or (complete is not None and complete(self.tree, leaf)):
                 sample.ended = Ended.EOS
             elif self.tree.depth_of(leaf) >= self.settings.max_new_tokens:
                 sample.ended = Ended.LENGTH

@@ -7,6 +7,7 @@ can be drawn, once a leaf; all samples at a leaf draw from that one row.
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any, cast
@@ -19,12 +20,14 @@ from .errors import GuidedGenError
 from .kv_cache import DecodeLayout, PrefillLayout, PromptCache, SlotPool
 from .language_model import Growth
 from .language_model import Session as AnySession
+from .prefix_store import ContinuedLayout, PrefixStore
 from .randomness import problem_key, uniforms
 from .sampling import Distributions, Sampling, distributions
 from .tail import Tail
 from .tree import ROOT, Tree
 
 _NO_SLOT = -1
+_LOGIT_ROWS = 64  # whose logits are held at once where a given answer is read
 _PASS_CELLS = 1 << 18  # of a pass: rows times the longest path; what attention gathers in each layer
 
 
@@ -54,6 +57,7 @@ class TorchSession:
 class TorchLanguageModel:
     """A causal language model of transformers and, optionally, a value tail on it. Not thread-safe: one thread decodes.
 
+    `passes`: forward passes so far, prompts included. `scoring_seconds`: what the tail took of them (on a GPU: to launch).
     `model` is any `*ForCausalLM` whose decoder layers attend through transformers' attention interface.
     """
 
@@ -67,6 +71,8 @@ class TorchLanguageModel:
         self.device = next(model.parameters()).device
         self._tail = tail
         self.scores = tail is not None
+        self.passes = 0
+        self.scoring_seconds = 0.0
         self._layers = config.num_hidden_layers
         self.vocabulary_size = config.vocab_size
         window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
@@ -77,6 +83,7 @@ class TorchLanguageModel:
             layer.self_attn.layer_idx = self._layers + i  # type: ignore[union-attr,assignment]
         dtype = self._decoder.norm.weight.dtype
         self._pool = SlotPool(self._cached_layers, config.num_key_value_heads, head_dim, dtype, self.device)
+        self.prefixes = PrefixStore()
 
     @property
     def cached_tokens(self) -> int:
@@ -87,16 +94,51 @@ class TorchLanguageModel:
     def open(
         self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()
     ) -> TorchSession:
-        """Prefill a prompt. Raises ContextError where it leaves no room for an answer."""
-        if not prompt_ids:
-            raise ContextError("the prompt is empty")
-        if len(prompt_ids) >= self.max_length:
-            raise ContextError(f"the prompt has {len(prompt_ids)} tokens; this model's context holds {self.max_length}")
-        prompt = PromptCache(prompt_ids, self._cached_layers)
+        """Prefill a prompt, as far as it is not held. Raises ContextError where it leaves no room for an answer."""
+        prompt, state = self._read_prompt(prompt_ids)
         session = TorchSession(Tree.below(prompt_ids), prompt, sampling, seed, self._tail.head.width if self._tail else 0)
-        hidden, _ = self._run(torch.tensor(prompt.token_ids), torch.arange(len(prompt)), PrefillLayout(prompt))
-        self._remember([(session, ROOT)], hidden[-1:])
+        self._remember([(session, ROOT)], state)
         return session
+
+    def hold_prefixes(self, max_bytes: int) -> None:
+        self.prefixes = PrefixStore(max_bytes)
+
+    @torch.inference_mode()
+    def hold(self, session: AnySession, leaf: int) -> None:
+        session = cast(TorchSession, session)
+        cached = [node for node in session.tree.path(leaf).tolist() if session.slot(node) != _NO_SLOT]
+        if not cached or not self.prefixes.max_bytes:
+            return
+        slots = torch.tensor([session.slots[node] for node in cached], device=self.device)
+        longer = PromptCache([*session.prompt.token_ids, *session.tree.nodes.token_id[cached].tolist()], self._cached_layers)
+        longer.states = session.prompt.states
+        for layer in range(self._cached_layers):
+            answer = self._pool[layer].index_select(0, slots).permute(1, 2, 0, 3)  # [2, kv_heads, tokens, head_dim]
+            longer.keys[layer] = torch.cat([session.prompt.keys[layer], answer[0]], dim=1)
+            longer.values[layer] = torch.cat([session.prompt.values[layer], answer[1]], dim=1)
+        self.prefixes.add(longer)
+
+    @torch.inference_mode()
+    def logprobs(self, prompt_ids: Sequence[int], token_ids: Sequence[int]) -> np.ndarray:
+        """Log-probabilities [T] of the T tokens of a given answer, read in one pass. Raises ContextError."""
+        if len(prompt_ids) + len(token_ids) > self.max_length:
+            raise ContextError(
+                f"the prompt has {len(prompt_ids)} tokens and the answer {len(token_ids)}; "
+                f"this model's context holds {self.max_length}"
+            )
+        prompt, state = self._read_prompt(prompt_ids)
+        read = list(token_ids[:-1])
+        if read:
+            whole = PromptCache([*prompt.token_ids, *read], self._cached_layers)
+            positions = torch.arange(len(prompt), len(whole))
+            hidden, _ = self._run(torch.tensor(read), positions, ContinuedLayout(whole, prompt, self.device))
+            state = torch.cat([state, hidden])
+        tokens = torch.tensor(list(token_ids), device=self.device)[:, None]
+        found = [
+            torch.log_softmax(self._logits(rows).float(), dim=-1).gather(1, drawn)[:, 0]
+            for rows, drawn in zip(state.split(_LOGIT_ROWS), tokens.split(_LOGIT_ROWS), strict=True)
+        ]
+        return torch.cat(found).cpu().numpy()
 
     def advance(self, growths: Sequence[Growth]) -> list[np.ndarray]:
         """Draw one token for every sample; see `LanguageModel.advance`."""
@@ -130,6 +172,28 @@ class TorchLanguageModel:
         cast(TorchSession, session).next.clear()
 
     # -- one step
+
+    def _read_prompt(self, prompt_ids: Sequence[int]) -> tuple[PromptCache, torch.Tensor]:
+        """The prompt's cache and the state [1, H] at its last token."""
+        count = len(prompt_ids)
+        if not count:
+            raise ContextError("the prompt is empty")
+        if count >= self.max_length:
+            raise ContextError(f"the prompt has {count} tokens; this model's context holds {self.max_length}")
+        held, known = self.prefixes.longest(prompt_ids)
+        if held is not None and known == count and count in held.states:
+            return held.first(count), held.states[count]
+        prompt = PromptCache(prompt_ids, self._cached_layers)
+        known = min(known, count - 1)
+        layout: PrefillLayout | ContinuedLayout = PrefillLayout(prompt)
+        if held is not None and known:
+            prefix = held.first(known)
+            layout = ContinuedLayout(prompt, prefix, self.device)
+            prompt.states |= prefix.states
+        hidden, _ = self._run(torch.tensor(prompt.token_ids[known:]), torch.arange(known, count), layout)
+        prompt.states[count] = hidden[-1:].clone()
+        self.prefixes.add(prompt)
+        return prompt, prompt.states[count]
 
     def _draw(self, session: TorchSession, leaves: np.ndarray, streams: np.ndarray) -> np.ndarray:
         tree = session.tree
@@ -217,7 +281,9 @@ class TorchLanguageModel:
             )
         hidden, emitted = self._run(torch.from_numpy(tokens), torch.from_numpy(positions), layout)
         if self._tail is not None:
+            start = time.perf_counter()
             self._score(rows, emitted)
+            self.scoring_seconds += time.perf_counter() - start
         self._remember(rows, hidden)
 
     def _path(self, session: TorchSession, node: int) -> np.ndarray:
@@ -233,9 +299,10 @@ class TorchLanguageModel:
         return path
 
     def _run(
-        self, tokens: torch.Tensor, positions: torch.Tensor, layout: PrefillLayout | DecodeLayout
+        self, tokens: torch.Tensor, positions: torch.Tensor, layout: PrefillLayout | ContinuedLayout | DecodeLayout
     ) -> tuple[torch.Tensor, Any]:
         """tokens [T], positions [T] -> the state below the LM head [T, H] and what the tail emitted [T, E] (or None)."""
+        self.passes += 1
         position_ids = positions[None].to(self.device)
         hidden = self._decoder.embed_tokens(tokens[None].to(self.device))
         rotary = self._decoder.rotary_emb(hidden, position_ids)
@@ -250,9 +317,12 @@ class TorchLanguageModel:
         return self._decoder.norm(hidden)[0], emitted
 
     def _run_tail(self, tail: Tail, hidden: torch.Tensor, rotary: Any, position_ids: torch.Tensor, layout: Any) -> torch.Tensor:
+        start = time.perf_counter()
         for layer in tail.layers:
             hidden = self._layer(layer, hidden, rotary, position_ids, layout)
-        return tail.head.emit(tail.norm(hidden)[0])
+        emitted = tail.head.emit(tail.norm(hidden)[0])
+        self.scoring_seconds += time.perf_counter() - start
+        return emitted
 
     @staticmethod
     def _layer(layer: nn.Module, hidden: torch.Tensor, rotary: Any, position_ids: torch.Tensor, layout: Any) -> torch.Tensor:

@@ -6,26 +6,32 @@ print(generator.solve("Write a function f(x) that doubles x.\\n\\nf(2) == 4").pr
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
+from .answer_text import AnswerText, SettledText
+from .candidate_checks import Accept, CandidateChecks
 from .data_builder.extraction import extract_program
-from .data_builder.judge import Judge
-from .data_builder.plain_text import problem_from_statement
 from .data_builder.problem import Problem
-from .data_builder.prompts import DEFAULT_TEMPLATE, PromptTemplate, prompt_ids
-from .data_builder.verdict import Verdict
+from .data_builder.prompts import DEFAULT_TEMPLATE, PromptTemplate
 from .engine.loading import LoadedModel, line_end_ids, load_model
 from .engine.model_sources import DEFAULT_MODEL
-from .engine.search import Search, SearchSettings, advance_round
+from .engine.prefix_store import HoldsPrefixes
+from .engine.search import Search, SearchSettings
 from .engine.tree import Ended, Tree
+from .engine.vllm_settings import VllmSettings
+from .question import ChatQuestion, Continuation, Question, examples_of, question_ids, understood
+from .scheduler import Run, Scheduler
+
+PREFIX_BYTES = 256 << 20  # of the default model: 10,000 tokens
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,8 @@ class Candidate:
     """One distinct answer. Arrays have one entry a generated token: `token_ids`, `logprobs` (model), `values` (NaN: not scored).
 
     `score` is the search's scorer at the last token; `multiplicity` counts the samples that gave this same answer; `examples` is
-    (passed, shown) of the statement's examples, None where the statement shows none or the answer is incomplete.
+    (passed, shown) of the statement's examples, None where the statement shows none or the answer is incomplete; `accepted` is
+    what the caller's `accept` said of a complete answer.
     """
 
     text: str
@@ -46,16 +53,18 @@ class Candidate:
     multiplicity: int
     examples: tuple[int, int] | None
     rollout: int
+    accepted: float | None = None
 
     @property
     def complete(self) -> bool:
         return self.ended == Ended.EOS
 
     @property
-    def rank(self) -> tuple[bool, bool, float]:
-        """What candidates are ordered by: passes every example shown, is complete, score."""
+    def rank(self) -> tuple[bool, bool, float, float]:
+        """What candidates are ordered by: passes every example shown, is complete, what `accept` said, score."""
         passes = self.examples is None or self.examples[0] == self.examples[1]
-        return passes and self.complete, self.complete, -np.inf if np.isnan(self.score) else self.score
+        accepted = -np.inf if self.accepted is None else self.accepted
+        return passes and self.complete, self.complete, accepted, -np.inf if np.isnan(self.score) else self.score
 
 
 @dataclass(frozen=True)
@@ -104,24 +113,46 @@ class Finished:
 
 
 @dataclass(frozen=True)
+class Settled:
+    """Further text of the best answer, never taken back: all candidates that may still be best agree on it. The texts of all
+    these events together are the best answer's.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Solved:
     """The last event of every search."""
 
     solution: Solution
 
 
-Event = Progress | Finished | Solved
+Event = Progress | Finished | Settled | Solved
 
 
 class GuidedGenerator:
-    """A loaded model that solves problems. Safe to use from several threads: their searches take turns, step by step."""
+    """A loaded model that solves problems. Safe to use from several threads and event loops: each step of decoding serves all
+    their searches.
+    """
 
-    def __init__(self, loaded: LoadedModel, template: PromptTemplate = DEFAULT_TEMPLATE, value_tokenizer: Any = None) -> None:
-        """`value_tokenizer`: of the base of a value model that reads the answers' text (`valuemodel.text_scorer`)."""
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        template: PromptTemplate = DEFAULT_TEMPLATE,
+        value_tokenizer: Any = None,
+        prefix_bytes: int = PREFIX_BYTES,
+    ) -> None:
+        """`value_tokenizer`: of the base of a value model that reads the answers' text (`valuemodel.text_scorer`).
+
+        `prefix_bytes` bounds what is kept of prompts and their best answers, so that a chat's next turn reads only what is new.
+        """
         self.loaded = loaded
         self.template = template
         self._value_tokenizer = value_tokenizer
-        self._turn = threading.Lock()
+        self.scheduler = Scheduler(loaded.language_model)
+        if isinstance(loaded.language_model, HoldsPrefixes):
+            loaded.language_model.hold_prefixes(prefix_bytes)
 
     @classmethod
     def from_pretrained(
@@ -131,32 +162,58 @@ class GuidedGenerator:
         precision: str = "auto",
         value: str | Path | None = None,
         value_base: str | None = None,
+        backend: str = "torch",
+        vllm: VllmSettings | None = None,
     ) -> GuidedGenerator:
         """Load a model by name, folder, GGUF file or hub id (see `load_model`).
 
         `value` is the folder of a value model for it. `value_base`: where a text scorer's base is, if not where its name says.
+        `backend` vllm has vLLM serve it, as `vllm` says.
         """
         if value is None:
-            return cls(load_model(model, precision))
+            return cls(load_model(model, precision, backend=backend, vllm=vllm))
         from .valuemodel.attach import Prompts, load_scored_model
 
         template = DEFAULT_TEMPLATE
-        loaded, value_tokenizer = load_scored_model(model, precision, value, Prompts(template.name, template.hash), value_base)
+        prompts = Prompts(template.name, template.hash)
+        loaded, value_tokenizer = load_scored_model(model, precision, value, prompts, value_base, backend, vllm)
         return cls(loaded, template, value_tokenizer)
 
-    def solve(self, problem: str | Problem, settings: SearchSettings | None = None, **changes: Any) -> Solution:
-        """Search for an answer. `changes` replace single fields of `settings` (n, seed, policy, ...); see `SearchSettings`."""
-        for event in self.stream(problem, settings, **changes):
+    def solve(self, question: Question, settings: SearchSettings | None = None, **changes: Any) -> Solution:
+        """Search for an answer to a problem (its statement or a `Problem`), a chat's messages, or a `Continuation`.
+
+        `changes` replace single fields of `settings` (n, seed, policy, ...; see `SearchSettings`), or are `accept`: a function of
+        an answer's text, called for each complete one on a thread of the search's own, whose number or bool joins the ranking;
+        and `stop`: strings that end an answer and do not belong to it.
+        """
+        for event in self.stream(question, settings, **changes):
             if isinstance(event, Solved):
                 return event.solution
         raise AssertionError("a stream ends with Solved")
 
-    def stream(self, problem: str | Problem, settings: SearchSettings | None = None, **changes: Any) -> Solving:
+    async def asolve(self, question: Question, settings: SearchSettings | None = None, **changes: Any) -> Solution:
+        """`solve` for asyncio: cancelling the task ends the decoding within one step and frees its cache."""
+        async with aclosing(self.stream(question, settings, **changes).__aiter__()) as events:
+            async for event in events:
+                if isinstance(event, Solved):
+                    return event.solution
+        raise AssertionError("a stream ends with Solved")
+
+    def stream(self, question: Question, settings: SearchSettings | None = None, **changes: Any) -> Solving:
         """The same search as an iterator of events, the last being `Solved`."""
-        if isinstance(problem, str):
-            problem = problem_from_statement(problem, "text/problem")
+        accept, stop = changes.pop("accept", None), changes.pop("stop", ())
         settings = replace(settings or SearchSettings(), **changes)
-        return Solving(self, problem, replace(settings, stop_ids=settings.stop_ids or self.loaded.stop_ids))
+        text = AnswerText(self.loaded.tokenizer, [stop] if isinstance(stop, str) else stop)
+        settings = replace(
+            settings,
+            stop_ids=settings.stop_ids or self.loaded.stop_ids,
+            complete=text.stopped if stop else settings.complete,
+        )
+        return Solving(self, understood(question), settings, text, accept)
+
+    def astream(self, question: Question, settings: SearchSettings | None = None, **changes: Any) -> Solving:
+        """`stream`, to be read by `async for`."""
+        return self.stream(question, settings, **changes)
 
     def line_ends(self) -> frozenset[int]:
         """Ids of the tokens that end a line, for `SearchSettings.line_ends`."""
@@ -165,11 +222,15 @@ class GuidedGenerator:
 
 @dataclass
 class Solving:
-    """A search in progress: an iterator of events. `cancel` may be called from any thread or signal handler."""
+    """A search in progress: an iterator of events, also for `async for`. `cancel` may be called from any thread or signal
+    handler. It is decoded together with all others of its generator, at most a few steps ahead of who reads its events.
+    """
 
     generator: GuidedGenerator
-    problem: Problem
+    question: Problem | ChatQuestion | Continuation
     settings: SearchSettings
+    text: AnswerText
+    accept: Accept | None = None
     _cancelled: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
@@ -177,40 +238,115 @@ class Solving:
         self._cancelled.set()
 
     def __iter__(self) -> Iterator[Event]:
-        model, tokenizer = self.generator.loaded.language_model, self.generator.loaded.tokenizer
-        room = model.max_length - self.settings.max_new_tokens
-        prompt = prompt_ids(tokenizer, self.problem, self.generator.template, max_tokens=room)
-        if self.generator._value_tokenizer is not None:
-            cast(Any, model).set_prompt(
-                prompt, prompt_ids(self.generator._value_tokenizer, self.problem, self.generator.template)
-            )
-        start = time.perf_counter()
-        with self.generator._turn:
-            search = Search(model, prompt, self.settings)
-        search.tree.metadata |= self._metadata()
-        checks = _ExampleChecks(self.problem)
+        ready = threading.Event()
+        attempt = _Attempt(self, ready.set)
         try:
-            seen: set[int] = set()
-            while not search.done:
-                if self._cancelled.is_set():
-                    search.stop()
-                with self.generator._turn:
-                    advance_round(model, [search])
-                for leaf in search.finished_leaves() - seen:
-                    seen.add(leaf)
-                    text = self._text(search.tree, leaf)
-                    yield Finished(text, checks.start(leaf, text))
-                yield self._progress(search, start)
-            yield Solved(self._solution(search, len(prompt), start, checks))
+            attempt.start()
+            ended = False
+            while not ended:
+                ready.wait()
+                ready.clear()
+                events, ended = attempt.run.take()
+                yield from events
+            yield from attempt.last_events()
         finally:
-            with self.generator._turn:
-                model.close(search.session)
-            checks.close()
+            attempt.free()
+            attempt.checks.close()
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        loop, ready = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # of a loop that was closed meanwhile
+                loop.call_soon_threadsafe(ready.set)
+
+        attempt = await asyncio.to_thread(_Attempt, self, wake)
+        try:
+            await asyncio.to_thread(attempt.start)
+            ended = False
+            while not ended:
+                await ready.wait()
+                ready.clear()
+                events, ended = attempt.run.take()
+                for event in events:
+                    yield event
+            for event in await asyncio.to_thread(attempt.last_events):
+                yield event
+        finally:
+            attempt.free()
+            if attempt.checks.busy:
+                await asyncio.to_thread(attempt.checks.close)
+
+
+class _Attempt:
+    """One run of a `Solving`: what joins its search, its checks and its events."""
+
+    def __init__(self, solving: Solving, wake: Callable[[], object]) -> None:
+        self.generator, self.settings, self.text = solving.generator, solving.settings, solving.text
+        self.question, self._cancelled, self._wake = solving.question, solving._cancelled, wake
+        self.problem = examples_of(solving.question)
+        self.checks = CandidateChecks(self.problem, solving.accept)
+        self.settled = SettledText(solving.text)
+        self.seen: set[int] = set()
+        self.best: int | None = None  # the node at which the best answer ends
+        self._run: Run[Event] | None = None
+        self._freed = False
+
+    @property
+    def run(self) -> Run[Event]:
+        assert self._run is not None
+        return self._run
+
+    def start(self) -> None:
+        """Read the question and join the scheduler. Raises PromptTooLongError, QuestionError."""
+        self.begun = time.perf_counter()
+        generator, model = self.generator, self.generator.loaded.language_model
+        room = model.max_length - self.settings.max_new_tokens
+        prompt = question_ids(generator.loaded.tokenizer, self.question, generator.template, room)
+        self.prompt_tokens = len(prompt)
+        base_prompt = None
+        if generator._value_tokenizer is not None:
+            base_prompt = question_ids(generator._value_tokenizer, self.question, generator.template)
+
+        def begin() -> Search:
+            if base_prompt is not None:
+                cast(Any, model).set_prompt(prompt, base_prompt)
+            search = Search(model, prompt, self.settings)
+            search.tree.metadata |= self._metadata()
+            return search
+
+        self._run = generator.scheduler.start(begin, self._observe, self._wake, self._cancelled)
+        if self._freed:  # by a task that was cancelled while a thread was doing this
+            self._run.close()
+
+    def free(self) -> None:
+        """Free the search's caches, after the step in progress; the prompt and its best answer stay for what goes on from it."""
+        self._freed = True
+        if self._run is not None:
+            self._run.close(self.best)
+
+    def last_events(self) -> list[Event]:
+        """Waits for the checks to end."""
+        solution = self._solution(self.run.search)
+        self.best = int(solution.tree.rollouts.leaf[solution.best.rollout])
+        rest = self.settled.rest(solution.best.text)
+        return [Settled(rest), Solved(solution)] if rest else [Solved(solution)]
+
+    def _observe(self, search: Search) -> list[Event]:
+        events: list[Event] = []
+        for leaf in search.finished_leaves() - self.seen:
+            self.seen.add(leaf)
+            text = self.text.whole(search.tree, leaf)
+            events.append(Finished(text, self.checks.start(leaf, text)))
+        settled = self.settled.advance(search)
+        if settled:
+            events.append(Settled(settled))
+        return [*events, self._progress(search)]
 
     def _metadata(self) -> dict[str, Any]:
         loaded, settings = self.generator.loaded, self.settings
         return {
-            "problem": self.problem.id,
+            "problem": None if self.problem is None else self.problem.id,
             "model": loaded.identity.name,
             "model_sha256": loaded.identity.sha256,
             "precision": loaded.precision,
@@ -225,27 +361,27 @@ class Solving:
             "seed": settings.seed,
         }
 
-    def _text(self, tree: Tree, leaf: int) -> str:
-        text: str = self.generator.loaded.tokenizer.decode(tree.tokens(leaf), skip_special_tokens=True)
-        return text
-
-    def _progress(self, search: Search, start: float) -> Progress:
+    def _progress(self, search: Search) -> Progress:
         leaves = np.asarray([sample.leaf for sample in search.live] + list(search.finished_leaves()), np.int64)
         scores = search.scores()[leaves[leaves >= 0]]
         scores = scores[~np.isnan(scores)]
         best = float(scores.max()) if len(scores) else float("nan")
         finished = search.finished_count()
-        return Progress(len(search.live), finished, search.decoded_tokens, time.perf_counter() - start, best)
+        return Progress(len(search.live), finished, search.decoded_tokens, time.perf_counter() - self.begun, best)
 
-    def _solution(self, search: Search, prompt_tokens: int, start: float, checks: _ExampleChecks) -> Solution:
+    def _solution(self, search: Search) -> Solution:
         tree, scores = search.tree, np.append(search.scores(), np.nan)
         candidates = []
         for row in search.rollouts:
             leaf, ended = int(tree.rollouts.leaf[row]), Ended(int(tree.rollouts.ended[row]))
-            path, text = tree.path(leaf), self._text(tree, leaf)
-            verdict = checks.verdict(leaf)
-            if verdict is not None:
+            path, text = tree.path(leaf), self.text.whole(tree, leaf)
+            verdict = self.checks.verdict(leaf)
+            examples = None
+            if verdict is not None and self.problem is not None:
+                examples = verdict.tests.count("passed"), len(self.problem.tests)
                 tree.verdicts[row] = verdict.status
+                if verdict.failure is not None:
+                    tree.metadata.setdefault("failures", {})[str(row)] = asdict(verdict.failure)
             candidates.append(
                 Candidate(
                     text=text,
@@ -256,35 +392,11 @@ class Solving:
                     score=float(scores[leaf]),
                     ended=ended,
                     multiplicity=int(tree.rollouts.multiplicity[row]),
-                    examples=None if verdict is None else (verdict.tests.count("passed"), len(self.problem.tests)),
+                    examples=examples,
                     rollout=row,
+                    accepted=self.checks.accepted(leaf),
                 )
             )
         candidates.sort(key=lambda candidate: candidate.rank, reverse=True)
-        seconds = time.perf_counter() - start
-        return Solution(candidates, tree, prompt_tokens, search.decoded_tokens, seconds, checks.isolation)
-
-
-class _ExampleChecks:
-    """Runs finished answers on the statement's examples while the search goes on."""
-
-    def __init__(self, problem: Problem) -> None:
-        self._problem = problem
-        self._judge = Judge(workers=1) if problem.tests else None
-        self._running: dict[int, Future[Verdict]] = {}
-        self.isolation = self._judge.isolation if self._judge else None
-
-    def start(self, leaf: int, text: str) -> str:
-        """Begin to check the answer that ends at `leaf`; returns its program."""
-        program = extract_program(text)
-        if self._judge is not None:
-            self._running[leaf] = self._judge.submit(self._problem, program)
-        return program
-
-    def verdict(self, leaf: int) -> Verdict | None:
-        running = self._running.get(leaf)
-        return running.result() if running else None
-
-    def close(self) -> None:
-        if self._judge is not None:
-            self._judge.close()
+        seconds = time.perf_counter() - self.begun
+        return Solution(candidates, tree, self.prompt_tokens, search.decoded_tokens, seconds, self.checks.isolation)

@@ -6,6 +6,7 @@ read by the base with a KV tree of its own: only tokens that are new there are c
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -14,7 +15,8 @@ import numpy as np
 import torch
 
 from ..engine.errors import GuidedGenError
-from ..engine.language_model import Growth, LanguageModel, Session
+from ..engine.language_model import Growth, LanguageModel, ReadsAnswers, Session
+from ..engine.prefix_store import HoldsPrefixes
 from ..engine.sampling import Sampling
 from ..engine.torch_model import TorchLanguageModel, TorchSession
 from ..engine.tree import ROOT, Tree
@@ -56,10 +58,16 @@ class TextScoredModel:
         self._generator, self._reader, self._translation = generator, reader, translation
         self.vocabulary_size, self.max_length = generator.vocabulary_size, generator.max_length
         self._prompts: dict[tuple[int, ...], list[int]] = {}
+        self.scoring_seconds = 0.0
 
     def set_prompt(self, prompt_ids: Sequence[int], base_prompt_ids: Sequence[int]) -> None:
-        """Say how the base is asked what the generator is asked with `prompt_ids`; before `open`."""
+        """Say how the base is asked what the generator is asked with `prompt_ids`; before each `open`."""
         self._prompts[tuple(prompt_ids)] = list(base_prompt_ids)
+
+    @property
+    def passes(self) -> int:
+        """Forward passes of both models so far."""
+        return int(cast(Any, self._generator).passes + self._reader.passes)
 
     @property
     def cached_tokens(self) -> int:
@@ -70,9 +78,10 @@ class TextScoredModel:
         self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()
     ) -> ScoredSession:
         """As `LanguageModel.open`. Raises UnknownPrompt."""
-        if tuple(prompt_ids) not in self._prompts:
+        base_prompt = self._prompts.pop(tuple(prompt_ids), None)  # a server's prompts would pile up
+        if base_prompt is None:
             raise UnknownPrompt("the value model has another base than the generator, and its form of this prompt was not given")
-        reading = self._reader.open(self._prompts[tuple(prompt_ids)], sampling, seed)
+        reading = self._reader.open(base_prompt, sampling, seed)
         return ScoredSession(self._generator.open(prompt_ids, sampling, seed, stop_ids), reading)
 
     def advance(self, growths: Sequence[Growth]) -> list[np.ndarray]:
@@ -80,6 +89,7 @@ class TextScoredModel:
 
     def read_values(self, wanted: Sequence[tuple[Session, np.ndarray]]) -> None:
         """Fill the values at the wanted nodes and on their paths. A node before the first whole token of the base stays NaN."""
+        start = time.perf_counter()
         read: list[tuple[ScoredSession, int, np.ndarray, np.ndarray]] = []
         for session, leaves in wanted:
             scored = _scored(session)
@@ -91,6 +101,7 @@ class TextScoredModel:
         for scored, leaf, nodes, done in read:
             if len(nodes):
                 self._write_back(scored, leaf, nodes, done)
+        self.scoring_seconds += time.perf_counter() - start
 
     @staticmethod
     def _write_back(scored: ScoredSession, leaf: int, nodes: np.ndarray, done: np.ndarray) -> None:
@@ -108,6 +119,22 @@ class TextScoredModel:
         kept = {leaf for leaf in leaves.tolist() if leaf != ROOT}
         scored.nodes = {leaf: node for leaf, node in scored.nodes.items() if leaf in kept}
         self._reader.keep(scored.reading, np.asarray(list(scored.nodes.values()), np.int64))
+
+    def hold_prefixes(self, max_bytes: int) -> None:
+        """Both models hold prompts, each up to so many bytes."""
+        self._reader.hold_prefixes(max_bytes)
+        if isinstance(self._generator, HoldsPrefixes):
+            self._generator.hold_prefixes(max_bytes)
+
+    def hold(self, session: Session, leaf: int) -> None:
+        scored = _scored(session)
+        if isinstance(self._generator, HoldsPrefixes):
+            self._generator.hold(scored.own, leaf)
+        if leaf in scored.nodes:
+            self._reader.hold(scored.reading, scored.nodes[leaf])
+
+    def logprobs(self, prompt_ids: Sequence[int], token_ids: Sequence[int]) -> np.ndarray:
+        return cast(ReadsAnswers, self._generator).logprobs(prompt_ids, token_ids)
 
     def close(self, session: Session) -> None:
         scored = _scored(session)

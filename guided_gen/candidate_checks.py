@@ -1,0 +1,60 @@
+"""What is found out about finished answers while the search goes on: the statement's examples, and the caller's own opinion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from .data_builder.extraction import extract_program
+from .data_builder.judge import Judge
+from .data_builder.problem import Problem
+from .data_builder.verdict import Verdict
+
+Accept = Callable[[str], float | bool]
+
+
+class CandidateChecks:
+    """Runs complete answers on a problem's examples in a sandbox, and calls `accept` with their texts, on threads of its own."""
+
+    def __init__(self, problem: Problem | None, accept: Accept | None) -> None:
+        self._problem, self._accept = problem, accept
+        self._judge = Judge(workers=1) if problem is not None and problem.tests else None
+        self._accepting = ThreadPoolExecutor(1, thread_name_prefix="accept") if accept else None
+        self._verdicts: dict[int, Future[Verdict]] = {}
+        self._opinions: dict[int, Future[float | bool]] = {}
+        self.isolation = self._judge.isolation if self._judge else None
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to close."""
+        return self._judge is not None or self._accepting is not None
+
+    def start(self, leaf: int, text: str) -> str:
+        """Begin to check the answer that ends at `leaf`; returns its program."""
+        program = extract_program(text)
+        if self._judge is not None and self._problem is not None:
+            self._verdicts[leaf] = self._judge.submit(self._problem, program)
+        if self._accepting is not None and self._accept is not None:
+            self._opinions[leaf] = self._accepting.submit(self._accept, text)
+        return program
+
+    def verdict(self, leaf: int) -> Verdict | None:
+        """Waits for it; None where the answer is incomplete or there are no examples."""
+        running = self._verdicts.get(leaf)
+        return running.result() if running else None
+
+    def accepted(self, leaf: int) -> float | None:
+        """What `accept` returned, -inf for NaN; waits for it and raises what it raised. None where the answer is incomplete."""
+        running = self._opinions.get(leaf)
+        if running is None:
+            return None
+        opinion = float(running.result())
+        return -math.inf if math.isnan(opinion) else opinion
+
+    def close(self) -> None:
+        """Drop what waits; returns once the program in the sandbox, if any, has ended."""
+        if self._accepting is not None:
+            self._accepting.shutdown(wait=False, cancel_futures=True)
+        if self._judge is not None:
+            self._judge.close()
