@@ -25,7 +25,8 @@ PLAIN_SECONDS = 5.0  # between two lines of progress where stderr is no terminal
 @click.option(
     "--policy",
     default="best-of-n",
-    help="best-of-n, early-stop, beam or speculative-rejection; settings follow a colon: beam:width=4.",
+    help="best-of-n, early-stop, beam, speculative-rejection, dvts, rebase, particle-filter, forking-search or mcts; settings "
+    "follow a colon: beam:width=4. early-stop:lost=0.05 takes the curve that was fitted to the value model.",
 )
 @click.option("--value", type=click.Path(path_type=Path), default=None, help="A value model's folder; see guided-gen train.")
 @click.option("--value-base", default=None, help="For a value model that reads text: where its base is, if not where it says.")
@@ -58,17 +59,19 @@ def command(problem: Path, **options: Any) -> None:
     """
     statement = _read(problem)
     # Settings are checked before the model, which takes seconds, is loaded.
-    from ..engine.policy_names import policy_named
     from ..engine.sampling import Sampling
     from ..engine.scorers import scorer_named
     from ..engine.search import SearchSettings
+    from ..valuemodel.early_stop import chosen_policy
 
+    scorer = _scorer(options)
+    check_every = options["check_every"] if options["check_at"] == "tokens" else None
     settings = SearchSettings(
         n=options["n"],
         max_new_tokens=options["max_new_tokens"],
         sampling=Sampling(options["temperature"], options["top_p"], options["top_k"]),
-        policy=policy_named(options["policy"]),
-        scorer=scorer_named(_scorer(options)),
+        policy=chosen_policy(options["policy"], [scorer], options["value"], check_every),
+        scorer=scorer_named(scorer),
         check_every=options["check_every"],
         budget=options["budget"],
         seed=options["seed"],
