@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import gc
 import os
 import threading
 import time
@@ -138,8 +137,9 @@ def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread, engines: lis
     if not loop.is_running():
         return
     while engines:
-        engines.pop().shutdown()
-    gc.collect()  # vLLM's engine is part of reference cycles, and its finalizer fails at the interpreter's exit
+        llm = engines.pop()
+        llm.shutdown()
+        llm.shutdown = lambda timeout=None: None  # its finalizer would do it again, and fail where the interpreter is ending
 
     async def cancel_all() -> None:
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]

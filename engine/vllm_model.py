@@ -10,6 +10,7 @@ float products, which depends on the batch.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import cast
 
@@ -110,7 +111,7 @@ class VllmLanguageModel:
             for session, growth in growing
         ]
         for (session, growth), own in zip(growing, requests, strict=True):
-            _abort_others(session, growth)
+            await _abort_others(session, growth)
             for request in own:
                 await request.wait_for(min(growth.tokens, _BLOCK))
         return [self._take(session, growth, own) for (session, growth), own in zip(growing, requests, strict=True)]
@@ -133,7 +134,7 @@ class VllmLanguageModel:
             session.emitted[node] = token.emitted
             peek = session.requests.get((node, _PEEK))
             if peek is not None:
-                peek.abort()
+                await peek.abort()
                 del session.requests[node, _PEEK]
         for session in {id(session): session for session, _, _ in waiting}.values():
             self._score(session)
@@ -144,8 +145,8 @@ class VllmLanguageModel:
             if len(leaves)
             else set()
         )
-        for key in [key for key in session.requests if key[0] not in kept]:
-            session.requests.pop(key).abort()
+        dropped = [key for key in session.requests if key[0] not in kept]
+        await asyncio.gather(*(session.requests.pop(key).abort() for key in dropped))
 
     def _request(self, session: VllmSession, leaf: int, stream: int, tokens: int) -> Continuation:
         """The live request of a sample, or a new one."""
@@ -215,9 +216,9 @@ def _samples(growth: Growth) -> list[tuple[int, int]]:
     return list(zip(growth.leaves.tolist(), growth.streams.tolist(), strict=True))
 
 
-def _abort_others(session: VllmSession, growth: Growth) -> None:
+async def _abort_others(session: VllmSession, growth: Growth) -> None:
     """Samples at a leaf that grows are dropped where they do not grow with it."""
     growing = {(leaf, session.stream(stream)) for leaf, stream in _samples(growth)}
     leaves = {leaf for leaf, _ in growing}
-    for key in [key for key in session.requests if key[0] in leaves and key not in growing]:
-        session.requests.pop(key).abort()
+    dropped = [key for key in session.requests if key[0] in leaves and key not in growing]
+    await asyncio.gather(*(session.requests.pop(key).abort() for key in dropped))

@@ -99,9 +99,10 @@ class Continuation:
     def take(self) -> Token:
         return self._arrived.popleft()
 
-    def abort(self) -> None:
+    async def abort(self) -> None:
         """Stop it in the engine too. Does nothing where it has ended."""
         self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
 
 
 def _parameters(draws: Draws, depth: int, tokens: int, stop_ids: frozenset[int], width: int) -> Any:

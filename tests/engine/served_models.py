@@ -67,6 +67,8 @@ def value_tail(model: Any, fork_layer: int, count: int) -> Tail:
     """`count` layers above `fork_layer`, moved away from the model's own."""
     torch.manual_seed(1)
     layers = nn.ModuleList(copy.deepcopy(model.model.layers[fork_layer + i]) for i in range(count))
+    for layer, source in zip(layers, model.model.layers, strict=False):
+        layer.self_attn.config = source.self_attn.config  # which says how they attend, whoever runs them
     with torch.no_grad():
         for parameter in layers.parameters():
             parameter += 0.05 * torch.randn_like(parameter)
