@@ -217,7 +217,8 @@ class Search:
         if not moving:
             return None
         leaves = np.asarray([sample.leaf for sample in moving])
-        block = 1 if self.settings.line_ends else self.settings.check_every - self._since_check
+        each_token = self.settings.line_ends or self.settings.complete is not None
+        block = 1 if each_token else self.settings.check_every - self._since_check
         return Growth(self.session, leaves, np.asarray([sample.stream for sample in moving]), self._block(leaves, block))
 
     def _block(self, leaves: np.ndarray, most: int) -> int:

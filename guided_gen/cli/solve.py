@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..engine.errors import GuidedGenError
+from .backend_options import backend_options, vllm_settings
 
 if TYPE_CHECKING:
     from ..generator import Progress, Solution, Solving
@@ -22,6 +23,7 @@ PLAIN_SECONDS = 5.0  # between two lines of progress where stderr is no terminal
 @click.argument("problem", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--model", default=None, help="A known name, a folder, a GGUF file or a hub id.  [default: the default model]")
 @click.option("--precision", default="auto", help="auto, float32, bfloat16 or int8.")
+@backend_options
 @click.option(
     "--policy",
     default="best-of-n",
@@ -58,6 +60,7 @@ def command(problem: Path, **options: Any) -> None:
     Ctrl-C prints the best answer so far.
     """
     statement = _read(problem)
+    vllm = vllm_settings(options)
     # Settings are checked before the model, which takes seconds, is loaded.
     from ..engine.sampling import Sampling
     from ..engine.scorers import scorer_named
@@ -87,6 +90,8 @@ def command(problem: Path, **options: Any) -> None:
         precision=options["precision"],
         value=options["value"],
         value_base=options["value_base"],
+        backend=options["backend"],
+        vllm=vllm,
     )
     if options["check_at"] == "lines":
         settings = replace(settings, line_ends=generator.line_ends())
