@@ -7,7 +7,7 @@ sentence, and ends what it started: on `close`, at the interpreter's exit, or wh
 from __future__ import annotations
 
 import asyncio
-import atexit
+import contextlib
 import os
 import threading
 import time
@@ -82,7 +82,6 @@ class VllmEngine:
         thread.start()
         self._started: list[Any] = []
         self._end = weakref.finalize(self, _end, self.loop, thread, self._started)
-        atexit.register(self._end)  # before vLLM's own exit handlers, which are registered earlier
         try:
             llm = self.run(_start(vllm, _for_this_platform(arguments), _stat_logger(self.counts)))
         except Exception as error:
@@ -99,7 +98,7 @@ class VllmEngine:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` in the engine's loop and wait for it; what interrupts the wait cancels it."""
-        if not self.loop.is_running():
+        if self.closed:
             work.close()
             raise VllmError(_CLOSED)
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
@@ -108,6 +107,16 @@ class VllmEngine:
         except BaseException:
             future.cancel()
             raise
+
+    @property
+    def closed(self) -> bool:
+        return not self._end.alive
+
+    @property
+    def replicas(self) -> int:
+        """Engines among which data parallelism divides the requests; each has a prefix cache of its own."""
+        count: int = self.llm.vllm_config.parallel_config.data_parallel_size
+        return count
 
     @property
     def unfinished_requests(self) -> int:
@@ -122,7 +131,6 @@ class VllmEngine:
 
     def close(self) -> None:
         """End the engine's processes and its loop. Does nothing the second time."""
-        atexit.unregister(self._end)
         self._end()
 
 
@@ -134,12 +142,14 @@ async def _start(vllm: Any, arguments: dict[str, Any], stat_logger: Any) -> Any:
 
 
 def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread, engines: list[Any]) -> None:
-    if not loop.is_running():
-        return
     while engines:
         llm = engines.pop()
         llm.shutdown()
         llm.shutdown = lambda timeout=None: None  # its finalizer would do it again, and fail where the interpreter is ending
+
+    if thread is threading.current_thread():  # whose last task held the last reference
+        loop.stop()
+        return
 
     async def cancel_all() -> None:
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
@@ -147,10 +157,10 @@ def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread, engines: lis
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    asyncio.run_coroutine_threadsafe(cancel_all(), loop).result(timeout=30)
-    loop.call_soon_threadsafe(loop.stop)
-    if thread is not threading.current_thread():
-        thread.join(timeout=30)
+    with contextlib.suppress(TimeoutError):  # of an engine whose start, which cannot be interrupted, was given up
+        asyncio.run_coroutine_threadsafe(cancel_all(), loop).result(timeout=30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
         loop.close()
 
 

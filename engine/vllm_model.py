@@ -94,7 +94,7 @@ class VllmLanguageModel:
 
     def close(self, session: AnySession) -> None:
         """Abort the session's requests."""
-        if self.engine.loop.is_running():
+        if not self.engine.closed:
             self.keep(session, np.empty(0, np.int64))
 
     def end(self) -> None:

@@ -62,12 +62,15 @@ class Continuation:
         self._news = asyncio.Event()
         self._failure: VllmError | None = None
         self.ended = False  # no more than what has arrived will come
-        self._task = engine.loop.create_task(self._receive(list(prefix), _parameters(draws, depth, tokens, stop_ids, width)))
+        # All requests of a problem go to one replica: there its prefixes are cached.
+        replica = draws.problem % engine.replicas if engine.replicas > 1 else None
+        parameters = _parameters(draws, depth, tokens, stop_ids, width)
+        self._task = engine.loop.create_task(self._receive(list(prefix), parameters, replica))
 
-    async def _receive(self, prefix: list[int], parameters: Any) -> None:
+    async def _receive(self, prefix: list[int], parameters: Any, replica: int | None) -> None:
         try:
-            name = f"guided-gen-{next(_numbers)}"
-            async for output in self._engine.llm.generate({"prompt_token_ids": prefix}, parameters, name):
+            prompt, name = {"prompt_token_ids": prefix}, f"guided-gen-{next(_numbers)}"
+            async for output in self._engine.llm.generate(prompt, parameters, name, data_parallel_rank=replica):
                 self._engine.last_token = time.monotonic()
                 self._arrived.extend(_tokens(output.outputs[0]))
                 self._news.set()
