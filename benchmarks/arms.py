@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..engine.errors import GuidedGenError
 from ..engine.policies import BestOfN, Policy
-from ..engine.policy_names import policy_named
-from ..engine.scorers import Scorer, scorer_named
+from ..valuemodel.early_stop import chosen_policy
 
 BEST_OF_N = "best-of-n"
 
@@ -19,23 +20,37 @@ class ArmError(GuidedGenError):
 
 @dataclass(frozen=True)
 class Arm:
-    """A policy, with the name that it was asked for by, and the number of its candidates."""
+    """A policy, with the name that it was asked for by, and the number of its candidates. `guides`: the only scorers that it goes
+    with; all where it is empty."""
 
     name: str
     policy: Policy
     n: int
+    guides: tuple[str, ...] = ()
 
     @property
-    def blind(self) -> bool:
-        """Whether it asks no scorer while it decodes, as long as there is no budget to keep."""
-        return isinstance(self.policy, BestOfN)
+    def settings(self) -> str:
+        """A hash of what the policy does: equal names with other settings, such as curves fitted anew, are not one arm."""
+        return hashlib.sha256(repr(self.policy).encode()).hexdigest()[:12]
+
+    def blind(self, budget: int | None) -> bool:
+        """Whether it asks no scorer while it decodes."""
+        return isinstance(self.policy, BestOfN) and budget is None
+
+    def guided_by(self, scorers: Iterable[str]) -> list[str]:
+        return [scorer for scorer in scorers if not self.guides or scorer in self.guides]
 
 
-def arms_named(policies: str, n: int, best_of: str = "") -> list[Arm]:
+def arms_named(policies: str, n: int, best_of: str, value: Path | None, check_every: int) -> list[Arm]:
     """From "best-of-n,beam:width=4,early-stop:threshold=0.2,slack=0.3" with n candidates each, and best-of-n with each of the
-    numbers in `best_of` ("1,4") below n, which makes its curve. Raises ArmError.
+    numbers in `best_of` ("1,4") below n, which makes its curve. Raises ArmError, PolicyError, EarlyStopError.
+
+    `value` and `check_every`: for early-stop:lost=..., which is fitted to a value model.
     """
-    arms = [Arm(name, policy_named(name), n) for name in split_policies(policies)]
+    arms = []
+    for name in split_policies(policies):
+        fitted = ("value",) if "lost=" in name else ()
+        arms.append(Arm(name, chosen_policy(name, fitted, value, check_every), n, fitted))
     try:
         curve = sorted({int(number) for number in best_of.split(",") if number.strip()})
     except ValueError:
@@ -46,6 +61,13 @@ def arms_named(policies: str, n: int, best_of: str = "") -> list[Arm]:
     if len({(arm.name, arm.n) for arm in arms}) < len(arms):
         raise ArmError(f"a policy is named twice in {policies!r}")
     return arms
+
+
+def check_guides(arms: Iterable[Arm], scorers: Sequence[str]) -> None:
+    """Raise ArmError where none of `scorers` may guide an arm."""
+    for arm in arms:
+        if not arm.guided_by(scorers):
+            raise ArmError(f"{arm.name} goes with the scorer {' or '.join(arm.guides)} alone, which is not among the guides")
 
 
 def split_policies(text: str) -> list[str]:
@@ -61,13 +83,8 @@ def split_policies(text: str) -> list[str]:
     return names
 
 
-def scorers_named(text: str) -> dict[str, Scorer]:
-    """From "value,logprob". Raises UnknownScorer, ArmError."""
-    names = split_scorers(text)
-    return {name: scorer_named(name) for name in names}
-
-
-def split_scorers(text: str) -> Sequence[str]:
+def split_scorers(text: str) -> list[str]:
+    """From "value,logprob". Raises ArmError."""
     names = list(filter(None, map(str.strip, text.split(","))))
     if not names or len(set(names)) < len(names):
         raise ArmError(f"scorers are named once each, separated by commas, not {text!r}")

@@ -111,16 +111,22 @@ def read_results(paths: Sequence[Path]) -> Results:
             lines[key_of(line)] = line
     if run is None:
         raise LinesError("there are no results")
-    check_data(lines.values())
+    check_lines(lines.values())
     return Results(run, [lines[key] for key in sorted(lines)])
 
 
-def check_data(lines: Iterable[dict[str, Any]]) -> None:
-    """Raise LinesError where lines of one problem are of different statements or tests."""
-    seen: dict[str, str] = {}
+def check_lines(lines: Iterable[dict[str, Any]]) -> None:
+    """Raise LinesError where lines of one problem are of different statements or tests, or those of one policy of different
+    settings of it.
+    """
+    data: dict[str, str] = {}
+    settings: dict[str, str] = {}
     for line in lines:
-        if seen.setdefault(line["problem"], line["data"]) != line["data"]:
+        if data.setdefault(line["problem"], line["data"]) != line["data"]:
             raise LinesError(f"the results are not comparable: the statement or the tests of {line['problem']} have changed")
+        told = line.get("settings", "")
+        if settings.setdefault(line["policy"], told) != told:
+            raise LinesError(f"the results are not comparable: what {line['policy']} means has changed (fitted anew?)")
 
 
 def _parsed(path: Path) -> list[dict[str, Any]]:

@@ -74,7 +74,7 @@ def readings_of(results: Results) -> list[Reading]:
     read = _replayed if kind == "replay" else _searched
     found: dict[tuple[str, ArmKey], Reading] = {}
     for line in results.lines:
-        if line["policy"] != POOL:
+        if line["policy"] != POOL and "skipped" not in line:
             for reading in read(line):
                 found.setdefault((reading.problem, reading.arm), reading)
     return list(found.values())

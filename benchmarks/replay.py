@@ -200,9 +200,10 @@ def replay(
     rng = np.random.default_rng([settings.seed, problem_key(pool.tree.prompt_hash)])
     draws = [rng.permutation(len(pool)) for _ in range(settings.resamples)]
     for arm in arms:
-        wanted = [name for name in scorers if key_of({"problem": pool.problem} | _about(arm, name)) not in done]
-        # Best-of-n asks no scorer while it decodes: one run serves all rankings.
-        blind = arm.blind and settings.budget is None
+        wanted = arm.guided_by(scorers)
+        wanted = [name for name in wanted if key_of({"problem": pool.problem} | _about(arm, name)) not in done]
+        # Where no scorer is asked while it decodes, one run serves all rankings.
+        blind = arm.blind(settings.budget)
         for names in [wanted] if blind else [[name] for name in wanted]:
             outcomes: dict[str, list[dict[str, float]]] = {name: [] for name in names}
             for number, drawn in enumerate(draws if names else []):
@@ -234,4 +235,4 @@ def pool_line(pool: Pool) -> dict[str, Any]:
 
 
 def _about(arm: Arm, scorer: str) -> dict[str, Any]:
-    return {"policy": arm.name, "n": arm.n, "scorer": scorer}
+    return {"policy": arm.name, "settings": arm.settings, "n": arm.n, "scorer": scorer}

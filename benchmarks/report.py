@@ -7,6 +7,7 @@ cost. Intervals are bootstrapped over problems.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,14 @@ def figures(results: Results, seed: int = 0, resamples: int = RESAMPLES) -> dict
         drawn = problem_weights(len(problems), seed, resamples)
         of_these = [one for one in samples if one.problem in set(problems)]
         tables.append(_Group(title, chosen, problems, drawn, AXES[kind], COSTS[kind]).table() | _independent(of_these, drawn))
-    return {"run": results.run, "axes": list(AXES[kind]), "costs": list(COSTS[kind]), "tables": tables}
+    skipped = {line["problem"]: line["skipped"] for line in results.lines if "skipped" in line}
+    return {
+        "run": results.run,
+        "axes": list(AXES[kind]),
+        "costs": list(COSTS[kind]),
+        "skipped": dict(sorted(Counter(skipped.values()).items())),
+        "tables": tables,
+    }
 
 
 def groups(readings: Sequence[Reading]) -> list[tuple[dict[str, str], list[Reading]]]:

@@ -44,9 +44,8 @@ def html_page(figures: dict[str, Any], results: Results, plots: Sequence[Path]) 
 def browsed(results: Results) -> list[dict[str, Any]]:
     """What the page shows of each line."""
     left_out = {"data", "examples_seconds", "ranking_costs"}
-    return [
-        {name: value for name, value in line.items() if name not in left_out} for line in results.lines if line["policy"] != POOL
-    ]
+    shown = [line for line in results.lines if line["policy"] != POOL and "skipped" not in line]
+    return [{name: value for name, value in line.items() if name not in left_out} for line in shown]
 
 
 def _table(figures: dict[str, Any], table: dict[str, Any]) -> str:

@@ -120,7 +120,8 @@ def run_words(run: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def remarks(figures: dict[str, Any]) -> list[str]:
-    return [LEGEND, STEPS if figures["run"]["kind"] == "replay" else WALL_TIME, EXACT]
+    told = [LEGEND, STEPS if figures["run"]["kind"] == "replay" else WALL_TIME, EXACT]
+    return told + [f"{count} problems were skipped: {reason}." for reason, count in figures["skipped"].items()]
 
 
 def markdown(figures: dict[str, Any], plots: Sequence[str]) -> str:

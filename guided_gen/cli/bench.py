@@ -16,7 +16,6 @@ COMMANDS = {
     "report": "Report on judged searches or replays.",
     "replay": "Replay stop, prune and rerank policies on stored samples.",
     "fit-early-stop": "Fit the threshold of early stop to a value model.",
-    "recipe": "Reproduce a published table.",
 }
 _MODULES = {
     "generate": "bench_run",
@@ -24,7 +23,6 @@ _MODULES = {
     "judge": "bench_run",
     "replay": "bench_replay",
     "fit-early-stop": "bench_fit",
-    "recipe": "bench_recipe",
 }
 
 

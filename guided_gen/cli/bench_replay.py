@@ -49,19 +49,21 @@ def replay(pool: tuple[Path, ...], **options: Any) -> None:
 
     Exact, and without decoding: a policy that stops, prunes or reranks only cuts what independent samples would have been.
     """
-    from ..benchmarks.arms import arms_named, scorers_named
+    from ..benchmarks.arms import arms_named, check_guides, split_scorers
     from ..benchmarks.identity import pool_identity, value_identity
     from ..benchmarks.lines import LineFile
     from ..benchmarks.pools import first_tree, replay_pools
     from ..benchmarks.replay import ReplaySettings
     from ..benchmarks.reporting import REPLAYS, VALUES
     from ..data_builder.dataset import ProblemTexts, common_settings
+    from ..engine.scorers import scorer_named
     from ..pool_values import pool_trees, score_pools
     from .train import base_folder, problems_of
 
-    arms = arms_named(options["policies"], options["n"], options["best_of"])
-    scorers = scorers_named(options["scorers"])
+    arms = arms_named(*(options[name] for name in ("policies", "n", "best_of", "value", "check_every")))
+    scorers = {name: scorer_named(name) for name in split_scorers(options["scorers"])}
     check_value(scorers, options["value"])
+    check_guides(arms, list(scorers))
     settings = ReplaySettings(**{name: options[name] for name in ("check_every", "budget", "resamples", "seed")})
     built = common_settings(pool)
     texts = ProblemTexts(built, problems_of(pool, options["problems"], options["allow_untouched"]), options["allow_untouched"])

@@ -9,6 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from guided_gen.benchmarks.lines import key_of
 from guided_gen.cli import cli
 from guided_gen.data_builder.build_settings import BuildSettings, statement_hash
 from guided_gen.data_builder.loaders import load_problems
@@ -169,3 +170,87 @@ def test_reports_of_two_runs_need_the_same_model(replay: tuple[object, ...], tmp
             assert "another policy" in succeed(*words).stdout
         else:
             assert "model_sha256" in refuse(*words)
+
+
+@pytest.fixture
+def searches(problems_file: Path, tiny_folder: Path, tmp_path: Path) -> tuple[object, ...]:
+    return (
+        *("--problems", problems_file, "--model", tiny_folder, "--precision", "float32", "--out", tmp_path / "run"),
+        *("--n", 4, "--best-of", "2", "--max-new-tokens", 40, "--check-every", 8, "--together", 2, "--isolation", "rlimits"),
+    )
+
+
+POLICIES = "best-of-n,beam:width=2,rebase"
+
+
+def test_bench_generates_judges_and_reports(searches: tuple[object, ...], value: Path, tmp_path: Path) -> None:
+    scorers = "value,logprob,length,ended-and-parses,p-true,rating"
+    result = succeed(*searches, "--policies", POLICIES, "--scorers", scorers, "--value", value)
+    out = tmp_path / "run"
+    first, *generated = stored(out / "searches.jsonl")
+    told, *judged = stored(out / "judged.jsonl")
+    assert len(generated) == len(judged) == 3 * (3 + 1)
+    assert told["run"] == first["run"] | {"kind": "judged", "judge": told["run"]["judge"]}
+    verdicts_of = {key_of(line): line for line in judged}
+    for line in generated:
+        verdicts = verdicts_of[key_of(line)]
+        [tree] = load_trees(out / "trees" / line["tree"])
+        cost = line["cost"]
+        assert cost["tokens"] == len(tree) and cost["passes"] > tree.depth.max() and cost["peak_memory_mb"] > 10
+        assert 0 < cost["scoring_seconds"] < cost["seconds"]
+        for row, one in enumerate(verdicts["candidates"]):
+            whole = tree.rollouts.ended[row] == 1
+            assert (one["verdict"] is not None) == whole and one["ended"] == ("eos" if whole else one["ended"])
+            assert set(one["scores"]) == set(scorers.split(","))
+            asked = [one["scores"][name] for name in ("p-true", "rating")]
+            assert all(score is None or 0 <= score <= 1 for score in asked)
+            assert len(one["trace"]) == tree.depth_of(int(tree.rollouts.leaf[row]))
+        assert (verdicts["examples_seconds"] or 0) >= 0
+    assert "Full tests: 3 problems" in result.stdout and (out / "pass-at-1-by-seconds.png").exists()
+    page = (out / "report.html").read_text()
+    assert "quickly" not in page  # a word of the statements
+
+
+def test_a_killed_generation_goes_on_and_gives_the_same_trees(
+    searches: tuple[object, ...], problems_file: Path, tmp_path: Path
+) -> None:
+    generate = ("generate", *searches[:-2], "--policies", "best-of-n,beam:width=2")
+    succeed(*generate)
+    out = tmp_path / "run"
+    whole = stored(out / "searches.jsonl")
+    trees = {path: path.read_bytes() for path in out.rglob("*.parquet")}
+    content = (out / "searches.jsonl").read_bytes()
+    (out / "searches.jsonl").write_bytes(content[: len(content) // 2])
+    succeed(*generate)
+    assert {path: path.read_bytes() for path in out.rglob("*.parquet")} == trees
+    timed = ("seconds", "scoring_seconds", "peak_memory_mb")
+
+    def untimed(line: dict[str, object]) -> dict[str, object]:
+        cost = {name: figure for name, figure in dict(line.get("cost", {})).items() if name not in timed}  # type: ignore[call-overload]
+        return line | {"cost": cost}
+
+    again = stored(out / "searches.jsonl")
+    assert list(map(untimed, again)) == list(map(untimed, whole))
+
+
+def test_what_cannot_be_compared_is_refused_before_the_model_is_loaded(searches: tuple[object, ...], tmp_path: Path) -> None:
+    assert "no policy" in refuse(*searches, "--policies", "beam2")
+    assert "no scorer" in refuse(*searches, "--scorers", "luck")
+    assert "needs a value model" in refuse(*searches, "--scorers", "value,logprob")
+    assert "untouched" in refuse(*searches, "--problems", "apps", "--split", "untouched")
+    assert "no such problems" in refuse(*searches, "--difficulty", "none")
+    assert not (tmp_path / "run").exists()
+
+
+def test_printed_examples_never_rank_where_they_grade(problems_file: Path, searches: tuple[object, ...], tmp_path: Path) -> None:
+    rows = [json.loads(line) | {"tests_kind": "example"} for line in problems_file.read_text().splitlines()]
+    weak = tmp_path / "weak.jsonl"
+    weak.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    weakly = [weak if word == problems_file else word for word in searches]
+    assert "grading tests" in refuse(*weakly, "--examples")
+    result = succeed(*weakly)
+    assert "refused here" in " ".join(result.stdout.split())
+    judged = stored(tmp_path / "run" / "judged.jsonl")[1:]
+    assert {line["examples_seconds"] for line in judged} == {None}
+    assert {one["examples"] for line in judged for one in line["candidates"]} == {None}
+    assert "examples and" not in (tmp_path / "run" / "report.md").read_text()

@@ -1,0 +1,106 @@
+"""What searches cost: wall time, forward passes, the scorer's share, peak memory.
+
+Several searches share one batch, so each step's time is shared among its searches by their live candidates; the shares of a
+policy's searches sum to the time of its steps.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from ..engine.errors import GuidedGenError
+
+
+class Metered(Protocol):
+    """What a language model says of its own work. `passes`: forward passes so far; `scoring_seconds`: the value model's part."""
+
+    @property
+    def passes(self) -> int: ...
+
+    @property
+    def scoring_seconds(self) -> float: ...
+
+
+class NotMetered(GuidedGenError):
+    """A machine on which peak memory cannot be measured."""
+
+
+@dataclass
+class Cost:
+    """Of one search. `passes`: those that it took part in, its prompt's included. `peak_memory`: bytes, of the process (on a GPU:
+    of its allocations), weights and the other searches of the batch included."""
+
+    seconds: float = 0.0
+    scoring_seconds: float = 0.0
+    passes: int = 0
+    peak_memory: int = 0
+
+    def line(self, tokens: int) -> dict[str, float]:
+        return {
+            "tokens": tokens,
+            "passes": self.passes,
+            "seconds": round(self.seconds, 4),
+            "scoring_seconds": round(self.scoring_seconds, 4),
+            "peak_memory_mb": round(self.peak_memory / 1e6, 1),
+        }
+
+
+class Meter:
+    """Charges what happens within `charging` to searches."""
+
+    def __init__(self, model: Metered) -> None:
+        self._model = model
+        forget_peak_memory()
+
+    @contextmanager
+    def charging(self, costs: Sequence[Cost], weights: Sequence[float]) -> Iterator[None]:
+        """Time is shared by `weights`; passes count for each, as does peak memory."""
+        passes, scoring, start = self._model.passes, self._model.scoring_seconds, time.perf_counter()
+        yield
+        seconds, scoring = time.perf_counter() - start, self._model.scoring_seconds - scoring
+        total, peak = sum(weights), peak_memory()
+        for cost, weight in zip(costs, weights, strict=True):
+            cost.seconds += seconds * weight / total
+            cost.scoring_seconds += scoring * weight / total
+            cost.passes += self._model.passes - passes
+            cost.peak_memory = max(cost.peak_memory, peak)
+
+    @contextmanager
+    def apart(self) -> Iterator[Cost]:
+        """What is not part of any search, such as ranking by prompts: its own cost; searches do not pay for its memory."""
+        own = Cost()
+        with self.charging([own], [1.0]):
+            yield own
+        forget_peak_memory()
+
+
+def peak_memory() -> int:
+    """Bytes at the most since `forget_peak_memory`. Raises NotMetered."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    for line in _process_file("status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise NotMetered("this system does not say how much memory a process used at the most")
+
+
+def forget_peak_memory() -> None:
+    """Begin anew. Raises NotMetered."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        return
+    try:
+        _process_file("clear_refs").write_text("5")
+    except OSError as error:
+        raise NotMetered(f"peak memory cannot be measured on this system: {error}") from error
+
+
+def _process_file(name: str) -> Path:
+    return Path("/proc/self") / name
