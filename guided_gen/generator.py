@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -26,109 +26,14 @@ from .engine.loading import LoadedModel, line_end_ids, load_model
 from .engine.model_sources import DEFAULT_MODEL
 from .engine.prefix_store import HoldsPrefixes
 from .engine.search import Search, SearchSettings
-from .engine.tree import Ended, Tree
+from .engine.tree import Ended
 from .engine.vllm_settings import VllmSettings
 from .question import ChatQuestion, Continuation, Question, examples_of, question_ids, understood
 from .scheduler import Run, Scheduler
+from .scoring import Room, ScoredText, reading
+from .solution import Candidate, Event, Finished, Progress, Settled, Solution, Solved
 
 PREFIX_BYTES = 256 << 20  # of the default model: 10,000 tokens
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One distinct answer. Arrays have one entry a generated token: `token_ids`, `logprobs` (model), `values` (NaN: not scored).
-
-    `score` is the search's scorer at the last token; `multiplicity` counts the samples that gave this same answer; `examples` is
-    (passed, shown) of the statement's examples, None where the statement shows none or the answer is incomplete; `accepted` is
-    what the caller's `accept` said of a complete answer.
-    """
-
-    text: str
-    program: str
-    token_ids: np.ndarray
-    logprobs: np.ndarray
-    values: np.ndarray
-    score: float
-    ended: Ended
-    multiplicity: int
-    examples: tuple[int, int] | None
-    rollout: int
-    accepted: float | None = None
-
-    @property
-    def complete(self) -> bool:
-        return self.ended == Ended.EOS
-
-    @property
-    def rank(self) -> tuple[bool, bool, float, float]:
-        """What candidates are ordered by: passes every example shown, is complete, what `accept` said, score."""
-        passes = self.examples is None or self.examples[0] == self.examples[1]
-        accepted = -np.inf if self.accepted is None else self.accepted
-        return passes and self.complete, self.complete, accepted, -np.inf if np.isnan(self.score) else self.score
-
-
-@dataclass(frozen=True)
-class Solution:
-    """What a search found: all candidates, best first, and the tree that holds them."""
-
-    candidates: list[Candidate]
-    tree: Tree
-    prompt_tokens: int
-    decoded_tokens: int
-    seconds: float
-    isolation: str | None
-
-    @property
-    def best(self) -> Candidate:
-        return self.candidates[0]
-
-    @property
-    def program(self) -> str:
-        return self.best.program
-
-    @property
-    def passing(self) -> int | None:
-        """Samples that pass all examples of the statement; None where it shows none."""
-        judged = [c for c in self.candidates if c.examples is not None]
-        return sum(c.multiplicity for c in judged if c.examples and c.examples[0] == c.examples[1]) if judged else None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """After each step: samples still growing and complete, tokens decoded, seconds, and the best score so far (NaN: none)."""
-
-    live: int
-    finished: int
-    decoded_tokens: int
-    seconds: float
-    best_score: float
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A candidate is complete; where the statement shows examples, they are being run."""
-
-    text: str
-    program: str
-
-
-@dataclass(frozen=True)
-class Settled:
-    """Further text of the best answer, never taken back: all candidates that may still be best agree on it. The texts of all
-    these events together are the best answer's.
-    """
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Solved:
-    """The last event of every search."""
-
-    solution: Solution
-
-
-Event = Progress | Finished | Settled | Solved
 
 
 class GuidedGenerator:
@@ -150,7 +55,9 @@ class GuidedGenerator:
         self.loaded = loaded
         self.template = template
         self._value_tokenizer = value_tokenizer
+        self._line_ends: frozenset[int] | None = None
         self.scheduler = Scheduler(loaded.language_model)
+        self.max_prompt_tokens: int | None = None  # where a caller allows less than the model's context
         if isinstance(loaded.language_model, HoldsPrefixes):
             loaded.language_model.hold_prefixes(prefix_bytes)
 
@@ -215,9 +122,24 @@ class GuidedGenerator:
         """`stream`, to be read by `async for`."""
         return self.stream(question, settings, **changes)
 
+    def score(self, question: Question, texts: Sequence[str], max_tokens: int | None = None) -> list[ScoredText]:
+        """Read texts that others wrote, of `max_tokens` at most, as answers to `question`: the log-probability of each token, and
+        the value after it. Raises ScoringError.
+        """
+        loaded, value_tokenizer = self.loaded, self._value_tokenizer
+        room = Room(self.max_prompt_tokens, max_tokens)
+        work = [
+            reading(loaded.language_model, loaded.tokenizer, value_tokenizer, self.template, question, text, room)
+            for text in texts
+        ]
+        running = [self.scheduler.between_steps(read) for read in work]
+        return [future.result() for future in running]
+
     def line_ends(self) -> frozenset[int]:
         """Ids of the tokens that end a line, for `SearchSettings.line_ends`."""
-        return line_end_ids(self.loaded.tokenizer)
+        if self._line_ends is None:
+            self._line_ends = line_end_ids(self.loaded.tokenizer)
+        return self._line_ends
 
 
 @dataclass
@@ -253,7 +175,7 @@ class Solving:
             attempt.free()
             attempt.checks.close()
 
-    async def __aiter__(self) -> AsyncIterator[Event]:
+    async def __aiter__(self) -> AsyncGenerator[Event, None]:
         loop, ready = asyncio.get_running_loop(), asyncio.Event()
 
         def wake() -> None:
@@ -301,7 +223,7 @@ class _Attempt:
         """Read the question and join the scheduler. Raises PromptTooLongError, QuestionError."""
         self.begun = time.perf_counter()
         generator, model = self.generator, self.generator.loaded.language_model
-        room = model.max_length - self.settings.max_new_tokens
+        room = min(model.max_length - self.settings.max_new_tokens, generator.max_prompt_tokens or model.max_length)
         prompt = question_ids(generator.loaded.tokenizer, self.question, generator.template, room)
         self.prompt_tokens = len(prompt)
         base_prompt = None

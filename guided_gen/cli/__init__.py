@@ -20,8 +20,10 @@ COMMANDS = {
     "judge": "Run answers on their problems' tests in a sandbox.",
     "models": "List, fetch and locate models.",
     "recipe": "Run the commands of a recipe, or estimate them.",
+    "serve": "Serve the search as OpenAI's API, with a page.",
     "solve": "Search for a program that solves a problem.",
     "train": "Train a value model on a dataset.",
+    "view": "Show a search or a dataset on an HTML page.",
 }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from guided_gen.engine.policies import BestOfN, View
+from guided_gen.engine.policies import View
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.tree import Ended
 from guided_gen.generator import GuidedGenerator, Progress, Settled, Solved

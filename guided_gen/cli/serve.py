@@ -1,0 +1,87 @@
+"""`guided-gen serve`: the OpenAI API and a page over the search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..engine.errors import GuidedGenError
+from .backend_options import backend_options, vllm_settings
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.option("--host", default="127.0.0.1", help="Address to listen at; 0.0.0.0 is every network.")
+@click.option("--port", default=8000)
+@click.option("--model", default=None, help="A known name, a folder, a GGUF file or a hub id.  [default: the default model]")
+@click.option("--precision", default="auto", help="auto, float32, bfloat16 or int8.")
+@backend_options
+@click.option("--value", type=click.Path(path_type=Path), default=None, help="A value model's folder; see guided-gen train.")
+@click.option("--value-base", default=None, help="For a value model that reads text: where its base is, if not where it says.")
+@click.option("--api-key-file", type=click.Path(path_type=Path), default=None, help="Keys that clients must present, one a line.")
+@click.option("--policy", default="best-of-n", help="Of searches that name none; see guided-gen solve.")
+@click.option("--scorer", default=None, help="logprob, self-certainty, length or value.  [default: logprob; value with --value]")
+@click.option("--n", default=4, help="Candidates of searches that say no number.")
+@click.option("--max-new-tokens", default=512, help="Longest answer of searches that say no number.")
+@click.option("--searches", default=8, help="Most searches decoded at once.")
+@click.option("--waiting", default=32, help="Most that wait; more are told to come again (429).")
+@click.option("--most-candidates", default=64, help="Most candidates of one search.")
+@click.option("--most-new-tokens", default=2048, help="Longest answer that may be asked for.")
+@click.option("--most-prompt-tokens", default=8192, help="Longest prompt.")
+@click.option("--most-body-bytes", default=1 << 20, help="Largest request.")
+@click.option("--most-seconds", default=600.0, help="Longest search; it then ends with what there is.")
+@click.option("--prefix-bytes", default=256 << 20, help="Memory for prompts that are kept between calls.")
+def command(**options: Any) -> None:
+    """Serve the search at /v1 as OpenAI's API, scores at /v1/score, metrics at /metrics, and a page at /."""
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn
+    except ImportError:
+        raise GuidedGenError("the server needs the extra serve: pip install 'guided-gen[serve]'") from None
+    from ..engine.model_sources import DEFAULT_MODEL
+    from ..engine.policy_names import policy_named
+    from ..engine.prefix_store import HoldsPrefixes
+    from ..engine.scorers import scorer_named
+    from ..engine.search import SearchSettings
+    from ..generator import GuidedGenerator
+    from ..server.app import create_app
+    from ..server.gate import read_api_keys
+    from ..server.limits import LOOPBACK, Limits
+    from ..server.run import server_config
+
+    if options["scorer"] == "value" and options["value"] is None:
+        raise GuidedGenError("the scorer value needs a value model: name its folder with --value")
+    keys = read_api_keys(options["api_key_file"]) if options["api_key_file"] else frozenset()
+    settings = SearchSettings(
+        n=options["n"],
+        max_new_tokens=options["max_new_tokens"],
+        policy=policy_named(options["policy"]),
+        scorer=scorer_named(options["scorer"] or ("logprob" if options["value"] is None else "value")),
+    )
+    limits = Limits(
+        searches=options["searches"],
+        waiting=options["waiting"],
+        candidates=options["most_candidates"],
+        new_tokens=options["most_new_tokens"],
+        prompt_tokens=options["most_prompt_tokens"],
+        body_bytes=options["most_body_bytes"],
+        seconds=options["most_seconds"],
+    )
+    model = options["model"] or DEFAULT_MODEL
+    click.echo(f"Loading {model}", err=True)
+    generator = GuidedGenerator.from_pretrained(
+        model,
+        precision=options["precision"],
+        value=options["value"],
+        value_base=options["value_base"],
+        backend=options["backend"],
+        vllm=vllm_settings(options),
+    )
+    if isinstance(generator.loaded.language_model, HoldsPrefixes):
+        generator.loaded.language_model.hold_prefixes(options["prefix_bytes"])
+    local = options["host"] in ("127.0.0.1", "localhost", "::1")
+    if not local and not keys:
+        click.echo(f"Listening at {options['host']} without API keys: whoever reaches this machine may use it", err=True)
+    app = create_app(generator, settings, limits, keys, LOOPBACK if local else frozenset())
+    uvicorn.Server(server_config(app, options["host"], options["port"], limits)).run()

@@ -1,0 +1,112 @@
+"""A token tree as the page shows it: each token's text and score, and of each candidate its end, its verdict and its colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from pygments.lexers import MarkdownLexer, PythonLexer
+from pygments.token import Comment, Keyword, Name, Number, Operator, String, _TokenType
+
+from .engine.scorers import mean_logprob
+from .engine.tree import ROOT, Ended, Tree
+
+_INCOMPLETE = "\ufffd"
+_COLOURS: list[tuple[_TokenType, str]] = [
+    (Keyword, "k"),
+    (Operator.Word, "k"),
+    (String, "s"),
+    (Number, "n"),
+    (Comment, "c"),
+    (Name.Function, "f"),
+    (Name.Class, "f"),
+    (Name.Builtin, "b"),
+    (Name.Decorator, "f"),
+]
+
+
+def search_data(tree: Tree, tokenizer: Any, statement: str | None = None) -> dict[str, Any]:
+    """What page.js reads of one search; JSON-able. Scores are values, or where the tree has none, mean token probabilities."""
+    texts = node_texts(tree, tokenizer)
+    valued = bool((~np.isnan(tree.nodes.value)).any())
+    scores = tree.nodes.value if valued else np.exp(mean_logprob(tree))
+    failures = tree.metadata.get("failures", {})
+    ends = [Ended(ended) for ended in tree.rollouts.ended.tolist()]
+    candidates = [
+        {
+            "leaf": leaf,
+            "fork": int(tree.rollouts.fork[row]),
+            "times": int(tree.rollouts.multiplicity[row]),
+            "ended": ends[row].name.lower(),
+            "why": _why(tree, ends[row], leaf),
+            "verdict": tree.verdicts[row],
+            "failure": failures.get(str(row)),
+            "colours": colours("".join(texts[node] for node in tree.path(leaf).tolist())),
+        }
+        for row, leaf in enumerate(tree.rollouts.leaf.tolist())
+    ]
+    about = {key: value for key, value in tree.metadata.items() if key != "failures"}
+    return {
+        "title": str(tree.metadata.get("problem") or "a search"),
+        "statement": statement,
+        "about": about | {"prompt tokens": tree.prompt_length, "decoded tokens": len(tree)},
+        "scored_by": "value" if valued else "mean token probability",
+        "texts": texts,
+        "parents": tree.nodes.parent.tolist(),
+        "scores": _rounded(scores),
+        "logprobs": _rounded(tree.nodes.logprob),
+        "candidates": candidates,
+    }
+
+
+def node_texts(tree: Tree, tokenizer: Any) -> list[str]:
+    """The text of each node's token. A character that several tokens share is the last one's."""
+    ids = sorted(set(tree.nodes.token_id.tolist()))
+    anchor = tokenizer("a", add_special_tokens=False)["input_ids"][-1]  # some decoders drop the space before a first word
+    first = len(tokenizer.decode([anchor]))
+    known = {token: text[first:] for token, text in zip(ids, tokenizer.batch_decode([[anchor, i] for i in ids]), strict=True)}
+    texts, partial = [], [()] * len(tree)
+    for node, (parent, token) in enumerate(zip(tree.nodes.parent.tolist(), tree.nodes.token_id.tolist(), strict=True)):
+        before: tuple[int, ...] = partial[parent] if parent != ROOT else ()
+        text = known[token]
+        if before or _INCOMPLETE in text:
+            text = tokenizer.decode([anchor, *before, token])[first:]
+            if text.endswith(_INCOMPLETE) and len(before) < 3:
+                partial[node], text = (*before, token), ""
+        texts.append(text)
+    return texts
+
+
+def colours(text: str) -> list[list[Any]]:
+    """Runs of [class, length in UTF-16 units], "" for plain text; Markdown with its code blocks where there is one, else Python."""
+    lexer = MarkdownLexer() if "```" in text else PythonLexer()
+    runs: list[list[Any]] = []
+    done = 0
+    for at, kind, value in lexer.get_tokens_unprocessed(text):
+        if at < done or not value:
+            continue
+        done = at + len(value)
+        name = next((name for known, name in _COLOURS if kind in known), "")
+        units = len(value.encode("utf-16-le", "surrogatepass")) // 2
+        if runs and runs[-1][0] == name:
+            runs[-1][1] += units
+        else:
+            runs.append([name, units])
+    return runs
+
+
+def _why(tree: Tree, ended: Ended, leaf: int) -> str:
+    tokens = tree.depth_of(leaf)
+    policy = tree.metadata.get("policy", "the policy")
+    return {
+        Ended.EOS: f"complete after {tokens} tokens",
+        Ended.LENGTH: f"cut at the longest answer allowed, {tokens} tokens",
+        Ended.STOPPED: f"stopped after {tokens} tokens: by {policy}, the budget, or its caller",
+        Ended.PRUNED: f"dropped after {tokens} tokens by {policy}",
+        Ended.LIVE: f"{tokens} tokens, not ended",
+    }[ended]
+
+
+def _rounded(column: Sequence[float] | np.ndarray) -> list[float | None]:
+    return [None if value != value else round(value, 4) for value in np.asarray(column, np.float64).tolist()]

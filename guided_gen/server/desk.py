@@ -1,0 +1,102 @@
+"""Runs what was asked for: admitted, within its time, and no longer than its client waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+from fastapi import Request
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from ..engine.search import SearchSettings
+from ..generator import Event, GuidedGenerator, Solution, Solved
+from ..question import Question
+from .limits import Admission, Limits
+from .metrics import Metrics
+
+Result = TypeVar("Result")
+
+
+class ClientGone(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class Desk:
+    """One generator's searches for the clients of a server."""
+
+    def __init__(self, generator: GuidedGenerator, settings: SearchSettings, limits: Limits) -> None:
+        self.generator, self.settings, self.limits = generator, settings, limits
+        self.admission = Admission(limits)
+        self.metrics = Metrics(generator, self.admission)
+        generator.max_prompt_tokens = limits.prompt_tokens
+
+    async def solve(self, request: Request, question: Question, settings: SearchSettings, **changes: Any) -> Solution:
+        """The whole search. Raises ClientGone once the client is; its caches are freed within a step."""
+
+        async def search() -> Solution:
+            async with aclosing(self.events(question, settings, **changes)) as events:
+                async for event in events:
+                    if isinstance(event, Solved):
+                        return event.solution
+            raise AssertionError("a search ends with Solved")
+
+        return await self.while_connected(request, search())
+
+    async def events(self, question: Question, settings: SearchSettings, **changes: Any) -> AsyncGenerator[Event, None]:
+        """A search's events, from when it is its turn. At the time limit it ends with what there is."""
+        async with self.admission.place():
+            solving = self.generator.astream(question, settings, **changes)
+            late = asyncio.get_running_loop().call_later(self.limits.seconds, solving.cancel)
+            try:
+                async with aclosing(solving.__aiter__()) as events:
+                    async for event in events:
+                        yield event
+            finally:
+                late.cancel()
+
+    async def while_connected(self, request: Request, work: Awaitable[Result]) -> Result:
+        """Wait for `work`, and cancel it when the client goes away. Raises ClientGone."""
+        task = asyncio.ensure_future(work)
+        gone = asyncio.ensure_future(_disconnected(request))
+        try:
+            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            self.metrics.abandoned.inc()
+            raise ClientGone
+        finally:
+            gone.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+
+    async def first(self, request: Request, chunks: AsyncGenerator[Any, None]) -> Any:
+        """The first of `chunks`: errors before it still become an answer with a status of their own."""
+        return await self.while_connected(request, anext(chunks))
+
+
+class Streamed(StreamingResponse):
+    """A stream of bytes that is closed, and its search freed, however the response ends."""
+
+    def __init__(self, first: bytes, rest: AsyncGenerator[bytes, None], media_type: str) -> None:
+        async def chunks() -> AsyncIterator[bytes]:
+            yield first
+            async for chunk in rest:
+                yield chunk
+
+        super().__init__(chunks(), media_type=media_type, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._rest.aclose()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
