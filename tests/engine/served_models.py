@@ -51,9 +51,9 @@ class LinearHead(nn.Module):
 
     width = 2
 
-    def __init__(self) -> None:
+    def __init__(self, hidden_size: int) -> None:
         super().__init__()
-        self.project = nn.Linear(HIDDEN, 2, bias=False)
+        self.project = nn.Linear(hidden_size, 2, bias=False)
 
     def emit(self, states: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.project(states.float())
@@ -72,7 +72,11 @@ def value_tail(model: Any, fork_layer: int, count: int) -> Tail:
     with torch.no_grad():
         for parameter in layers.parameters():
             parameter += 0.05 * torch.randn_like(parameter)
-    return Tail(fork_layer, layers, copy.deepcopy(model.model.norm), LinearHead()).eval().requires_grad_(False)
+    return (
+        Tail(fork_layer, layers, copy.deepcopy(model.model.norm), LinearHead(model.config.hidden_size))
+        .eval()
+        .requires_grad_(False)
+    )
 
 
 def descendants() -> set[int]:
