@@ -13,10 +13,13 @@ import torch
 
 from guided_gen.engine.int8 import int8_supported, load_int8
 from guided_gen.engine.language_model import Growth
+from guided_gen.engine.policies import Policy
 from guided_gen.engine.sampling import Sampling
+from guided_gen.engine.scorers import value
 from guided_gen.engine.search import Search, SearchSettings, run
 from guided_gen.engine.torch_model import TorchLanguageModel
 from guided_gen.engine.tree import ROOT, Tree
+from guided_gen.engine.tree_policies import DVTS, MCTS, ForkingSearch
 from guided_gen.valuemodel.base_layers import BaseModelError, shared_states
 from guided_gen.valuemodel.heads import HeadError, HeadSettings
 from guided_gen.valuemodel.model import MadeFor, ValueModel, ValueModelError, ValueModelMismatch
@@ -165,6 +168,19 @@ def test_searches_of_several_problems_are_scored_in_one_batch(qwen: Any) -> None
         leaves = search.tree.rollouts.leaf
         expected = packed_values(model, qwen, search.tree, prompt)
         assert np.allclose(search.tree.nodes.value[leaves], expected[leaves], atol=1e-5)
+
+
+@pytest.mark.parametrize("policy", [DVTS(2), ForkingSearch(), MCTS(simulations=4)], ids=repr)
+def test_values_of_searches_that_fork_and_return_equal_one_forward_pass(qwen: Any, policy: Policy) -> None:
+    model = trained(ValueModel.from_base(qwen, 2, HeadSettings(("last", "mean", "logprob"))))
+    engine = TorchLanguageModel(copy.deepcopy(qwen), copy.deepcopy(model).engine_tail(torch.float32, "cpu"))
+    settings = SearchSettings(n=5, max_new_tokens=16, check_every=3, policy=policy, scorer=value, stop_ids=frozenset(range(9)))
+    search = Search(engine, [3, 4, 5], settings)
+    run(engine, [search])
+    scored = ~np.isnan(search.tree.nodes.value)
+    assert scored[search.tree.rollouts.leaf].all()
+    expected = packed_values(model, qwen, search.tree, [3, 4, 5])
+    assert np.allclose(search.tree.nodes.value[scored], expected[scored], atol=1e-5)
 
 
 @pytest.mark.parametrize("lora_rank", [0, 2])
