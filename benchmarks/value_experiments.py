@@ -58,7 +58,7 @@ BASE = Variant()
 _LORA = replace(BASE, tune="lora", fork_layer=22, tail_layers=2)
 VARIANTS: dict[str, Variant] = {
     "probe": BASE,
-    **{f"probe above layer {layer}": replace(BASE, fork_layer=layer) for layer in (12, 16, 18, 22, 24)},
+    **{f"probe above layer {layer}": replace(BASE, fork_layer=layer) for layer in (16, 18, 22, 24)},
     "probe, last state (the paper's)": replace(BASE, features=("last",)),
     "probe, running mean": replace(BASE, features=("mean",)),
     "probe, last, mean, logprob": replace(BASE, features=("last", "mean", "logprob")),
@@ -182,9 +182,12 @@ def main(
     setting = {"kept": kept, "seed": seed, "training_problems": len(chosen), "validation_problems": len(held_out)}
     if any(line["setting"] != setting for line in lines):
         raise DatasetError(f"{path} holds results of other data or settings: choose another folder")
-    for name in only or VARIANTS:
-        if any(line["variant"] == name for line in lines):
-            continue
+    missing = [name for name in only or VARIANTS if all(line["variant"] != name for line in lines)]
+    layers = sorted({VARIANTS[name].fork_layer for name in missing})
+    if layers:  # one pass of the base for all of them
+        everything = make_examples([*chosen, *held_out])
+        base_states(everything, base, check_data(chosen, held_out, base), layers, cache)
+    for name in missing:
         variant = VARIANTS[name]
         training = chosen if variant.tries else bare
         if not variant.excluded:
