@@ -35,7 +35,8 @@ def content_security_policy(text: str, live: bool) -> str:
     assert found is not None
     script = base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode()
     connect = "; connect-src 'self'" if live else ""
-    return f"default-src 'none'; script-src 'sha256-{script}'; style-src 'unsafe-inline'{connect}; base-uri 'none'; form-action 'none'"
+    allowed = f"script-src 'sha256-{script}'; style-src 'unsafe-inline'{connect}"
+    return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
 
 
 def _asset(name: str) -> str:

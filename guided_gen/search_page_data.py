@@ -79,7 +79,7 @@ def node_texts(tree: Tree, tokenizer: Any) -> list[str]:
 
 
 def colours(text: str) -> list[list[Any]]:
-    """Runs of [class, length in UTF-16 units], "" for plain text; Markdown with its code blocks where there is one, else Python."""
+    """Runs of [class, length in UTF-16 units], "" for plain text; Markdown if it has a code block, else Python."""
     lexer = MarkdownLexer() if "```" in text else PythonLexer()
     runs: list[list[Any]] = []
     done = 0

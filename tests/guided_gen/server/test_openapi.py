@@ -1,0 +1,32 @@
+"""Whatever the OpenAPI document allows, and what it does not: never an error of the server's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from guided_gen.server.limits import Limits
+
+from ..serving import Served, serving
+
+schemathesis = pytest.importorskip("schemathesis", reason="needs schemathesis, of the extra dev")
+
+
+@pytest.fixture(scope="module")
+def api_schema(served: Served) -> Iterator[Any]:
+    limits = Limits(candidates=3, new_tokens=3, prompt_tokens=200, texts=3, body_bytes=20_000)
+    with serving(served.generator, limits) as small:
+        yield schemathesis.openapi.from_url(f"{small.url}/openapi.json")
+
+
+schema = schemathesis.pytest.from_fixture("api_schema")
+
+
+@schema.parametrize()
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_request_is_too_much(case: Any) -> None:
+    response = case.call(timeout=300)
+    assert response.status_code < 500, response.text

@@ -1,0 +1,59 @@
+"""A server over loopback on a tiny model, in a thread of the test's own process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+
+from guided_gen.engine.search import SearchSettings
+from guided_gen.generator import GuidedGenerator
+from guided_gen.server.app import create_app
+from guided_gen.server.limits import Limits
+from guided_gen.server.run import server_config
+
+LIMITS = Limits(new_tokens=3000, prompt_tokens=1000, body_bytes=200_000, candidates=16, body_seconds=5)
+
+
+@dataclass
+class Served:
+    url: str
+    generator: GuidedGenerator
+    app: Any
+
+    @property
+    def idle(self) -> bool:
+        """Whether no search holds a place or a cache."""
+        self.generator.scheduler.between_steps(lambda: None).result()
+        model: Any = self.generator.loaded.language_model
+        desk = self.app.state.desk
+        return not (self.generator.scheduler.live or model.cached_tokens or desk.admission.running or desk.admission.waiting)
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Whether it comes true within a time that no busy machine needs."""
+    for _ in range(1200):
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@contextmanager
+def serving(generator: GuidedGenerator, limits: Limits = LIMITS, **options: Any) -> Iterator[Served]:
+    app = create_app(generator, options.pop("settings", SearchSettings(n=2, max_new_tokens=24)), limits, **options)
+    server = uvicorn.Server(server_config(app, "127.0.0.1", 0, limits))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        assert eventually(lambda: server.started)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield Served(f"http://127.0.0.1:{port}", generator, app)
+    finally:
+        server.should_exit = True
+        thread.join()
