@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -22,7 +22,6 @@ from .language_model import Growth
 from .language_model import Session as AnySession
 from .randomness import problem_key
 from .sampling import Sampling
-from .tail import Head
 from .tree import ROOT, Tree
 from .vllm_engine import VllmEngine
 from .vllm_requests import NUMBERS, Continuation, Draws, Token
@@ -36,6 +35,15 @@ _PEEK = -1  # the stream of a request that only reads a leaf's value
 
 class VllmContextError(GuidedGenError):
     """A prompt that leaves no room for an answer in the context that vLLM was started with."""
+
+
+class PathHead(Protocol):
+    """The part of a `tail.Head` that turns what was emitted along a path into a logit."""
+
+    @property
+    def width(self) -> int: ...
+
+    def logit(self, last: torch.Tensor, mean: torch.Tensor, mean_logprob: torch.Tensor) -> torch.Tensor: ...
 
 
 class VllmSession:
@@ -62,13 +70,13 @@ class VllmSession:
 class VllmLanguageModel:
     """A model served by vLLM, with or without a value tail in the same pass; `head` turns what the tail emits into values."""
 
-    def __init__(self, engine: VllmEngine, head: Head | None = None) -> None:
+    def __init__(self, engine: VllmEngine, head: PathHead | None = None) -> None:
         self.engine = engine
         self._head = head
         self.scores = head is not None
         self.vocabulary_size: int = engine.llm.model_config.get_vocab_size()
         self.max_length: int = engine.llm.model_config.max_model_len
-        self._width = 0 if head is None else head.width
+        self._width = 0 if head is None else head.width  # of what comes with each token
 
     def open(
         self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()
@@ -78,7 +86,8 @@ class VllmLanguageModel:
             raise VllmContextError("the prompt is empty")
         if len(prompt_ids) >= self.max_length:
             raise VllmContextError(f"the prompt has {len(prompt_ids)} tokens; this model's context holds {self.max_length}")
-        return VllmSession(Tree.below(prompt_ids), list(map(int, prompt_ids)), sampling, seed, stop_ids, self._width)
+        width = 0 if self._head is None else self._head.width
+        return VllmSession(Tree.below(prompt_ids), list(map(int, prompt_ids)), sampling, seed, stop_ids, width)
 
     def advance(self, growths: Sequence[Growth]) -> list[np.ndarray]:
         """See `LanguageModel.advance`. Raises VllmError where vLLM fails, VllmContextError where the context is full."""
@@ -177,7 +186,7 @@ class VllmLanguageModel:
                 if request.next is not None:
                     token = request.take()
                     node = moved[key]
-                    if node != ROOT:
+                    if node != ROOT and self._width:
                         session.emitted.setdefault(node, token.emitted)
                     moved[key] = self._add(tree, node, token)
         for key, request in own.items():

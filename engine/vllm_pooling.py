@@ -1,9 +1,9 @@
 """The baseline for values with vLLM: an exported value model (a stock `*ForSequenceClassification`) in an engine of its own.
 
-At each check the new text of every candidate is sent to it. A head that reads the last token only is asked through `classify`,
-which finds all but the new tokens in the prefix cache. A head with a running mean needs every token's number, which only
-`token_classify` gives, and that never reads the prefix cache: it computes whole sequences at every check. A value model in the
-generator's own pass (vllm_forked.py) costs neither.
+At each check every candidate's whole text is sent to it, and it computes what is new. Heads with a running mean need every new
+token's number, so all are asked through `token_classify`. vLLM keeps that task from its prefix cache, since tokens that are found
+there are missing in what it returns; here these are tokens whose numbers came at an earlier check, so it is let read the cache.
+A value model in the generator's own pass (vllm_forked.py) does without the second model.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 
 from .language_model import Session as AnySession
 from .tree import ROOT
@@ -46,19 +47,14 @@ class ValueFormula:
         return cls(tuple(found["terms"]), *(float(found[name]) for name in ("bias", "logprob_weight", "scale", "shift")))
 
     @property
-    def reads_mean(self) -> bool:
-        return "mean" in self.terms
+    def width(self) -> int:
+        return len(self.terms)
 
-    def values(self, labels: np.ndarray, mean_logprob: np.ndarray) -> np.ndarray:
-        """labels [T, labels] and mean_logprob [T] at an answer's tokens from its first on -> values [T].
-
-        Without a mean among the terms any tokens will do.
-        """
-        means = np.cumsum(labels, axis=0) / np.arange(1, len(labels) + 1)[:, None]
-        columns = [labels[:, i] if term == "last" else means[:, i] for i, term in enumerate(self.terms)]
-        logit = np.sum(columns, axis=0) + self.logprob_weight * mean_logprob + self.bias
-        found: np.ndarray = 1 / (1 + np.exp(-(self.scale * logit + self.shift)))
-        return found
+    def logit(self, last: torch.Tensor, mean: torch.Tensor, mean_logprob: torch.Tensor) -> torch.Tensor:
+        """As `tail.Head.logit`."""
+        terms = [(last if term == "last" else mean)[:, i] for i, term in enumerate(self.terms)]
+        logit = torch.stack(terms).sum(dim=0) + self.logprob_weight * mean_logprob + self.bias
+        return self.scale * logit + self.shift
 
 
 def exported_about(folder: Path) -> dict[str, Any] | None:
@@ -87,47 +83,54 @@ class Classifier:
         }
         self.engine = VllmEngine(arguments, settings.patience)
 
-    async def labels(self, token_ids: Sequence[int]) -> np.ndarray:
-        """[T, labels] of all tokens where the formula needs them, else [1, labels] of the last."""
+    async def labels(self, token_ids: Sequence[int], whole: bool = False) -> np.ndarray:
+        """[T, labels] of the last T tokens: those that were not in the prefix cache, or all. At least the last is not."""
         from vllm import PoolingParams
 
-        task = "token_classify" if self.formula.reads_mean else "classify"
-        parameters = PoolingParams(task=task, use_activation=False)
+        parameters = PoolingParams(task="token_classify", use_activation=False, skip_reading_prefix_cache=whole)
         prompt = {"prompt_token_ids": list(token_ids)}
         try:
             async for output in self.engine.llm.encode(prompt, parameters, f"guided-gen-value-{next(_numbers)}"):
                 found: np.ndarray = output.outputs.data.float().numpy().astype(np.float64)
         except Exception as error:
             raise self.engine.failure(error) from error
-        return found.reshape(-1, len(self.formula.terms))
+        return found.reshape(-1, self.formula.width)
 
 
 class PooledLanguageModel(VllmLanguageModel):
-    """A generator whose values a `Classifier` gives. A head on the last token alone leaves the values above the leaves unset."""
+    """A generator whose values a `Classifier` gives."""
 
     def __init__(self, engine: VllmEngine, classifier: Classifier) -> None:
-        super().__init__(engine)
+        super().__init__(engine, classifier.formula)
+        self._width = 0  # the generator itself emits nothing
         self.classifier = classifier
-        self.scores = True
         self.max_length = min(self.max_length, classifier.engine.llm.model_config.max_model_len)
 
     def read_values(self, wanted: Sequence[tuple[AnySession, np.ndarray]]) -> None:
-        unscored = [
+        """Fill the values at the wanted nodes and on their paths."""
+        unread = [
             (cast(VllmSession, session), node)
             for session, nodes in wanted
             for node in np.unique(nodes).tolist()
-            if node != ROOT and np.isnan(session.tree.nodes.value[node])
+            if node != ROOT and node not in cast(VllmSession, session).emitted
         ]
-        found = self.classifier.engine.run(self._labels(unscored))
-        for (session, node), labels in zip(unscored, found, strict=True):
-            tree = session.tree
-            path = tree.path(node) if self.classifier.formula.reads_mean else np.asarray([node])
-            mean_logprob = np.asarray([tree.logprob_sum_to(n) / tree.depth_of(n) for n in path.tolist()])
-            tree.nodes.value[path] = self.classifier.formula.values(labels[-len(path) :], mean_logprob)
+        self.classifier.engine.run(self._read(unread))
+        for session in {id(session): session for session, _ in unread}.values():
+            self._score(session)
 
-    async def _labels(self, nodes: list[tuple[VllmSession, int]]) -> list[np.ndarray]:
-        whole = [session.prompt_ids + session.tree.tokens(node).tolist() for session, node in nodes]
-        return list(await asyncio.gather(*(self.classifier.labels(token_ids) for token_ids in whole)))
+    async def _read(self, nodes: list[tuple[VllmSession, int]], whole: bool = False) -> None:
+        sequences = [session.prompt_ids + session.tree.tokens(node).tolist() for session, node in nodes]
+        found = await asyncio.gather(*(self.classifier.labels(token_ids, whole) for token_ids in sequences))
+        for (session, node), labels in zip(nodes, found, strict=True):
+            path = session.tree.path(node)[-len(labels) :].tolist()
+            for above, numbers in zip(path, labels[-len(path) :], strict=True):
+                session.emitted.setdefault(above, numbers)
+        # Another search's answer began with the same tokens: the cache has them, and this tree has no numbers.
+        lacking = [
+            (session, node) for session, node in nodes if not session.emitted.keys() >= set(session.tree.path(node).tolist())
+        ]
+        if lacking:
+            await self._read(lacking, whole=True)
 
     def end(self) -> None:
         self.classifier.engine.close()
