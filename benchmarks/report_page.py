@@ -23,8 +23,9 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-
 
 def html_page(figures: dict[str, Any], results: Results, plots: Sequence[Path]) -> str:
     """The page; equal arguments give equal text."""
-    parts = ["<h1>Benchmark report</h1>", *(f"<p>{html.escape(text.replace('`', ''))}</p>" for text in remarks(figures))]
-    parts += [_picture(path) for path in plots]
+    told = "".join(f"<p>{html.escape(text.replace('`', ''))}</p>" for text in remarks(figures))
+    parts = ["<h1>Benchmark report</h1>", f"<details><summary>How to read this</summary>{told}</details>"]
+    parts.append(f'<div class="plots">{"".join(_picture(path) for path in plots)}</div>')
     parts += [_table(figures, table) for table in figures["tables"]]
     parts.append('<h2>Searches</h2><div id="browse"><noscript>Browsing the searches needs JavaScript.</noscript></div>')
     rows = "".join(
@@ -73,7 +74,7 @@ def _cell(text: str, column: str) -> str:
 
 def _picture(path: Path) -> str:
     data = base64.b64encode(path.read_bytes()).decode()
-    return f'<p><img alt="{html.escape(path.stem)}" src="data:image/png;base64,{data}"></p>'
+    return f'<img alt="{html.escape(path.stem)}" src="data:image/png;base64,{data}">'
 
 
 def _asset(name: str) -> str:

@@ -22,7 +22,7 @@ LEGEND = (
     "every cost."
 )
 WALL_TIME = (
-    "Wall time: of each policy's searches, up to `together` of them in one batch and no other policy beside them; a step's time "
+    "Wall time: of each policy's searches, up to {together} of them in one batch and no other policy beside them; a step's time "
     "is shared among its searches by their live candidates. Forward passes: those that a search took part in. A ranking's own "
     "time (prompted judgements, printed examples) is added to its arm. Peak memory is the process's, weights included."
 )
@@ -120,8 +120,10 @@ def run_words(run: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def remarks(figures: dict[str, Any]) -> list[str]:
-    told = [LEGEND, STEPS if figures["run"]["kind"] == "replay" else WALL_TIME, EXACT]
-    return told + [f"{count} problems were skipped: {reason}." for reason, count in figures["skipped"].items()]
+    run = figures["run"]
+    timed = STEPS if run["kind"] == "replay" else WALL_TIME.format(together=run["together"])
+    skipped = [f"{count} problems were skipped: {reason}." for reason, count in figures["skipped"].items()]
+    return [LEGEND, timed, EXACT, *skipped]
 
 
 def markdown(figures: dict[str, Any], plots: Sequence[str]) -> str:
