@@ -35,7 +35,7 @@ def content_security_policy(text: str, live: bool) -> str:
     assert found is not None
     script = base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode()
     connect = "; connect-src 'self'" if live else ""
-    allowed = f"script-src 'sha256-{script}'; style-src 'unsafe-inline'{connect}"
+    allowed = f"img-src data:; script-src 'sha256-{script}'; style-src 'unsafe-inline'{connect}"
     return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
 
 

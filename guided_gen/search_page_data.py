@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from pygments.lexers import MarkdownLexer, PythonLexer
+from pygments.lexers import PythonLexer
 from pygments.token import Comment, Keyword, Name, Number, Operator, String, _TokenType
 
 from .engine.scorers import mean_logprob
 from .engine.tree import ROOT, Ended, Tree
 
 _INCOMPLETE = "\ufffd"
+_BLOCK = re.compile(r"```\w*\n(.*?)(?=```|\Z)", re.DOTALL)  # the last one possibly unclosed
+_ALL = re.compile(r"(.*)", re.DOTALL)
 _COLOURS: list[tuple[_TokenType, str]] = [
     (Keyword, "k"),
     (Operator.Word, "k"),
@@ -79,21 +82,25 @@ def node_texts(tree: Tree, tokenizer: Any) -> list[str]:
 
 
 def colours(text: str) -> list[list[Any]]:
-    """Runs of [class, length in UTF-16 units], "" for plain text; Markdown if it has a code block, else Python."""
-    lexer = MarkdownLexer() if "```" in text else PythonLexer()
+    """Runs of [class, length in UTF-16 units], "" for plain text: of the code blocks, or of all if there is none."""
     runs: list[list[Any]] = []
-    done = 0
-    for at, kind, value in lexer.get_tokens_unprocessed(text):
-        if at < done or not value:
-            continue
-        done = at + len(value)
-        name = next((name for known, name in _COLOURS if kind in known), "")
-        units = len(value.encode("utf-16-le", "surrogatepass")) // 2
-        if runs and runs[-1][0] == name:
-            runs[-1][1] += units
-        else:
-            runs.append([name, units])
+    end = 0
+    for block in _BLOCK.finditer(text) if "```" in text else [_ALL.match(text)]:
+        assert block is not None
+        _add(runs, "", text[end : block.start(1)])
+        for _, kind, value in PythonLexer().get_tokens_unprocessed(block[1]):
+            _add(runs, next((name for known, name in _COLOURS if kind in known), ""), value)
+        end = block.end(1)
+    _add(runs, "", text[end:])
     return runs
+
+
+def _add(runs: list[list[Any]], name: str, text: str) -> None:
+    units = len(text.encode("utf-16-le", "surrogatepass")) // 2
+    if runs and runs[-1][0] == name:
+        runs[-1][1] += units
+    elif units:
+        runs.append([name, units])
 
 
 def _why(tree: Tree, ended: Ended, leaf: int) -> str:

@@ -17,8 +17,38 @@ from ..engine.errors import GuidedGenError
 @click.option("--problem", "wanted", multiple=True, help="Only the trees of this problem; may be repeated.")
 @click.option("--limit", default=20, help="Most trees on the page.")
 def command(tree: Path, out: Path, model: str | None, statement: Path | None, wanted: tuple[str, ...], limit: int) -> None:
-    """Show TREE, a search that `guided-gen solve --save` wrote or a dataset's folder, on one HTML page that needs no network."""
+    """Show TREE on one HTML page that needs no network: a search that `guided-gen solve --save` wrote, a dataset's folder, or the
+    results of `guided-gen bench`.
+    """
+    text = statement.read_text(encoding="utf-8") if statement else None
+    if _is_results(tree):
+        html, shown = _results_page(tree), "results"
+    else:
+        html, shown = _trees_page(tree, model, text, wanted, limit)
     from ..engine.files import replaced_atomically
+
+    with replaced_atomically(out) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    click.echo(f"{shown} in {out}", err=True)
+
+
+def _is_results(path: Path) -> bool:
+    from ..benchmarks.reporting import JUDGED, REPLAYS
+
+    return any((path / name).is_file() for name in (JUDGED, REPLAYS)) if path.is_dir() else path.suffix == ".jsonl"
+
+
+def _results_page(path: Path) -> str:
+    from ..benchmarks.lines import read_results
+    from ..benchmarks.report import figures
+    from ..benchmarks.report_page import html_page
+    from .bench import lines_in
+
+    results = read_results([lines_in(path)])
+    return html_page(figures(results), results, [])
+
+
+def _trees_page(tree: Path, model: str | None, text: str | None, wanted: tuple[str, ...], limit: int) -> tuple[str, str]:
     from ..engine.loading import load_tokenizer
     from ..engine.model_files import resolve_model
     from ..engine.tree import load_trees
@@ -39,8 +69,5 @@ def command(tree: Path, out: Path, model: str | None, statement: Path | None, wa
     if len(names) > 1 or "" in names:
         raise GuidedGenError("these trees do not name one model whose tokens they hold: name it with --model")
     tokenizer = load_tokenizer(resolve_model(names.pop()))
-    text = statement.read_text(encoding="utf-8") if statement else None
     html = page([search_data(one, tokenizer, text) for one in trees[:limit]], title=f"guided-gen: {tree.name}")
-    with replaced_atomically(out) as temporary:
-        Path(temporary).write_text(html, encoding="utf-8")
-    click.echo(f"{len(trees[:limit])} searches in {out}", err=True)
+    return html, f"{len(trees[:limit])} searches"

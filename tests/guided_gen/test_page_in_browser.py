@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,9 +53,9 @@ def made_up(tokenizer: Any, candidates: int = 12, tokens: int = 60) -> dict[str,
         trunk = tree.add_node(trunk, token, logprob=-0.2, value=0.5)
         spine.append(trunk)
     for i in range(candidates):
-        fork = spine[(i * 7) % len(spine)] if i % 3 else ROOT
+        fork = spine[(i * 7) % len(spine) if i > 1 else -1] if i % 3 else ROOT
         leaf = fork
-        for k in range(tokens - tree.depth_of(fork) if i else tokens):
+        for k in range(max(tokens - tree.depth_of(fork), 3)):
             leaf = tree.add_node(leaf, 33 + (i * 31 + k * 7) % 90, logprob=-0.5, value=max(0.05, min(0.95, (i + k / 10) / 15)))
         row = tree.add_rollout(leaf, fork, list(Ended)[1 + i % 4], seed=i)
         tree.verdicts[row] = (None, "passed", "wrong_answer")[i % 3]
@@ -161,7 +162,7 @@ def test_code_is_highlighted_and_characters_of_several_tokens_are_whole(opened: 
         if "é🙂" in opened.inner_text("#answer"):
             break
     assert "é🙂" in opened.inner_text("#answer")
-    assert "def" in opened.locator("#answer .k").all_inner_texts()[0] or opened.locator("#answer .k").count() >= 3
+    assert "".join(opened.locator("#answer .k").all_inner_texts()).startswith("def")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -169,8 +170,9 @@ def test_it_fits_a_phone_in_light_and_dark(browser: Any, shown: str, scheme: str
     phone = browser.new_page(viewport={"width": 360, "height": 740}, color_scheme=scheme)
     phone.goto(shown)
     assert phone.evaluate("document.documentElement.scrollWidth") <= 360
-    back, fore = (phone.evaluate(f"getComputedStyle(document.body).{name}") for name in ("backgroundColor", "color"))
-    assert (back < fore) == (scheme == "dark") and back != fore
+    styles = [phone.evaluate(f"getComputedStyle(document.body).{name}") for name in ("backgroundColor", "color")]
+    back, fore = (sum(map(int, re.findall(r"\d+", style))) for style in styles)
+    assert back > 600 > 300 > fore if scheme == "light" else fore > 600 > 300 > back
     phone.close()
 
 

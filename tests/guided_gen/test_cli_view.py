@@ -1,0 +1,75 @@
+"""`guided-gen view` from saved searches, and what `guided-gen serve` refuses before it loads a model."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from guided_gen.cli import cli
+from guided_gen.engine.errors import GuidedGenError
+from guided_gen.engine.tree import Tree, save_trees
+from guided_gen.generator import GuidedGenerator
+
+STATEMENT = "Double a number.\n\ndef double(x):\n\ndouble(2) == 4\n"
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def tree(tiny_folder: Path) -> Tree:
+    generator = GuidedGenerator.from_pretrained(str(tiny_folder), precision="float32")
+    return generator.solve(STATEMENT, n=4, max_new_tokens=120, seed=1).tree
+
+
+def data_of(page: Path) -> Any:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text(), re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])["searches"]
+
+
+def test_a_saved_search_becomes_one_page(tree: Tree, tiny_folder: Path, tmp_path: Path) -> None:
+    tree.save(tmp_path / "tree.parquet")
+    (tmp_path / "problem.txt").write_text(STATEMENT)
+    run = invoke("view", tmp_path / "tree.parquet", "--statement", tmp_path / "problem.txt", "--out", tmp_path / "page.html")
+    assert run.exit_code == 0, run.output
+    (shown,) = data_of(tmp_path / "page.html")
+    assert shown["statement"] == STATEMENT and len(shown["candidates"]) == len(tree.rollouts)
+    assert len(shown["texts"]) == len(shown["parents"]) == len(shown["scores"]) == len(tree)
+    outside = re.findall(r"(?:src|href)=\"(?!data:)", (tmp_path / "page.html").read_text())
+    assert not outside
+
+
+def test_a_folder_of_trees_is_shown_in_part(tree: Tree, tmp_path: Path) -> None:
+    (tmp_path / "set" / "trees").mkdir(parents=True)
+    for i in range(3):
+        one = Tree.from_row(tree.to_row() | {"metadata": json.dumps(tree.metadata | {"problem": f"made/{i}"})})
+        save_trees([one], tmp_path / "set" / "trees" / f"part-{i}.parquet")
+    out = tmp_path / "page.html"
+    assert invoke("view", tmp_path / "set", "--limit", 2, "--out", out).exit_code == 0
+    assert [shown["title"] for shown in data_of(out)] == ["made/0", "made/1"]
+    assert invoke("view", tmp_path / "set", "--problem", "made/2", "--out", out).exit_code == 0
+    assert [shown["title"] for shown in data_of(out)] == ["made/2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["view", "FOLDER"], "not a dataset's folder"),
+        (["view", "FILE"], "cannot be read"),
+        (["serve", "--api-key-file", "FILE"], "no API key"),
+        (["serve", "--scorer", "value"], "value model"),
+        (["serve", "--policy", "magic"], "no policy"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_sentence(arguments: list[str], told: str, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text("\n")
+    names = {"FOLDER": tmp_path, "FILE": tmp_path / "empty.txt"}
+    run = invoke(*(names.get(argument, argument) for argument in arguments))
+    assert isinstance(run.exception, GuidedGenError) and told in str(run.exception)
