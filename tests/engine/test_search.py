@@ -13,6 +13,7 @@ from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.search import Search, SearchError, SearchSettings, run
 from guided_gen.engine.torch_model import TorchLanguageModel
 from guided_gen.engine.tree import ROOT, Ended, Tree
+from guided_gen.engine.tree_policies import ForkingSearch
 
 from .tiny_models import VOCABULARY, tiny_model
 
@@ -117,6 +118,24 @@ def test_policies_may_grow_interior_nodes_and_the_root(engine: TorchLanguageMode
     assert engine.cached_tokens == 0
 
 
+def test_policies_that_return_are_asked_again_when_all_candidates_have_ended(engine: TorchLanguageModel) -> None:
+    @dataclass
+    class OneAfterTheOther:
+        reason = Ended.PRUNED
+        revisits = True
+
+        def __call__(self, view: View) -> np.ndarray:
+            children = view.live.copy()
+            children[-1] = int(not view.live.any() and view.begun < 5)
+            return children
+
+    tree = searched(engine, n=2, policy=OneAfterTheOther(), max_new_tokens=7)
+    assert tree.rollouts.multiplicity.sum() == 5
+    assert set(tree.rollouts.ended.tolist()) <= {Ended.EOS, Ended.LENGTH}
+    together = searched(engine, n=5, max_new_tokens=7)
+    assert answers(tree) == answers(together)
+
+
 @dataclass
 class Recording:
     """Keeps what it was shown, changes nothing."""
@@ -169,8 +188,9 @@ def test_senseless_settings_are_refused(wrong: dict[str, int]) -> None:
         SearchSettings(**wrong)  # type: ignore[arg-type]
 
 
-def test_stopping_ends_a_search_where_it_is(engine: TorchLanguageModel) -> None:
-    search = Search(engine, PROMPT, replace(SETTINGS, stop_ids=frozenset()))
+@pytest.mark.parametrize("policy", [BestOfN(), ForkingSearch()], ids=repr)
+def test_stopping_ends_a_search_where_it_is(engine: TorchLanguageModel, policy: Policy) -> None:
+    search = Search(engine, PROMPT, replace(SETTINGS, stop_ids=frozenset(), policy=policy))
     search.stop()
     run(engine, [search])
     assert search.done and set(search.tree.rollouts.ended.tolist()) == {Ended.STOPPED}
