@@ -25,6 +25,7 @@ from .sampling import Sampling
 from .tree import ROOT, Tree
 from .vllm_engine import VllmEngine
 from .vllm_requests import NUMBERS, Continuation, Draws, Token
+from .vllm_settings import VllmError
 
 # A request is bounded, so that a search that is not driven on (a paused program) stops costing anything.
 _RUN_AHEAD = 64
@@ -75,7 +76,8 @@ class VllmLanguageModel:
         self._head = head
         self.scores = head is not None
         self.vocabulary_size: int = engine.llm.model_config.get_vocab_size()
-        self.max_length: int = engine.llm.model_config.max_model_len
+        # The value of an answer that fills the context comes with one token more.
+        self.max_length: int = engine.llm.model_config.max_model_len - (head is not None)
         self._width = 0 if head is None else head.width  # of what comes with each token
 
     def open(
@@ -139,7 +141,7 @@ class VllmLanguageModel:
             await request.wait_for(1)
             token = request.next
             if token is None:
-                raise VllmContextError(f"the prompt and the answer fill this model's context of {self.max_length} tokens")
+                raise VllmError("vLLM has ended a request without a token")
             session.emitted[node] = token.emitted
             peek = session.requests.get((node, _PEEK))
             if peek is not None:
@@ -167,11 +169,11 @@ class VllmLanguageModel:
     def _begin(self, session: VllmSession, node: int, stream: int, tokens: int) -> Continuation:
         depth = session.tree.depth_of(node)
         room = self.max_length - len(session.prompt_ids) - depth
-        if room < 1:
+        if room < 1 and stream != _PEEK:
             raise VllmContextError(f"the prompt and the answer fill this model's context of {self.max_length} tokens")
         prefix = session.prompt_ids + session.tree.tokens(node).tolist()
         draws = Draws(session.sampling, session.seed, session.problem, max(stream, 0))
-        request = Continuation(self.engine, prefix, depth, draws, min(tokens, room), session.stop_ids, self._width)
+        request = Continuation(self.engine, prefix, depth, draws, max(min(tokens, room), 1), session.stop_ids, self._width)
         session.requests[node, stream] = request
         return request
 

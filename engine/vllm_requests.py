@@ -73,6 +73,7 @@ class Continuation:
             async for output in self._engine.llm.generate(prompt, parameters, name, data_parallel_rank=replica):
                 self._engine.last_token = time.monotonic()
                 self._arrived.extend(_tokens(output.outputs[0]))
+                self.ended = output.finished
                 self._news.set()
         except Exception as error:  # whatever vLLM fails of becomes the failure of whoever waits for this request
             self._failure = self._engine.failure(error)

@@ -227,15 +227,17 @@ def test_values_of_finished_answers_need_no_token_below_them(served: VllmLanguag
 
 
 def test_a_full_context_is_one_sentence(served: VllmLanguageModel) -> None:
-    assert served.max_length == CONTEXT
-    with pytest.raises(VllmContextError, match="512"):
-        served.open([5] * CONTEXT, Sampling(), 0)
+    assert served.max_length == CONTEXT - 1  # the last value comes with one token more
+    with pytest.raises(VllmContextError, match="511"):
+        served.open([5] * (CONTEXT - 1), Sampling(), 0)
     with pytest.raises(VllmContextError, match="empty"):
         served.open([], Sampling(), 0)
-    session = served.open([5] * (CONTEXT - 10), Sampling(1.0, 1.0), 0)
+    session = served.open([5] * (CONTEXT - 11), Sampling(1.0, 1.0), 0)
     [leaves] = served.advance([growth(session, [ROOT], [0], 32)])
     assert session.tree.depth_of(int(leaves[0])) == 10
-    with pytest.raises(VllmContextError, match="512"):
+    served.read_values([(session, leaves)])
+    assert not np.isnan(session.tree.nodes.value).any()
+    with pytest.raises(VllmContextError, match="511"):
         served.advance([growth(session, leaves.tolist(), [0], 1)])
     served.close(session)
 
