@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 from .data_builder.extraction import extract_program
 from .data_builder.judge import Judge
@@ -20,6 +21,7 @@ class CandidateChecks:
     def __init__(self, problem: Problem | None, accept: Accept | None) -> None:
         self._problem, self._accept = problem, accept
         self._judge = Judge(workers=1) if problem is not None and problem.tests else None
+        self._judging = ThreadPoolExecutor(1, thread_name_prefix="examples") if self._judge else None
         self._accepting = ThreadPoolExecutor(1, thread_name_prefix="accept") if accept else None
         self._verdicts: dict[int, Future[Verdict]] = {}
         self._opinions: dict[int, Future[float | bool]] = {}
@@ -30,14 +32,21 @@ class CandidateChecks:
         """Whether there is anything to close."""
         return self._judge is not None or self._accepting is not None
 
-    def start(self, leaf: int, text: str) -> str:
-        """Begin to check the answer that ends at `leaf`; returns its program."""
-        program = extract_program(text)
-        if self._judge is not None and self._problem is not None:
-            self._verdicts[leaf] = self._judge.submit(self._problem, program)
+    @property
+    def running(self) -> list[Future[Any]]:
+        """All that was begun, also what has ended."""
+        return [*self._verdicts.values(), *self._opinions.values()]
+
+    def start(self, leaf: int, text: str) -> None:
+        """Begin to check the answer that ends at `leaf`. Costs its caller, the thread that decodes, nothing."""
+        if self._judging is not None:
+            self._verdicts[leaf] = self._judging.submit(self._judged, text)
         if self._accepting is not None and self._accept is not None:
             self._opinions[leaf] = self._accepting.submit(self._accept, text)
-        return program
+
+    def _judged(self, text: str) -> Verdict:
+        assert self._judge is not None and self._problem is not None
+        return self._judge.judge(self._problem, extract_program(text))
 
     def verdict(self, leaf: int) -> Verdict | None:
         """Waits for it; None where the answer is incomplete or there are no examples."""
@@ -54,7 +63,8 @@ class CandidateChecks:
 
     def close(self) -> None:
         """Drop what waits; returns once the program in the sandbox, if any, has ended."""
-        if self._accepting is not None:
-            self._accepting.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._judging, self._accepting):
+            if threads is not None:
+                threads.shutdown(wait=False, cancel_futures=True)
         if self._judge is not None:
             self._judge.close()

@@ -19,7 +19,6 @@ import numpy as np
 
 from .answer_text import AnswerText, SettledText
 from .candidate_checks import Accept, CandidateChecks
-from .data_builder.extraction import extract_program
 from .data_builder.problem import Problem
 from .data_builder.prompts import DEFAULT_TEMPLATE, PromptTemplate
 from .engine.loading import LoadedModel, line_end_ids, load_model
@@ -192,6 +191,8 @@ class Solving:
                 events, ended = attempt.run.take()
                 for event in events:
                     yield event
+            checks = [asyncio.wrap_future(check) for check in attempt.checks.running]
+            await asyncio.gather(*checks, return_exceptions=True)  # no thread is to wait for them
             for event in await asyncio.to_thread(attempt.last_events):
                 yield event
         finally:
@@ -259,7 +260,8 @@ class _Attempt:
         for leaf in search.finished_leaves() - self.seen:
             self.seen.add(leaf)
             text = self.text.whole(search.tree, leaf)
-            events.append(Finished(text, self.checks.start(leaf, text)))
+            self.checks.start(leaf, text)
+            events.append(Finished(text))
         settled = self.settled.advance(search)
         if settled:
             events.append(Settled(settled))
@@ -307,7 +309,6 @@ class _Attempt:
             candidates.append(
                 Candidate(
                     text=text,
-                    program=extract_program(text),
                     token_ids=tree.nodes.token_id[path],
                     logprobs=tree.nodes.logprob[path],
                     values=tree.nodes.value[path],

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from .data_builder.extraction import extract_program
 from .engine.tree import Ended, Tree
 
 
@@ -19,7 +21,6 @@ class Candidate:
     """
 
     text: str
-    program: str
     token_ids: np.ndarray
     logprobs: np.ndarray
     values: np.ndarray
@@ -29,6 +30,11 @@ class Candidate:
     examples: tuple[int, int] | None
     rollout: int
     accepted: float | None = None
+
+    @cached_property
+    def program(self) -> str:
+        """The program in `text`."""
+        return extract_program(self.text)
 
     @property
     def complete(self) -> bool:
@@ -84,7 +90,11 @@ class Finished:
     """A candidate is complete; where the statement shows examples, they are being run."""
 
     text: str
-    program: str
+
+    @cached_property
+    def program(self) -> str:
+        """The program in `text`."""
+        return extract_program(self.text)
 
 
 @dataclass(frozen=True)

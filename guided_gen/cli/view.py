@@ -68,6 +68,12 @@ def _trees_page(tree: Path, model: str | None, text: str | None, wanted: tuple[s
     names = {model or str(one.metadata.get("model") or "") for one in trees[:limit]}
     if len(names) > 1 or "" in names:
         raise GuidedGenError("these trees do not name one model whose tokens they hold: name it with --model")
-    tokenizer = load_tokenizer(resolve_model(names.pop()))
+    name = names.pop()
+    try:
+        tokenizer = load_tokenizer(resolve_model(name))
+    except GuidedGenError as error:
+        raise GuidedGenError(
+            f"the tokens are those of {name}, which is not found; name its folder with --model ({error})"
+        ) from None
     html = page([search_data(one, tokenizer, text) for one in trees[:limit]], title=f"guided-gen: {tree.name}")
     return html, f"{len(trees[:limit])} searches"

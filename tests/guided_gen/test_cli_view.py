@@ -37,7 +37,11 @@ def data_of(page: Path) -> Any:
 def test_a_saved_search_becomes_one_page(tree: Tree, tiny_folder: Path, tmp_path: Path) -> None:
     tree.save(tmp_path / "tree.parquet")
     (tmp_path / "problem.txt").write_text(STATEMENT)
-    run = invoke("view", tmp_path / "tree.parquet", "--statement", tmp_path / "problem.txt", "--out", tmp_path / "page.html")
+    out = tmp_path / "page.html"
+    run = invoke("view", tmp_path / "tree.parquet", "--out", out)
+    assert isinstance(run.exception, GuidedGenError) and "--model" in str(run.exception)
+    model = ["--model", tiny_folder, "--statement", tmp_path / "problem.txt"]
+    run = invoke("view", tmp_path / "tree.parquet", "--out", out, *model)
     assert run.exit_code == 0, run.output
     (shown,) = data_of(tmp_path / "page.html")
     assert shown["statement"] == STATEMENT and len(shown["candidates"]) == len(tree.rollouts)
@@ -46,15 +50,16 @@ def test_a_saved_search_becomes_one_page(tree: Tree, tiny_folder: Path, tmp_path
     assert not outside
 
 
-def test_a_folder_of_trees_is_shown_in_part(tree: Tree, tmp_path: Path) -> None:
+def test_a_folder_of_trees_is_shown_in_part(tree: Tree, tiny_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "set" / "trees").mkdir(parents=True)
     for i in range(3):
         one = Tree.from_row(tree.to_row() | {"metadata": json.dumps(tree.metadata | {"problem": f"made/{i}"})})
         save_trees([one], tmp_path / "set" / "trees" / f"part-{i}.parquet")
     out = tmp_path / "page.html"
-    assert invoke("view", tmp_path / "set", "--limit", 2, "--out", out).exit_code == 0
+    model = ["--model", tiny_folder]
+    assert invoke("view", tmp_path / "set", "--limit", 2, "--out", out, *model).exit_code == 0
     assert [shown["title"] for shown in data_of(out)] == ["made/0", "made/1"]
-    assert invoke("view", tmp_path / "set", "--problem", "made/2", "--out", out).exit_code == 0
+    assert invoke("view", tmp_path / "set", "--problem", "made/2", "--out", out, *model).exit_code == 0
     assert [shown["title"] for shown in data_of(out)] == ["made/2"]
 
 

@@ -94,7 +94,7 @@ def test_policies_and_lines_are_settings_like_any_other(generator: GuidedGenerat
 
 def candidate(passed: int | None, ended: Ended, score: float) -> Candidate:
     nothing = np.empty(0)
-    return Candidate("", "", nothing, nothing, nothing, score, ended, 1, None if passed is None else (passed, 2), 0)
+    return Candidate("", nothing, nothing, nothing, score, ended, 1, None if passed is None else (passed, 2), 0)
 
 
 def test_candidates_that_pass_the_examples_come_first_then_complete_ones_then_by_score() -> None:

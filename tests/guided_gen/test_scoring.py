@@ -32,7 +32,7 @@ def generator(tiny_folder: Path) -> GuidedGenerator:
 
 
 def test_a_generated_answer_is_read_with_the_numbers_it_was_written_with(generator: GuidedGenerator) -> None:
-    solution = generator.solve(CHAT, n=20, max_new_tokens=12, seed=2, scorer=value)
+    solution = generator.solve(CHAT, n=40, max_new_tokens=3, seed=2, scorer=value)
     tokenizer = generator.loaded.tokenizer
     readable = [
         c for c in solution.candidates if c.ended == Ended.LENGTH and tokenizer(c.text)["input_ids"] == c.token_ids.tolist()
