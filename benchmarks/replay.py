@@ -125,7 +125,7 @@ class ReplayModel:
         for opened, nodes in wanted:
             session = cast(ReplaySession, opened)
             values, stored = session.tree.nodes.value, session.pool.tree.nodes.value
-            for leaf in nodes.tolist():
+            for leaf in nodes[np.isnan(values[nodes])].tolist():
                 path = session.tree.path(leaf)
                 values[path] = stored[[session.source[node] for node in path.tolist()]]
 
@@ -196,7 +196,7 @@ def replay(
     All arms share the resamples: those with fewer candidates take the first of them. Lines whose key is in `done` are left out.
     Raises ReplayError for a pool with too few samples or without scores.
     """
-    check(pool, arms, scorers)
+    check_pool(pool, arms, scorers)
     rng = np.random.default_rng([settings.seed, problem_key(pool.tree.prompt_hash)])
     draws = [rng.permutation(len(pool)) for _ in range(settings.resamples)]
     for arm in arms:
@@ -217,7 +217,8 @@ def replay(
                 yield {"problem": pool.problem} | _about(arm, name) | {"blind": blind} | means
 
 
-def check(pool: Pool, arms: Sequence[Arm], scorers: Mapping[str, Scorer]) -> None:
+def check_pool(pool: Pool, arms: Sequence[Arm], scorers: Mapping[str, Scorer]) -> None:
+    """Raise ReplayError where the pool has too few samples for an arm, or no scores of one kind."""
     most = max(arm.n for arm in arms)
     if len(pool) < most:
         raise ReplayError(f"the pool of {pool.problem} has {len(pool)} samples, fewer than the {most} of a search")

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, logit
 
-from ..engine.tree import Tree
+from ..engine.tree import ROOT, Tree
 from .early_stop import EarlyStopError
 from .targets import outcomes
 
@@ -52,9 +52,16 @@ class TracedRollouts:
     def of(cls, trees: Sequence[Tree], check_every: int) -> TracedRollouts:
         """The judged independent rollouts of trees whose nodes have values, one tree a problem.
 
-        Raises EarlyStopError where there are none, or values are missing.
+        Raises EarlyStopError where there are none, values are missing, or a tree has forks: its trunk was chosen for being
+        correct.
         """
-        found = [outcomes(tree, independent=True) for tree in trees]
+        for tree in trees:
+            if (tree.rollouts.fork != ROOT).any():
+                raise EarlyStopError(
+                    f"the tree of {tree.metadata.get('problem', '?')} is no pool of independent rollouts; "
+                    "see guided-gen build --independent"
+                )
+        found = [outcomes(tree) for tree in trees]
         longest = max((int(tree.depth.max()) for tree in trees if len(tree)), default=0)
         checks = np.arange(check_every, longest, check_every)
         rows: list[np.ndarray] = []
@@ -90,7 +97,8 @@ class TracedRollouts:
 
     def lost(self, thresholds: np.ndarray) -> np.ndarray:
         """Which rollouts are below `thresholds` [C] at any check, [R]."""
-        return (self.values < thresholds).any(axis=1)
+        below: np.ndarray = np.any(self.values < thresholds, axis=1)
+        return below
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,9 @@ def test_traces_are_read_from_trees_at_the_checks_before_each_end() -> None:
     tree.nodes.value[1] = np.nan
     with pytest.raises(EarlyStopError, match="no values"):
         TracedRollouts.of([tree], 2)
+    tree.verdicts[tree.add_rollout(3, 1, Ended.EOS, 0)] = "passed"
+    with pytest.raises(EarlyStopError, match="no pool of independent"):
+        TracedRollouts.of([tree], 2)
 
 
 def test_the_family_falls_with_the_level_and_ends_where_few_problems_go_on() -> None:
