@@ -34,6 +34,9 @@ def search_data(tree: Tree, tokenizer: Any, statement: str | None = None) -> dic
     texts = node_texts(tree, tokenizer)
     valued = bool((~np.isnan(tree.nodes.value)).any())
     scores = tree.nodes.value if valued else np.exp(mean_logprob(tree))
+    depth = tree.depth
+    best = np.full(int(depth.max(initial=0)) + 1, -np.inf)  # the highest score at each depth
+    np.fmax.at(best, depth, scores)
     failures = tree.metadata.get("failures", {})
     ends = [Ended(ended) for ended in tree.rollouts.ended.tolist()]
     candidates = [
@@ -42,7 +45,7 @@ def search_data(tree: Tree, tokenizer: Any, statement: str | None = None) -> dic
             "fork": int(tree.rollouts.fork[row]),
             "times": int(tree.rollouts.multiplicity[row]),
             "ended": ends[row].name.lower(),
-            "why": _why(tree, ends[row], leaf),
+            "why": _why(tree, ends[row], leaf) + _compared(ends[row], leaf, depth, scores, best),
             "verdict": tree.verdicts[row],
             "failure": failures.get(str(row)),
             "colours": colours("".join(texts[node] for node in tree.path(leaf).tolist())),
@@ -113,6 +116,13 @@ def _why(tree: Tree, ended: Ended, leaf: int) -> str:
         Ended.PRUNED: f"dropped after {tokens} tokens by {policy}",
         Ended.LIVE: f"{tokens} tokens, not ended",
     }[ended]
+
+
+def _compared(ended: Ended, leaf: int, depth: np.ndarray, scores: np.ndarray, best: np.ndarray) -> str:
+    """What the policy saw of a candidate that it dropped."""
+    if ended not in (Ended.STOPPED, Ended.PRUNED) or leaf == ROOT or np.isnan(scores[leaf]):
+        return ""
+    return f"; it stood at {scores[leaf]:.2f}, the best of that length at {best[depth[leaf]]:.2f}"
 
 
 def _rounded(column: Sequence[float] | np.ndarray) -> list[float | None]:

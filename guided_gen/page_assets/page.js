@@ -159,7 +159,7 @@ function plot() {
       d += `${pen}${i} ${((1 - score) * 100).toFixed(1)}`;
       pen = "L";
     });
-    candidate.line = drawn("path", { d });
+    candidate.line = drawn("path", { d, class: candidate.verdict === "passed" ? "passed" : candidate.verdict ? "failed" : "" });
     return candidate.line;
   });
   svg.replaceChildren(...grid, ...lines, drawn("line", { class: "cursor", x1: 0, x2: 0, y1: 0, y2: 100 }));
