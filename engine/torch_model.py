@@ -134,10 +134,8 @@ class TorchLanguageModel:
             hidden, _ = self._run(torch.tensor(read), positions, ContinuedLayout(whole, prompt, self.device))
             state = torch.cat([state, hidden])
         tokens = torch.tensor(list(token_ids), device=self.device)[:, None]
-        found = [
-            torch.log_softmax(self._logits(rows).float(), dim=-1).gather(1, drawn)[:, 0]
-            for rows, drawn in zip(state.split(_LOGIT_ROWS), tokens.split(_LOGIT_ROWS), strict=True)
-        ]
+        parts = [slice(start, start + _LOGIT_ROWS) for start in range(0, len(tokens), _LOGIT_ROWS)]
+        found = [torch.log_softmax(self._logits(state[part]).float(), dim=-1).gather(1, tokens[part])[:, 0] for part in parts]
         return torch.cat(found).cpu().numpy()
 
     def advance(self, growths: Sequence[Growth]) -> list[np.ndarray]:

@@ -32,6 +32,7 @@ from .scheduler import Run, Scheduler
 from .scoring import Room, ScoredText, reading
 from .solution import Candidate, Event, Finished, Progress, Settled, Solution, Solved
 
+__all__ = ["Candidate", "Event", "Finished", "GuidedGenerator", "Progress", "Settled", "Solution", "Solved", "Solving"]
 PREFIX_BYTES = 256 << 20  # of the default model: 10,000 tokens
 
 

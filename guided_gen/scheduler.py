@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .engine.errors import GuidedGenError
 from .engine.language_model import LanguageModel
@@ -34,7 +34,7 @@ class Scheduler:
         self.model = model
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="decoding")
         self._lock = threading.RLock()
-        self._live: list[Run] = []
+        self._live: list[Run[Any]] = []
         self._stepping = False
 
     @property
@@ -62,7 +62,7 @@ class Scheduler:
         """Have the decoding thread, which alone may use the model, do something else."""
         return self._thread.submit(work)
 
-    def _submit(self, run: Run[Event], work: Callable[[], None]) -> None:
+    def _submit(self, run: Run[Any], work: Callable[[], None]) -> None:
         try:
             self._thread.submit(work)
         except RuntimeError:  # of an executor after the interpreter's end has begun
@@ -95,7 +95,7 @@ class Scheduler:
                 self._stepping = False
             self._go_on()
 
-    def _advance(self, runs: Sequence[Run[Event]]) -> None:
+    def _advance(self, runs: Sequence[Run[Any]]) -> None:
         for run in runs:
             if run._cancelled.is_set() and not run._closed:
                 run.search.stop()

@@ -34,6 +34,7 @@ class Metrics:
             "guided_gen_live_searches": ("Searches being decoded.", lambda: generator.scheduler.live),
             "guided_gen_admitted_searches": ("Searches that hold a place.", lambda: admission.running),
             "guided_gen_waiting_searches": ("Searches in the queue.", lambda: admission.waiting),
+            "guided_gen_prefix_bytes": ("Memory of kept prompts.", lambda: getattr(getattr(model, "prefixes", None), "bytes", 0)),
             "guided_gen_cached_tokens": ("Generated tokens in the KV cache.", lambda: getattr(model, "cached_tokens", 0)),
         }
         for name, (text, read) in readings.items():

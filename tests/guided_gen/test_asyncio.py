@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from contextlib import aclosing
@@ -236,3 +237,14 @@ def test_a_chats_next_turn_reads_only_what_is_new(generator: GuidedGenerator, mo
     del read[:]
     generator.solve(turn, n=1, max_new_tokens=1)
     assert read == []  # the same prompt again: nothing is read
+
+
+def test_the_documented_example_runs(
+    generator: GuidedGenerator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "server.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", docs, re.DOTALL)
+    monkeypatch.setattr(GuidedGenerator, "from_pretrained", lambda: generator)
+    small = example.replace("n=4", "n=4, max_new_tokens=8").replace("n=2", "n=2, max_new_tokens=8")
+    exec(compile(small, "server.md", "exec"), {})
+    assert "Solved" in capsys.readouterr().out

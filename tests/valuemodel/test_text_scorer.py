@@ -149,3 +149,19 @@ def test_a_reader_computes_no_logits(scored: tuple[TextScoredModel, ValueReader,
     search = Search(model, [1, 2, 3], SearchSettings(n=2, max_new_tokens=8, check_every=4))
     run(model, [search])
     assert not np.isnan(search.tree.nodes.value[search.tree.rollouts.leaf]).any()
+
+
+def test_prompts_that_are_held_change_no_value(scored: tuple[TextScoredModel, ValueReader, ValueModel, Any]) -> None:
+    model, reader, _, _ = scored
+    model.hold_prefixes(1 << 20)
+    settings = SearchSettings(n=3, max_new_tokens=20, check_every=4, sampling=Sampling(1.0, 1.0))
+    values = []
+    for _ in range(2):
+        model.set_prompt([1, 2, 3], [9, 8])
+        search = Search(model, [1, 2, 3], settings)
+        run(model, [search])
+        model.hold(search.session, int(search.tree.rollouts.leaf[0]))
+        model.close(search.session)
+        values.append(search.tree.nodes.value[search.tree.rollouts.leaf])
+    np.testing.assert_allclose(values[0], values[1], atol=1e-6)
+    assert len(reader.prefixes) == 1 and reader.cached_tokens == 0
