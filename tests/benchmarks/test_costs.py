@@ -1,0 +1,60 @@
+"""What a batch costs is shared among its searches, and nothing is lost or counted twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from guided_gen.benchmarks import costs
+from guided_gen.benchmarks.costs import Cost, Meter
+
+
+@dataclass
+class Model:
+    passes: int = 0
+    scoring_seconds: float = 0.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that shows its only element."""
+    now = [0.0]
+    monkeypatch.setattr(costs, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    return now
+
+
+def test_a_step_is_shared_by_weights_and_its_passes_count_for_each(clock: list[float]) -> None:
+    model, many, few = Model(), Cost(), Cost()
+    meter = Meter(model)
+    for _ in range(2):
+        with meter.charging([many, few], [3.0, 1.0]):
+            clock[0] += 8
+            model.passes += 1
+            model.scoring_seconds += 2
+    assert (many.seconds, few.seconds) == (12, 4) and (many.scoring_seconds, few.scoring_seconds) == (3, 1)
+    assert many.passes == few.passes == 2
+    clock[0] += 100  # between steps: saving, decoding text
+    assert many.line(10)["seconds"] == 12
+
+
+def test_what_stands_apart_is_no_search_s_cost(clock: list[float]) -> None:
+    model = Model()
+    with Meter(model).apart() as cost:
+        clock[0] += 5
+        model.passes += 7
+    assert (cost.seconds, cost.passes) == (5, 7)
+
+
+def test_peak_memory_is_that_of_the_step() -> None:
+    meter, cost, later = Meter(Model()), Cost(), Cost()
+    with meter.charging([cost], [1.0]):
+        held = np.ones(25_000_000)  # 200 MB, written to
+    del held
+    with meter.apart():
+        pass
+    with meter.charging([later], [1.0]):
+        pass
+    assert cost.peak_memory > later.peak_memory + 100_000_000
