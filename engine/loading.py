@@ -61,8 +61,6 @@ def load_model(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = chosen_precision(precision, device)
     model = load_transformers(folder, chosen)
-    if device == "cpu":
-        keep_freed_memory()  # only now: what loading needed is given back
     tokenizer = load_tokenizer(folder)
     stop_ids = end_ids(tokenizer, model.generation_config)
     return LoadedModel(TorchLanguageModel(model, tail), tokenizer, stop_ids, model_identity(folder), chosen, folder)
@@ -104,20 +102,24 @@ def line_end_ids(tokenizer: Any) -> frozenset[int]:
 
 def load_transformers(folder: Path, precision: str) -> Any:
     """The `*ForCausalLM` in a folder, in one of `PRECISIONS` but auto, on the GPU if there is one."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     _quieten_transformers()
-    from transformers import AutoModelForCausalLM
+    from .int8 import load_int8
 
     try:
-        if precision == "int8":
-            from .int8 import load_int8
-
-            return load_int8(folder)
-        dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-        return model.to(device)
+        model = load_int8(folder) if precision == "int8" else _load_float(folder, precision)
     except (OSError, ValueError, KeyError) as error:
         raise LoadError(f"{folder} cannot be loaded as a causal language model: {error}") from error
+    if model.device.type == "cpu":
+        keep_freed_memory()  # only now: what loading needed is given back
+    return model
+
+
+def _load_float(folder: Path, precision: str) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _quieten_transformers() -> None:

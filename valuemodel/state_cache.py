@@ -25,7 +25,7 @@ from .base_layers import shared_states
 from .packing import Pack, join_packs, token_batches
 
 STATES, INDEX = "states.bin", "index.jsonl"
-_BATCH_TOKENS = 4096
+_BATCH_TOKENS = 2048
 
 
 class StateCacheError(GuidedGenError):
