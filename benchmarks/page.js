@@ -52,6 +52,7 @@ const verdict = choice("answers", ["all", "some correct", "some wrong and some c
 const ranking = searched ? choice("candidates by", unique(lines.flatMap((l) => l.scorers))) : null;
 const total = make("p");
 const table = make("table");
+const MOST = 500; // rows at once: a browser draws more than that slowly
 let sortBy = 0, falling = false;
 const wide = make("div", undefined, "wide");
 wide.append(table);
@@ -72,7 +73,8 @@ function show() {
   const chosen = lines.filter(accepted).map((line, i) => [read(line), i, line]);
   const order = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
   chosen.sort((a, b) => (falling ? -1 : 1) * order(a[0], b[0]) || a[1] - b[1]);
-  total.textContent = `${chosen.length} of ${lines.length} shown` + (searched ? "; click one for its candidates." : ".");
+  const few = chosen.length > MOST ? `, the first ${MOST} shown` : "";
+  total.textContent = `${chosen.length} of ${lines.length}${few}` + (searched ? "; click one for its candidates." : ".");
   table.textContent = "";
   const head = make("tr");
   columns.forEach(([name], i) => {
@@ -82,7 +84,7 @@ function show() {
     head.append(cell);
   });
   table.append(head);
-  for (const [, , line] of chosen) {
+  for (const [, , line] of chosen.slice(0, MOST)) {
     const row = make("tr", undefined, searched ? "search" : "");
     for (const [, value, digits] of columns) row.append(make("td", digits === undefined ? value(line) : number(value(line), digits)));
     table.append(row);

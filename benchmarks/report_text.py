@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -28,6 +29,10 @@ WALL_TIME = (
 )
 STEPS = "Replayed from stored samples: costs are tokens and sequential steps (forward passes of a batch); nothing is timed."
 REFUSED = "Arms with printed examples are refused here: the grading tests are those examples."
+_WORDS = ("policy", "guided by", "ranked by")
+_TERMINAL = (*_WORDS, "n", "pass@1", "oracle", "tokens", "steps", "seconds", "vs same ranking", "tokens saved")
+_ONLY_WIDE = ("guided by", "oracle", "tokens saved")
+_WIDE = 130
 SHORT = ("policy", "n", "guided by", "ranked by", "pass@1", "oracle", "tokens", "vs same ranking", "tokens saved")
 """The columns of a part of the problems, in Markdown; the page and the JSON file have all."""
 _COSTS = {
@@ -150,16 +155,18 @@ def _grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def print_tables(figures: dict[str, Any], console: Console) -> None:
-    """The tables of whole kinds of tests, without the intervals of costs; the files have all."""
+    """What matters most of each kind of tests: as many columns as the terminal is wide. The files have all."""
+    wide = console.width >= _WIDE
     for table in figures["tables"]:
         if len(table["of"]) > 1:
             continue
         names = heads(figures)
-        kept = [i for i, name in enumerate(names) if name not in ("vs random", "vs logprob", "problems", "pass@3", "peak MB")]
-        grid = Table(*(Column(names[i], no_wrap=i in (0, 5)) for i in kept), title=title(table), title_justify="left")
+        kept = [i for i, name in enumerate(names) if name in _TERMINAL and (wide or name not in _ONLY_WIDE)]
+        columns = [Column(names[i], no_wrap=True, justify="left" if names[i] in _WORDS else "right") for i in kept]
+        grid = Table(*columns, title=title(table), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
         for row in table["rows"]:
             texts = cells(figures, row)
-            short = [text if names[i] in ("pass@1", "policy") else text.partition(" [")[0] for i, text in enumerate(texts)]
+            short = [text if wide and names[i] == "pass@1" else text.partition(" [")[0] for i, text in enumerate(texts)]
             grid.add_row(*(short[i] for i in kept))
         console.print(grid)
         for note in notes(table):
