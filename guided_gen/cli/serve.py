@@ -40,7 +40,6 @@ def command(**options: Any) -> None:
     except ImportError:
         raise GuidedGenError("the server needs the extra serve: pip install 'guided-gen[serve]'") from None
     from ..engine.model_sources import DEFAULT_MODEL
-    from ..engine.policy_names import policy_named
     from ..engine.prefix_store import HoldsPrefixes
     from ..engine.scorers import scorer_named
     from ..engine.search import SearchSettings
@@ -49,15 +48,17 @@ def command(**options: Any) -> None:
     from ..server.gate import read_api_keys
     from ..server.limits import LOOPBACK, Limits
     from ..server.run import server_config
+    from ..valuemodel.early_stop import chosen_policy
 
     if options["scorer"] == "value" and options["value"] is None:
         raise GuidedGenError("the scorer value needs a value model: name its folder with --value")
     keys = read_api_keys(options["api_key_file"]) if options["api_key_file"] else frozenset()
+    scorer = options["scorer"] or ("logprob" if options["value"] is None else "value")
     settings = SearchSettings(
         n=options["n"],
         max_new_tokens=options["max_new_tokens"],
-        policy=policy_named(options["policy"]),
-        scorer=scorer_named(options["scorer"] or ("logprob" if options["value"] is None else "value")),
+        policy=chosen_policy(options["policy"], [scorer], options["value"], SearchSettings.check_every),
+        scorer=scorer_named(scorer),
     )
     limits = Limits(
         searches=options["searches"],

@@ -145,3 +145,9 @@ def test_a_pool_that_is_too_small_is_refused(pool: Path, value: Path, tiny_folde
     assert isinstance(result.exception, GuidedGenError)
     result = invoke("bench", "fit-early-stop", pool, "--value", value, "--lost", "0.01", "--check-every", 2, *common)
     assert "99 problems" in str(result.exception)
+
+
+def test_serve_takes_a_fitted_curve_only_with_its_value_model() -> None:
+    pytest.importorskip("fastapi")
+    result = invoke("serve", "--policy", "early-stop:lost=0.1")
+    assert isinstance(result.exception, GuidedGenError) and "--value" in str(result.exception)
