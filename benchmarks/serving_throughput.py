@@ -9,6 +9,7 @@ import asyncio
 import json
 import statistics
 import time
+from typing import Any
 
 import click
 
@@ -40,7 +41,7 @@ def main(model: str, precision: str, searches: int, n: int, tokens: int, rounds:
     generator = GuidedGenerator.from_pretrained(model, precision=precision)
     generator.loaded.language_model.hold_prefixes(0)  # type: ignore[attr-defined]
     chats = [[{"role": "user", "content": f"Write a Python function that {TASKS[i % len(TASKS)]}."}] for i in range(searches)]
-    changes = [{"n": n, "max_new_tokens": tokens, "seed": i} for i in range(searches)]
+    changes: list[dict[str, Any]] = [{"n": n, "max_new_tokens": tokens, "seed": i} for i in range(searches)]
 
     async def together() -> list[Solution]:
         return await asyncio.gather(*(generator.asolve(chat, **one) for chat, one in zip(chats, changes, strict=True)))

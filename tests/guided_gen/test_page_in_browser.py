@@ -137,6 +137,7 @@ def test_the_cursor_shows_the_text_of_its_token(opened: Any, shown: str) -> None
     opened.evaluate("document.getElementById('cursor').value = 3; document.getElementById('cursor').oninput()")
     assert opened.inner_text("#under-cursor").startswith("Token 4 of ")
     assert opened.locator("#answer > span.at").count() == 1
+    opened.locator("#plot").scroll_into_view_if_needed()
     box = opened.locator("#plot").bounding_box()
     opened.mouse.move(box["x"] + box["width"] / 2, box["y"] + 20)
     assert not opened.inner_text("#under-cursor").startswith("Token 4 of ")
