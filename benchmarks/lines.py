@@ -19,7 +19,9 @@ from ..engine.errors import GuidedGenError
 
 KEY = ("problem", "policy", "n", "scorer")
 """What a line is of. `scorer` is the one that guided the policy."""
-OPTIONAL = ("value", "value_sha256")
+NAMES = ("model", "value")
+"""What a run calls things, told for the reader: their hashes are compared."""
+OPTIONAL = ("value_sha256",)
 """Files whose runs differ in these are comparable where one of the runs has none."""
 
 
@@ -41,7 +43,7 @@ def key_of(line: dict[str, Any]) -> tuple[str, ...]:
 
 def check_same(one: dict[str, Any], other: dict[str, Any], where: str, but_for: Sequence[str] = ()) -> None:
     """Raise LinesError where two runs differ; where either has none of `but_for`, that is no difference."""
-    for name in sorted(one.keys() | other.keys()):
+    for name in sorted((one.keys() | other.keys()) - set(NAMES)):
         a, b = one.get(name), other.get(name)
         if a != b and not (name in but_for and None in (a, b)):
             raise LinesError(f"{where} are not comparable: {name} is {a!r} in one and {b!r} in the other")

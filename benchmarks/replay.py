@@ -206,9 +206,13 @@ def replay(
         blind = arm.blind(settings.budget)
         for names in [wanted] if blind else [[name] for name in wanted]:
             outcomes: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+            searched: dict[bytes, tuple[Search, int]] = {}  # a small pool gives the same samples again
             for number, drawn in enumerate(draws if names else []):
-                leaves = pool.leaves[np.sort(drawn[: arm.n])].tolist()
-                search, steps = replayed(pool, leaves, arm.policy, scorers[names[0]], settings)
+                chosen = np.sort(drawn[: arm.n])
+                if chosen.tobytes() not in searched:
+                    leaves = pool.leaves[chosen].tolist()
+                    searched[chosen.tobytes()] = replayed(pool, leaves, arm.policy, scorers[names[0]], settings)
+                search, steps = searched[chosen.tobytes()]
                 for name in names:
                     found = outcome(pool, search, scorers[name], settings.seed + number)
                     outcomes[name].append(found | {"steps": float(steps)})

@@ -14,7 +14,7 @@ import pytest
 
 from guided_gen.benchmarks.lines import LineFile, LinesError, read_results
 
-RUN = {"kind": "replay", "model": "made-up", "value": None}
+RUN = {"kind": "replay", "model": "made-up", "model_sha256": "0", "value": None, "value_sha256": None}
 
 
 def line(number: int, **more: Any) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def test_a_result_is_stored_once(tmp_path: Path) -> None:
             file.add(line(0))
 
 
-@pytest.mark.parametrize("name", ["model", "kind", "value"])
+@pytest.mark.parametrize("name", ["model_sha256", "kind", "value_sha256"])
 def test_a_run_goes_on_only_as_it_began(tmp_path: Path, name: str) -> None:
     LineFile(tmp_path / "lines", RUN).__exit__()
     with pytest.raises(LinesError, match=f"{name} is"):
@@ -87,19 +87,20 @@ def write(path: Path, run: dict[str, Any], *lines: dict[str, Any]) -> Path:
     return path
 
 
-def test_files_are_read_together_where_their_runs_agree(tmp_path: Path) -> None:
+def test_files_are_read_together_where_their_hashes_agree(tmp_path: Path) -> None:
     one = write(tmp_path / "one", RUN, line(0))
-    valued = write(tmp_path / "two", RUN | {"value": "values"}, line(1))
-    for files in ([one, valued], [valued, one]):
+    valued = write(tmp_path / "two", RUN | {"value": "values", "value_sha256": "1"}, line(1))
+    moved = write(tmp_path / "three", RUN | {"value": "moved", "value_sha256": "1", "model": "a folder"}, line(2))
+    for files in ([one, valued], [valued, one], [valued, moved, one]):
         results = read_results(files)
-        assert len(results.lines) == 2 and results.run["value"] == "values"
-    other = write(tmp_path / "three", RUN | {"value": "other values"}, line(2))
-    with pytest.raises(LinesError, match="value is"):
+        assert len(results.lines) == len(files) and results.run["value_sha256"] == "1"
+    other = write(tmp_path / "four", RUN | {"value": "values", "value_sha256": "2"}, line(3))
+    with pytest.raises(LinesError, match="value_sha256 is"):
         read_results([one, valued, other])
-    with pytest.raises(LinesError, match="model is"):
-        read_results([one, write(tmp_path / "four", RUN | {"model": "other"}, line(3))])
+    with pytest.raises(LinesError, match="model_sha256 is"):
+        read_results([one, write(tmp_path / "five", RUN | {"model_sha256": "9"}, line(4))])
     with pytest.raises(LinesError, match="two results"):
-        read_results([one, write(tmp_path / "five", RUN, line(0))])
+        read_results([one, write(tmp_path / "six", RUN, line(0))])
 
 
 def test_another_statement_or_another_meaning_of_a_policy_is_no_comparison(tmp_path: Path) -> None:
