@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..data_builder.problem import Problem
     from ..engine.scorers import Scorer
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Option = Callable[[Any], Any]
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True}
 _OUT = click.option(
     "--out",
@@ -25,7 +25,7 @@ _OUT = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help="Trees, results and report; the same command goes on where it stopped.",
 )
-_GENERATE = [
+_GENERATE: list[Option] = [
     click.option("--problems", default="apps", help="apps, mbpp, humaneval, or a file or folder of problems."),
     click.option("--split", default=None, help="train, validation, untouched or test."),
     click.option("--allow-untouched", is_flag=True, help="Consent to --split untouched, which is kept for final reports."),
@@ -61,7 +61,7 @@ _GENERATE = [
     click.option("--together", type=click.IntRange(1), default=4, help="Searches of a policy in one batch."),
     click.option("--seed", default=0),
 ]
-_JUDGE = [
+_JUDGE: list[Option] = [
     click.option(
         "--examples/--no-examples",
         default=None,
@@ -72,8 +72,8 @@ _JUDGE = [
 ]
 
 
-def _with(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:
-    def decorate(command: Command) -> Command:
+def _with(options: list[Option]) -> Option:
+    def decorate(command: Any) -> Any:
         for option in reversed(options):
             command = option(command)
         return command
