@@ -58,6 +58,7 @@ class Continuation:
     ) -> None:
         """`prefix`: prompt and answer so far, of which `depth` tokens are the answer's; `width`: numbers of the value tail."""
         self._engine = engine
+        self._width = width
         self._arrived: deque[Token] = deque()
         self._news = asyncio.Event()
         self._failure: VllmError | None = None
@@ -72,7 +73,7 @@ class Continuation:
             prompt, name = {"prompt_token_ids": prefix}, f"guided-gen-{next(_numbers)}"
             async for output in self._engine.llm.generate(prompt, parameters, name, data_parallel_rank=replica):
                 self._engine.last_token = time.monotonic()
-                self._arrived.extend(_tokens(output.outputs[0]))
+                self._arrived.extend(_tokens(output.outputs[0], len(NUMBERS) + self._width))
                 self.ended = output.finished
                 self._news.set()
         except Exception as error:  # whatever vLLM fails of becomes the failure of whoever waits for this request
@@ -137,14 +138,19 @@ def _parameters(draws: Draws, depth: int, tokens: int, stop_ids: frozenset[int],
     )
 
 
-def _tokens(output: Any) -> list[Token]:
-    """A delta's tokens. Of each, the first reported column is the token itself, then come the columns that were asked for."""
+def _tokens(output: Any, count: int) -> list[Token]:
+    """A delta's tokens, with `count` reported numbers each.
+
+    The first column is the token itself, then come those that were asked for. The token may be one of them, but vLLM leaves it
+    out there where it has merged deltas that nobody had taken yet.
+    """
     flat = output.logprobs
     tokens = []
     for position, token_id in enumerate(output.token_ids):
         start, end = flat.start_indices[position], flat.end_indices[position]
         ids, values = flat.token_ids[start + 1 : end], flat.logprobs[start + 1 : end]
-        reported = np.asarray([value for column, value in zip(ids, values, strict=True) if column != token_id], np.float64)
-        reported = reported[: len(ids) - 1]
+        reported = np.asarray(
+            [value for column, value in zip(ids, values, strict=True) if column != token_id][:count], np.float64
+        )
         tokens.append(Token(int(token_id), reported[: len(NUMBERS)], reported[len(NUMBERS) :]))
     return tokens

@@ -255,3 +255,20 @@ def test_tails_of_all_families(architecture: str, fork_layer: int, count: int, t
         model.end()
     embedded = TorchLanguageModel(plain, tail)
     assert_same_trees(served_tree, searched(embedded, n=3, seed=1, max_new_tokens=40, policy=Beam(width=2)))
+
+
+def test_tokens_that_pile_up_lose_no_numbers(served: VllmLanguageModel) -> None:
+    """vLLM merges what its client has not fetched; and the first columns, which report, are tokens that are drawn too."""
+    session = served.open(PROMPT, Sampling(2.5, 1.0), seed=6)
+    served.advance([growth(session, [ROOT] * 8, list(range(8)), 1)])
+
+    async def keep_the_loop_busy() -> None:
+        time.sleep(1)
+
+    served.engine.run(keep_the_loop_busy())
+    [leaves] = served.advance([growth(session, [ROOT] * 8, list(range(8)), 32)])
+    served.read_values([(session, leaves)])
+    served.close(session)
+    assert (session.tree.nodes.token_id < 8).any()
+    assert not np.isnan(session.tree.nodes.value).any()
+    assert not np.isnan(session.tree.nodes.logprob).any()
