@@ -9,7 +9,7 @@ Python's: the tree, the slots and the loop.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -36,7 +36,7 @@ class Clock:
     """Seconds by part; a part inside another is taken off the outer one."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self._inner = [0.0]
 
     def timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -127,7 +127,10 @@ def main(candidates: int, prompt_tokens: int, new_tokens: int, precision: str) -
         total = _seconds(lambda: decode(new_tokens))
     rows = len(session.tree) - nodes
     click.echo(f"{total / new_tokens * 1e3:.1f} ms a step of {rows / new_tokens:.1f} rows, {rows / total:.0f} tokens a second")
-    for part, seconds in [*clock.seconds.most_common(), (PYTHON, total - sum(clock.seconds.values()))]:
+    for part, seconds in [
+        *sorted(clock.seconds.items(), key=lambda item: -item[1]),
+        (PYTHON, total - sum(clock.seconds.values())),
+    ]:
         click.echo(f"{part:32} {seconds / total:6.1%}  {seconds / new_tokens * 1e3:6.2f} ms")
     weights = _multiplied_weights(loaded)
     rate, size = 2 * weights * rows / clock.seconds[PRODUCTS], 1 if loaded.precision == "int8" else 4

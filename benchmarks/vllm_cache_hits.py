@@ -99,7 +99,8 @@ def _write_classifier(folder: Path) -> None:
 
     config: Any = AutoConfig.for_model("qwen2", **SHAPE)
     config.guided_gen_value = {"terms": ["mean"], "bias": 0.0, "logprob_weight": 0.0, "scale": 1.0, "shift": 0.0}
-    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    model: Any = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
+    model.save_pretrained(folder)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})

@@ -73,7 +73,7 @@ class ForkedTail(nn.Module):
             path, _, leaf = module.rpartition(".")
             if leaf in _PACKED:
                 packed, shard = _PACKED[leaf]
-                parameter = parameters[f"{path}.{packed}.{kind}"]
+                parameter: Any = parameters[f"{path}.{packed}.{kind}"]
                 parameter.weight_loader(parameter, tensor, shard)
             else:
                 parameter = parameters[name]
