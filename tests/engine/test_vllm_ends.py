@@ -119,14 +119,15 @@ def test_a_program_that_ends_leaves_no_process_behind(folder: Path, tmp_path: Pa
             if __name__ == "__main__":
                 settings = VllmSettings(enforce_eager=True, kv_cache_memory_bytes=1 << 28)
                 model = start(Path({str(folder)!r}), "float32", None, settings)
-                print(*(process.pid for process in psutil.Process().children(recursive=True)), flush=True)
+                print("started", *(process.pid for process in psutil.Process().children(recursive=True)), flush=True)
                 {end}
             """
         )
     )
     done = subprocess.run([sys.executable, program], stdout=subprocess.PIPE, text=True, check=False)
     assert done.returncode == {"pass": 0, "raise SystemExit(3)": 3}.get(end, -signal.SIGKILL)
-    started = {int(pid) for pid in done.stdout.split()}
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("started ")]  # vLLM's log is there too
+    started = {int(pid) for pid in line.split()[1:]}
     assert len(started) >= 2
     _wait_until_gone(started)
 
