@@ -25,8 +25,7 @@ from ..engine.kv_cache import DecodeLayout
 from ..engine.language_model import Growth
 from ..engine.loading import load_model, load_tokenizer
 from ..engine.model_files import resolve_model
-from ..engine.tree import ROOT
-from .decoding_contenders import PROMPT, SAMPLING
+from .decoding_contenders import PROMPT, SAMPLING, unlike_leaves
 
 PRODUCTS, QUANTISING, ATTENTION, SAMPLING_PART = "matrix products", "quantising", "attention and cache", "sampling"
 OTHER, PYTHON = "norms, rotary, activations", "Python: tree, slots, drawing"
@@ -112,8 +111,7 @@ def main(candidates: int, prompt_tokens: int, new_tokens: int, precision: str) -
     model = loaded.language_model
     prompt = load_tokenizer(resolve_model())(PROMPT)["input_ids"][:prompt_tokens]
     session = model.open(prompt, SAMPLING, seed=0)
-    streams = np.arange(candidates)
-    [leaves] = model.advance([Growth(session, np.full(candidates, ROOT), streams, 1)])
+    leaves, streams = unlike_leaves(session.tree, candidates), np.arange(candidates)
     clock = Clock()
 
     def decode(steps: int) -> None:

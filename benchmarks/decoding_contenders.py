@@ -25,7 +25,7 @@ from ..engine.language_model import Growth
 from ..engine.loading import load_model, load_tokenizer
 from ..engine.model_files import resolve_model
 from ..engine.sampling import Sampling
-from ..engine.tree import ROOT
+from ..engine.tree import ROOT, Tree
 
 PEERS_FOLDER = Path(__file__).parent.parent / ".venv-peers"
 PEER_MODELS = {"llama.cpp": PEERS_FOLDER / "model.gguf", "vllm": None}  # None: the folder that transformers loads, too
@@ -63,8 +63,7 @@ def engine(precision: str) -> Runner:
     def run(prompt: list[int], candidates: int, new_tokens: int) -> tuple[float, float]:
         start = time.perf_counter()
         session = model.open(prompt, SAMPLING, seed=0)
-        leaves, streams = np.full(candidates, ROOT), np.arange(candidates)
-        [leaves] = model.advance([Growth(session, leaves, streams, 1)])
+        leaves, streams = unlike_leaves(session.tree, candidates), np.arange(candidates)
         first = time.perf_counter()
         for _ in range(new_tokens - 1):
             [leaves] = model.advance([Growth(session, leaves, streams, 1)])
@@ -73,6 +72,13 @@ def engine(precision: str) -> Runner:
         return end - start, end - first
 
     return run
+
+
+def unlike_leaves(tree: Tree, candidates: int) -> np.ndarray:
+    """Leaves [candidates] below the root with a token of their own each: the tree shares equal beginnings, which no other
+    contender does, and so none are equal.
+    """
+    return np.asarray([tree.add_node(ROOT, 1000 + i, logprob=0.0, sample_logprob=0.0) for i in range(candidates)])
 
 
 def _transformers_model() -> Any:
