@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from ..data_builder.build_settings import generator_record
 from ..data_builder.dataset import problem_format
 from ..data_builder.extraction import extract_program
 from ..data_builder.problem import Problem
@@ -55,14 +56,8 @@ class GenerationSettings:
 
     def record(self, loaded: LoadedModel) -> dict[str, Any]:
         """The model and these settings as JSON, for a first line."""
-        sampling = self.sampling
         return {
-            "model": loaded.identity.name,
-            "model_sha256": loaded.identity.sha256,
-            "precision": loaded.precision,
-            "template": self.template.name,
-            "template_hash": self.template.hash,
-            "sampling": {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k},
+            **generator_record(loaded, self.template, self.sampling),
             **{name: getattr(self, name) for name in ("max_new_tokens", "max_prompt_tokens", "check_every", "budget")},
             **{name: getattr(self, name) for name in ("together", "seed")},
         }

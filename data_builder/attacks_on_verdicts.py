@@ -201,7 +201,8 @@ def f(x): raise Liar
         + """
 import os
 def f(x):
-    for top in (os.getcwd(), "/tmp", "/home", "/root", "/work", "/proc/@JUDGE@/cwd", "/proc/@JUDGE@/root/tmp", "/proc/1/root/tmp"):
+    own = "/" + "@TESTS@".split("/")[1]  # the top folder that the tests are in
+    for top in (os.getcwd(), "/tmp", "/home", "/root", own, "/proc/@JUDGE@/cwd", "/proc/@JUDGE@/root/tmp", "/proc/1/root/tmp"):
         for folder, _, names in os.walk(top):
             for name in names:
                 if name.endswith(".jsonl"):

@@ -58,19 +58,25 @@ class BuildSettings:
         if not self.independent:
             names = ("forks", "branches", "trunk_tries", "tries_at_once", "strategy", "min_distance")
             shape = {name: getattr(self, name) for name in names}
-        sampling = self.sampling
         return {
-            "model": loaded.identity.name,
-            "model_sha256": loaded.identity.sha256,
-            "precision": loaded.precision,
-            "template": self.template.name,
-            "template_hash": self.template.hash,
-            "sampling": {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k},
+            **generator_record(loaded, self.template, self.sampling),
             "max_new_tokens": self.max_new_tokens,
             "max_prompt_tokens": self.max_prompt_tokens,
             "seed": self.seed,
             **shape,
         }
+
+
+def generator_record(loaded: LoadedModel, template: PromptTemplate, sampling: Sampling) -> dict[str, Any]:
+    """What writes the answers, as JSON: weights, precision, prompts and sampling. Trees and results name their generator so."""
+    return {
+        "model": loaded.identity.name,
+        "model_sha256": loaded.identity.sha256,
+        "precision": loaded.precision,
+        "template": template.name,
+        "template_hash": template.hash,
+        "sampling": {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k},
+    }
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import numpy as np
 
 from .answer_text import AnswerText, SettledText
 from .candidate_checks import Accept, CandidateChecks
+from .data_builder.build_settings import generator_record
 from .data_builder.problem import Problem
 from .data_builder.prompts import DEFAULT_TEMPLATE, PromptTemplate
 from .engine.loading import LoadedModel, line_end_ids, load_model
@@ -269,19 +270,10 @@ class _Attempt:
         return [*events, self._progress(search)]
 
     def _metadata(self) -> dict[str, Any]:
-        loaded, settings = self.generator.loaded, self.settings
+        generator, settings = self.generator, self.settings
         return {
             "problem": None if self.problem is None else self.problem.id,
-            "model": loaded.identity.name,
-            "model_sha256": loaded.identity.sha256,
-            "precision": loaded.precision,
-            "template": self.generator.template.name,
-            "template_hash": self.generator.template.hash,
-            "sampling": {
-                "temperature": settings.sampling.temperature,
-                "top_p": settings.sampling.top_p,
-                "top_k": settings.sampling.top_k,
-            },
+            **generator_record(generator.loaded, generator.template, settings.sampling),
             "policy": repr(settings.policy),
             "seed": settings.seed,
         }

@@ -10,16 +10,12 @@ import torch
 from click.testing import CliRunner, Result
 
 from guided_gen.cli import cli
-from guided_gen.data_builder.build_settings import BuildSettings, statement_hash
-from guided_gen.data_builder.loaders import load_problems
-from guided_gen.data_builder.prompts import prompt_ids
-from guided_gen.data_builder.tree_folder import TreeFolder
 from guided_gen.engine.errors import GuidedGenError
-from guided_gen.engine.loading import load_model
 from guided_gen.engine.policy_names import POLICIES
-from guided_gen.engine.search import Search, SearchSettings, run
 from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.model import MadeFor, ValueModel
+
+from .made_up_rollouts import write_rollouts
 
 MOST = 10
 
@@ -38,22 +34,7 @@ def problems_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pool(tiny_folder: Path, problems_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six independent rollouts of each problem; an answer counts as correct if its first token is an even one."""
     folder = tmp_path_factory.mktemp("pool")
-    loaded = load_model(str(tiny_folder), "float32")
-    settings = BuildSettings(independent=6, max_new_tokens=MOST)
-    record = {"problems": problems_file.name, "split": None} | settings.record(loaded)
-    with TreeFolder(folder, record) as written:
-        for problem in load_problems(problems_file):
-            ids = prompt_ids(loaded.tokenizer, problem)
-            search = Search(loaded.language_model, ids, SearchSettings(n=6, max_new_tokens=MOST, stop_ids=loaded.stop_ids))
-            run(loaded.language_model, [search])
-            tree = search.tree
-            leaves = tree.rollouts.leaf.tolist()
-            tree.verdicts = ["passed" if tree.tokens(leaf)[0] % 2 == 0 else "wrong_answer" for leaf in leaves]
-            about = {"problem": problem.id, "statement_hash": statement_hash(problem), "status": "independent"}
-            tree.metadata = (
-                about | {"tests": 2, "tests_kind": "full", "isolation": "none", "tokens": {}} | settings.record(loaded)
-            )
-            written.add(tree)
+    write_rollouts(folder, tiny_folder, problems_file, samples=6, most=MOST)
     return folder
 
 
