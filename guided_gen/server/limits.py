@@ -51,7 +51,8 @@ class Admission:
             )
         self.waiting += 1
         try:
-            await asyncio.wait_for(self._places.acquire(), self._limits.seconds)
+            async with asyncio.timeout(self._limits.seconds):
+                await self._places.acquire()  # at once where a place is free: who gets it has not waited
         except TimeoutError:
             raise ApiError(503, "no search ended in time", code="queue_timeout", retry_after=self._until_free()) from None
         finally:

@@ -11,7 +11,7 @@ import pytest
 
 from guided_gen.generator import GuidedGenerator
 
-from ..serving import LIMITS, Served, eventually, serving
+from ..serving import LIMITS, Served, eventually, serving, until
 
 QUESTION: list[Any] = [{"role": "system", "content": "Answer."}, {"role": "user", "content": "What is 2 + 2?"}]
 CHAT: dict[str, Any] = {"model": "guided-gen", "messages": QUESTION, "max_tokens": 24, "seed": 7}
@@ -169,8 +169,7 @@ def test_a_cancelled_call_frees_its_search(endless_server: Served) -> None:
     async def cancel() -> None:
         async with openai.AsyncOpenAI(base_url=f"{endless_server.url}/v1", api_key="none", max_retries=0) as client:
             calls = [asyncio.create_task(client.chat.completions.create(**ENDLESS)) for _ in range(3)]
-            while endless_server.generator.scheduler.live < 3:
-                await asyncio.sleep(0.01)
+            await until(lambda: endless_server.generator.scheduler.live == 3)
             for call in calls:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
@@ -187,15 +186,12 @@ def test_a_full_queue_says_when_to_come_again(endless_folder: Path) -> None:
         async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
             admission = server.app.state.desk.admission
             calls = [asyncio.create_task(client.chat.completions.create(**ENDLESS)) for _ in range(2)]
-            while (admission.running, admission.waiting) != (1, 1):
-                await asyncio.sleep(0.01)
+            await until(lambda: (admission.running, admission.waiting) == (1, 1))
             with pytest.raises(openai.RateLimitError) as refused:
                 await client.chat.completions.create(**ENDLESS)
             assert int(refused.value.response.headers["retry-after"]) >= 1
             calls[0].cancel()  # the one that waited gets the place
-            while admission.waiting:
-                await asyncio.sleep(0.01)
-            assert admission.running == 1
+            await until(lambda: (admission.running, admission.waiting) == (1, 0))
             calls[1].cancel()
             await asyncio.gather(*calls, return_exceptions=True)
 
