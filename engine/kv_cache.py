@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface
 
 _FIRST_SLOTS = 1024
 _SHORT = 64  # paths up to this length are not parted further
+_LANES = 16
 
 
 class SlotPool:
@@ -159,7 +160,11 @@ class DecodeLayout:
 
 @dataclass(frozen=True)
 class _Part:
-    """Rows of a step whose paths are about as long: rows [b], paths [b * l] padded to the longest, mask [b, 1, 1, l], added."""
+    """Rows of a step whose paths are about as long: rows [b], paths [b * l] padded to the longest, mask [b, 1, 1, l], added.
+
+    l is a multiple of a vector's width: sums then run in the same order, to the bit, however long the others' paths are. Int8
+    needs that: where a token has an outlier, one step of its activations, turned by a last bit, moves a logit by up to 1.
+    """
 
     rows: torch.Tensor
     paths: torch.Tensor
@@ -167,10 +172,11 @@ class _Part:
 
     @classmethod
     def of(cls, rows: torch.Tensor, paths: torch.Tensor, lengths: torch.Tensor, dtype: torch.dtype) -> _Part:
-        longest = int(lengths[rows].max())
+        longest = -(-int(lengths[rows].max()) // _LANES) * _LANES
+        padded = pad(paths[rows, :longest], (0, max(longest - paths.shape[1], 0)))
         beyond = torch.arange(longest, device=paths.device) >= lengths[rows, None]
         mask = torch.zeros(beyond.shape, dtype=dtype, device=paths.device).masked_fill_(beyond, float("-inf"))
-        return cls(rows, paths[rows, :longest].flatten(), mask[:, None, None])
+        return cls(rows, padded.flatten(), mask[:, None, None])
 
 
 def _of_like_length(lengths: torch.Tensor) -> list[torch.Tensor]:

@@ -12,7 +12,7 @@ from guided_gen.engine.loading import LoadedModel, load_model, load_tokenizer
 from guided_gen.engine.model_files import resolve_model
 from guided_gen.engine.policies import Beam
 from guided_gen.engine.sampling import Sampling
-from guided_gen.engine.search import Search, SearchSettings, run
+from guided_gen.engine.search import Search, SearchSettings, advance_round, run
 
 pytestmark = pytest.mark.model
 
@@ -72,3 +72,17 @@ def test_int8_draws_an_answer_that_float32_finds_likely(loaded: LoadedModel, pro
     tree = searched(quantised, prompt, settings)
     reference = searched(loaded, prompt, settings)
     assert tree.nodes.logprob.mean() == pytest.approx(reference.nodes.logprob.mean(), abs=0.05)
+
+
+def test_an_int8_search_is_the_same_to_the_bit_alone_and_beside_longer_ones(prompt: list[int]) -> None:
+    model = load_model(precision="int8").language_model
+    settings = SearchSettings(n=4, max_new_tokens=40, seed=3)
+    alone = Search(model, prompt, settings)
+    run(model, [alone])
+    longer = Search(model, prompt[:-1], SearchSettings(n=9, max_new_tokens=90))
+    for _ in range(50):
+        advance_round(model, [longer])
+    beside = Search(model, prompt, settings)
+    run(model, [longer, beside])
+    assert np.array_equal(alone.tree.nodes.token_id, beside.tree.nodes.token_id)
+    assert np.array_equal(alone.tree.nodes.logprob, beside.tree.nodes.logprob)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from guided_gen.engine import kv_cache
+from guided_gen.engine.int8 import int8_supported, quantize_model_
 from guided_gen.engine.language_model import Growth
 from guided_gen.engine.policies import Beam
 from guided_gen.engine.sampling import Sampling
@@ -65,6 +66,23 @@ def test_logprobs_equal_an_uncached_pass_for_forked_pruned_and_mixed_searches(
         for leaf in tree.rollouts.leaf.tolist():
             expected = reference_logprobs(model, prompt, tree.tokens(leaf))
             np.testing.assert_allclose(tree.nodes.logprob[tree.path(leaf)], expected, atol=1e-4)
+
+
+@pytest.mark.skipif(not int8_supported(), reason="this CPU has no int8 matrix products")
+def test_an_int8_search_is_the_same_to_the_bit_alone_and_beside_longer_ones() -> None:
+    quantised = tiny_model("qwen2")
+    quantize_model_(quantised)
+    engine = TorchLanguageModel(quantised)
+    settings = SearchSettings(n=3, max_new_tokens=20)
+    alone = Search(engine, PROMPT, settings)
+    run(engine, [alone])
+    longer = [Search(engine, [seed, *PROMPT], SearchSettings(n=5, max_new_tokens=60)) for seed in range(3)]
+    for _ in range(30):
+        advance_round(engine, longer)
+    beside = Search(engine, PROMPT, settings)
+    run(engine, [*longer, beside])
+    for column in ("token_id", "parent", "logprob", "entropy"):
+        assert np.array_equal(getattr(alone.tree.nodes, column), getattr(beside.tree.nodes, column))
 
 
 def grow(engine: TorchLanguageModel, session: Any, leaves: list[int], steps: int, first_stream: int = 0) -> np.ndarray:
