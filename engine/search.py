@@ -16,7 +16,7 @@ from .language_model import Growth, LanguageModel, Session
 from .policies import BestOfN, Policy, View
 from .randomness import path_keys, problem_key, uniforms
 from .sampling import Sampling
-from .scorers import Scorer, mean_logprob
+from .scorers import Scorer, mean_logprob, value
 from .tree import ROOT, Ended, Tree
 
 
@@ -31,14 +31,15 @@ class SearchSettings:
     `n` samples of at most `max_new_tokens`; the policy is asked every `check_every` tokens, or, if `line_ends` holds the ids of
     tokens that end a line, whenever all live candidates have reached the end of a line. `budget` bounds the decoded tokens, all
     candidates together; a token that several samples share counts once. `stop_ids` end an answer, and so does a node for which
-    `complete` is true: it is asked after every step, at the live leaves.
+    `complete` is true: it is asked after every step, at the live leaves. Without a `scorer`, candidates are compared by their
+    value, or by their mean log-probability where the model has no value model.
     """
 
     n: int = 8
     max_new_tokens: int = 512
     sampling: Sampling = field(default_factory=Sampling)
     policy: Policy = field(default_factory=BestOfN)
-    scorer: Scorer = mean_logprob
+    scorer: Scorer | None = None
     check_every: int = 16
     line_ends: frozenset[int] = frozenset()
     budget: int | None = None
@@ -85,6 +86,7 @@ class Search:
         `first_stream` on.
         """
         self.settings = settings
+        self._scorer: Scorer = settings.scorer or (value if model.scores else mean_logprob)
         self.session = session or model.open(prompt_ids, settings.sampling, settings.seed, settings.stop_ids)
         self.tree: Tree = self.session.tree
         begin = list(starts) or [ROOT] * settings.n
@@ -128,7 +130,7 @@ class Search:
 
     def scores(self) -> np.ndarray:
         """The scorer's view of the tree, shape [nodes]."""
-        return self.settings.scorer(self.tree)
+        return self._scorer(self.tree)
 
     def stop(self) -> None:
         """End all live candidates where they are, and begin no others."""

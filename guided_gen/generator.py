@@ -31,6 +31,7 @@ from .engine.vllm_settings import VllmSettings
 from .question import ChatQuestion, Continuation, Question, examples_of, question_ids, understood
 from .scheduler import Run, Scheduler
 from .scoring import Room, ScoredText, reading
+from .shipped_values import AUTO, shipped_value
 from .solution import Candidate, Event, Finished, Progress, Settled, Solution, Solved
 
 __all__ = ["Candidate", "Event", "Finished", "GuidedGenerator", "Progress", "Settled", "Solution", "Solved", "Solving"]
@@ -68,16 +69,20 @@ class GuidedGenerator:
         model: str = DEFAULT_MODEL,
         *,
         precision: str = "auto",
-        value: str | Path | None = None,
+        value: str | Path | None = AUTO,
         value_base: str | None = None,
         backend: str = "torch",
         vllm: VllmSettings | None = None,
     ) -> GuidedGenerator:
         """Load a model by name, folder, GGUF file or hub id (see `load_model`).
 
-        `value` is the folder of a value model for it. `value_base`: where a text scorer's base is, if not where its name says.
+        `value` is the folder of a value model for it, or auto: the one that comes with the package, if one does for this model in
+        this precision (`loaded.language_model.scores` says so). `value_base`: where a text scorer's base is, if not where its
+        name says.
         `backend` vllm has vLLM serve it, as `vllm` says.
         """
+        if value == AUTO:
+            value = shipped_value(model, precision, backend)
         if value is None:
             return cls(load_model(model, precision, backend=backend, vllm=vllm))
         from .valuemodel.attach import Prompts, load_scored_model

@@ -45,10 +45,8 @@ def load_scored_model(
     precision or other prompts.
     """
     generator = resolve_model(name)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen = vllm_precision(precision) if backend == "vllm" else chosen_precision(precision, device)
-    identity = model_identity(generator)
-    own = MadeFor(identity.name, identity.sha256, chosen, prompts.template, prompts.template_hash)
+    device = _device()
+    own = wanted_for(name, precision, backend, prompts)
     exported = exported_about(Path(value)) if backend == "vllm" else None
     if exported is not None:
         MadeFor(**exported["made_for"]).check(asdict(own))
@@ -57,18 +55,29 @@ def load_scored_model(
     if not made_for.generator_sha256:
         made_for.check(asdict(own))
         # vLLM's workers read the tail from a file: only the head's sums are computed here.
-        tail = _tail(ValueModel.from_pretrained(value, generator), chosen, "cpu" if backend == "vllm" else device)
+        tail = _tail(ValueModel.from_pretrained(value, generator), own.precision, "cpu" if backend == "vllm" else device)
         return load_model(name, precision, tail, backend, vllm), None
     base = resolve_model(value_base or made_for.model)
     read_by = model_identity(base)
     text_precision = chosen_precision("auto", device)
     found = replace(own, model=read_by.name, model_sha256=read_by.sha256, precision=text_precision)
-    made_for.check(asdict(replace(found, generator=identity.name, generator_sha256=identity.sha256)))
+    made_for.check(asdict(replace(found, generator=own.model, generator_sha256=own.model_sha256)))
     tail = _tail(ValueModel.from_pretrained(value, base), text_precision, device)
     loaded, tokenizer = load_model(name, precision, None, backend, vllm), load_tokenizer(base)
     reader = ValueReader(load_transformers(base, text_precision), tail)
     translation = Translation(loaded.tokenizer, loaded.stop_ids, tokenizer)
     return replace(loaded, language_model=TextScoredModel(loaded.language_model, reader, translation)), tokenizer
+
+
+def wanted_for(name: str, precision: str, backend: str, prompts: Prompts) -> MadeFor:
+    """What a value model on the generator's own states has to be made for, to be used with it."""
+    identity = model_identity(resolve_model(name))
+    chosen = vllm_precision(precision) if backend == "vllm" else chosen_precision(precision, _device())
+    return MadeFor(identity.name, identity.sha256, chosen, prompts.template, prompts.template_hash)
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _tail(values: ValueModel, precision: str, device: str) -> Tail:

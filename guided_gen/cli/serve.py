@@ -9,6 +9,7 @@ import click
 
 from ..engine.errors import GuidedGenError
 from .backend_options import backend_options, vllm_settings
+from .value_options import chosen_scorer, chosen_value, value_options
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -17,11 +18,9 @@ from .backend_options import backend_options, vllm_settings
 @click.option("--model", default=None, help="A known name, a folder, a GGUF file or a hub id.  [default: the default model]")
 @click.option("--precision", default="auto", help="auto, float32, bfloat16 or int8.")
 @backend_options
-@click.option("--value", type=click.Path(path_type=Path), default=None, help="A value model's folder; see guided-gen train.")
-@click.option("--value-base", default=None, help="For a value model that reads text: where its base is, if not where it says.")
+@value_options
 @click.option("--api-key-file", type=click.Path(path_type=Path), default=None, help="Keys that clients must present, one a line.")
 @click.option("--policy", default="best-of-n", help="Of searches that name none; see guided-gen solve.")
-@click.option("--scorer", default=None, help="logprob, self-certainty, length or value.  [default: logprob; value with --value]")
 @click.option("--n", default=4, help="Candidates of searches that say no number.")
 @click.option("--max-new-tokens", default=512, help="Longest answer of searches that say no number.")
 @click.option("--searches", default=8, help="Most searches decoded at once.")
@@ -50,14 +49,14 @@ def command(**options: Any) -> None:
     from ..server.run import server_config
     from ..valuemodel.early_stop import chosen_policy
 
-    if options["scorer"] == "value" and options["value"] is None:
-        raise GuidedGenError("the scorer value needs a value model: name its folder with --value")
     keys = read_api_keys(options["api_key_file"]) if options["api_key_file"] else frozenset()
-    scorer = options["scorer"] or ("logprob" if options["value"] is None else "value")
+    model = options["model"] or DEFAULT_MODEL
+    value = chosen_value(options, model)
+    scorer = chosen_scorer(options, value)
     settings = SearchSettings(
         n=options["n"],
         max_new_tokens=options["max_new_tokens"],
-        policy=chosen_policy(options["policy"], [scorer], options["value"], SearchSettings.check_every),
+        policy=chosen_policy(options["policy"], [scorer], value, SearchSettings.check_every),
         scorer=scorer_named(scorer),
     )
     limits = Limits(
@@ -69,12 +68,11 @@ def command(**options: Any) -> None:
         body_bytes=options["most_body_bytes"],
         seconds=options["most_seconds"],
     )
-    model = options["model"] or DEFAULT_MODEL
     click.echo(f"Loading {model}", err=True)
     generator = GuidedGenerator.from_pretrained(
         model,
         precision=options["precision"],
-        value=options["value"],
+        value=value,
         value_base=options["value_base"],
         backend=options["backend"],
         vllm=vllm_settings(options),

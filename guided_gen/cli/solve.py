@@ -12,6 +12,7 @@ import click
 
 from ..engine.errors import GuidedGenError
 from .backend_options import backend_options, vllm_settings
+from .value_options import chosen_scorer, chosen_value, value_options
 
 if TYPE_CHECKING:
     from ..generator import Progress, Solution, Solving
@@ -30,13 +31,7 @@ PLAIN_SECONDS = 5.0  # between two lines of progress where stderr is no terminal
     help="best-of-n, early-stop, beam, speculative-rejection, dvts, rebase, particle-filter, forking-search or mcts; settings "
     "follow a colon: beam:width=4. early-stop:lost=0.05 takes the curve that was fitted to the value model.",
 )
-@click.option("--value", type=click.Path(path_type=Path), default=None, help="A value model's folder; see guided-gen train.")
-@click.option("--value-base", default=None, help="For a value model that reads text: where its base is, if not where it says.")
-@click.option(
-    "--scorer",
-    default=None,
-    help="What candidates are compared by: logprob, self-certainty, length or value.  [default: logprob; value with --value]",
-)
+@value_options
 @click.option("--n", default=8, help="Candidates.")
 @click.option("--max-new-tokens", default=512, help="Longest answer, in tokens.")
 @click.option("--temperature", default=0.8, help="0 is greedy.")
@@ -62,18 +57,21 @@ def command(problem: Path, **options: Any) -> None:
     statement = _read(problem)
     vllm = vllm_settings(options)
     # Settings are checked before the model, which takes seconds, is loaded.
+    from ..engine.model_sources import DEFAULT_MODEL
     from ..engine.sampling import Sampling
     from ..engine.scorers import scorer_named
     from ..engine.search import SearchSettings
     from ..valuemodel.early_stop import chosen_policy
 
-    scorer = _scorer(options)
+    model = options["model"] or DEFAULT_MODEL
+    value = chosen_value(options, model)
+    scorer = chosen_scorer(options, value)
     check_every = options["check_every"] if options["check_at"] == "tokens" else None
     settings = SearchSettings(
         n=options["n"],
         max_new_tokens=options["max_new_tokens"],
         sampling=Sampling(options["temperature"], options["top_p"], options["top_k"]),
-        policy=chosen_policy(options["policy"], [scorer], options["value"], check_every),
+        policy=chosen_policy(options["policy"], [scorer], value, check_every),
         scorer=scorer_named(scorer),
         check_every=options["check_every"],
         budget=options["budget"],
@@ -81,14 +79,13 @@ def command(problem: Path, **options: Any) -> None:
     )
     from dataclasses import replace
 
-    from ..engine.model_sources import DEFAULT_MODEL
     from ..generator import GuidedGenerator
 
-    click.echo(f"Loading {options['model'] or DEFAULT_MODEL}", err=True)
+    click.echo(f"Loading {model}", err=True)
     generator = GuidedGenerator.from_pretrained(
-        options["model"] or DEFAULT_MODEL,
+        model,
         precision=options["precision"],
-        value=options["value"],
+        value=value,
         value_base=options["value_base"],
         backend=options["backend"],
         vllm=vllm,
@@ -100,13 +97,6 @@ def command(problem: Path, **options: Any) -> None:
         solution.tree.save(options["save"])
     click.echo(_summary(solution), err=True)
     click.echo(_as_json(solution) if options["as_json"] else solution.program.rstrip("\n"))
-
-
-def _scorer(options: dict[str, Any]) -> str:
-    if options["scorer"] == "value" and options["value"] is None:
-        raise GuidedGenError("the scorer value needs a value model: name its folder with --value")
-    scorer: str = options["scorer"] or ("logprob" if options["value"] is None else "value")
-    return scorer
 
 
 def _read(problem: Path) -> str:

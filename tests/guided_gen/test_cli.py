@@ -83,7 +83,7 @@ def test_a_closed_pipe_ends_quietly(problem: Path, tiny_folder: Path) -> None:
 
 
 def test_control_c_prints_the_best_answer_so_far(problem: Path, endless_folder: Path) -> None:
-    long = ["--n", "4", "--max-new-tokens", "3000", "--precision", "float32", "--json", "--temperature", "0"]
+    long = ["--n", "4", "--max-new-tokens", "3000", "--precision", "float32", "--value", "none", "--json", "--temperature", "0"]
     process = subprocess.Popen(
         [sys.executable, "-m", "guided_gen", "solve", str(problem), "--model", str(endless_folder), *long],
         stdout=subprocess.PIPE,

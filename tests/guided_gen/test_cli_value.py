@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from guided_gen import shipped_values
 from guided_gen.cli import cli
 from guided_gen.engine.errors import GuidedGenError
+from guided_gen.generator import GuidedGenerator
 from guided_gen.value_data import code_span
 
 from .made_up_rollouts import write_rollouts
@@ -91,8 +93,37 @@ def test_solve_refuses_a_value_model_of_another_generator(value: Path, endless_f
     statement.write_text("Write f(x) that adds 3.\n")
     result = invoke("solve", statement, "--model", endless_folder, "--precision", "float32", "--value", value)
     assert isinstance(result.exception, GuidedGenError) and "was trained for" in str(result.exception)
-    result = invoke("solve", statement, "--scorer", "value")
+    result = invoke("solve", statement, "--scorer", "value", "--value", "none")
     assert isinstance(result.exception, GuidedGenError) and "--value" in str(result.exception)
+
+
+def test_solve_takes_the_value_model_that_comes_with_the_package_where_it_belongs_to_the_generator(
+    value: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(value, tmp_path / "values" / "tiny")
+    monkeypatch.setattr(shipped_values, "SHIPPED", tmp_path / "values")
+    statement = tmp_path / "problem.txt"
+    statement.write_text("Write f(x) that adds 3.\n")
+    common = ("solve", statement, "--model", tiny_folder, "--max-new-tokens", 12, "--json")
+    shipped = invoke(*common, "--precision", "float32")
+    named = invoke(*common, "--precision", "float32", "--value", value)
+    assert "Values: tiny" in shipped.stderr
+    scores = [[c["score"] for c in json.loads(result.stdout)["candidates"]] for result in (shipped, named)]
+    assert scores[0] == scores[1] and 0 < scores[0][0] < 1
+    assert "Values: tiny" not in invoke(*common, "--precision", "float32", "--value", "none").stderr
+    other = invoke(*common, "--precision", "bfloat16")
+    assert other.exit_code == 0 and "No value model comes with guided-gen for this generator and precision" in other.stderr
+
+
+def test_the_api_takes_it_too(value: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(value, tmp_path / "values" / "tiny")
+    monkeypatch.setattr(shipped_values, "SHIPPED", tmp_path / "values")
+    generator = GuidedGenerator.from_pretrained(str(tiny_folder), precision="float32")
+    best = generator.solve("Write f(x) that adds 3.", n=3, max_new_tokens=12).best
+    assert best.score == best.values[-1]
+    generator = GuidedGenerator.from_pretrained(str(tiny_folder), precision="float32", value=None)
+    best = generator.solve("Write f(x) that adds 3.", n=3, max_new_tokens=12).best
+    assert best.score == pytest.approx(best.logprobs.mean())
 
 
 def test_export_writes_a_folder_that_transformers_loads(value: Path, tiny_folder: Path, tmp_path: Path) -> None:
