@@ -2,9 +2,9 @@
 
 python -m guided_gen.benchmarks.serving_endurance [--minutes 5] [--clients 32] [--json]
 
-The server is a process of its own. Before the clients come, each question is asked alone; a later answer belongs to its question
-if no other question's answer shares a longer beginning with it. Equal answers are counted too: in another batch, rounding may
-turn a draw.
+The server is a process of its own. Each question asks for a sentence about a word; an answer is foreign if it has another
+question's word and not its own. Before the clients come, each question is asked alone, and later answers that are equal to these
+are counted: in another batch, rounding may turn a draw.
 """
 
 from __future__ import annotations
@@ -125,9 +125,10 @@ async def _client(
             continue
         counts.requests["answered"] += 1
         counts.requests["equal"] += text == expected[which]
-        shared = [_shared(text, other) for other in expected]
-        if shared[which] < max(shared):
-            counts.foreign.append((expected[which], text))
+        named = [word for word in WORDS if word in text.lower()]
+        counts.requests["name their word"] += WORDS[which] in named
+        if named and WORDS[which] not in named:
+            counts.foreign.append((WORDS[which], text))
 
 
 async def _whole(http: httpx.AsyncClient, question: dict[str, Any]) -> str:
@@ -147,11 +148,6 @@ async def _streamed(http: httpx.AsyncClient, question: dict[str, Any]) -> str:
     if not ended:
         raise ValueError("the stream broke off")
     return text
-
-
-def _shared(a: str, b: str) -> int:
-    """How many characters two texts begin with together."""
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def _text(answer: dict[str, Any]) -> str:
