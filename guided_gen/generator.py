@@ -25,6 +25,7 @@ from .data_builder.prompts import DEFAULT_TEMPLATE, PromptTemplate
 from .engine.loading import LoadedModel, line_end_ids, load_model
 from .engine.model_sources import DEFAULT_MODEL
 from .engine.prefix_store import HoldsPrefixes
+from .engine.scorers import mean_logprob
 from .engine.search import Search, SearchSettings
 from .engine.tree import Ended
 from .engine.vllm_settings import VllmSettings
@@ -95,6 +96,9 @@ class GuidedGenerator:
     def solve(self, question: Question, settings: SearchSettings | None = None, **changes: Any) -> Solution:
         """Search for an answer to a problem (its statement or a `Problem`), a chat's messages, or a `Continuation`.
 
+        Without a scorer in `settings`, candidates for a problem are compared by their value, if there is a value model, and all
+        others by their mean log-probability.
+
         `changes` replace single fields of `settings` (n, seed, policy, ...; see `SearchSettings`), or are `accept`: a function of
         an answer's text, called for each complete one on a thread of the search's own, whose number or bool joins the ranking;
         and `stop`: strings that end an answer and do not belong to it.
@@ -122,7 +126,10 @@ class GuidedGenerator:
             stop_ids=settings.stop_ids or self.loaded.stop_ids,
             complete=text.stopped if stop else settings.complete,
         )
-        return Solving(self, understood(question), settings, text, accept)
+        asked = understood(question)
+        if settings.scorer is None and examples_of(asked) is None:  # value models know programming problems, not any chat
+            settings = replace(settings, scorer=mean_logprob)
+        return Solving(self, asked, settings, text, accept)
 
     def astream(self, question: Question, settings: SearchSettings | None = None, **changes: Any) -> Solving:
         """`stream`, to be read by `async for`."""

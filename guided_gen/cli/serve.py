@@ -9,7 +9,7 @@ import click
 
 from ..engine.errors import GuidedGenError
 from .backend_options import backend_options, vllm_settings
-from .value_options import chosen_scorer, chosen_value, value_options
+from .value_options import AUTO, chosen_scorer, chosen_value, value_options
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -57,7 +57,7 @@ def command(**options: Any) -> None:
         n=options["n"],
         max_new_tokens=options["max_new_tokens"],
         policy=chosen_policy(options["policy"], [scorer], value, SearchSettings.check_every),
-        scorer=scorer_named(scorer),
+        scorer=None if options["scorer"] is None and options["value"] == AUTO else scorer_named(scorer),
     )
     limits = Limits(
         searches=options["searches"],

@@ -10,7 +10,7 @@ import click
 from ..engine.errors import GuidedGenError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_AUTO, _NONE = "auto", "none"
+AUTO, _NONE = "auto", "none"
 
 
 def value_options(command: Command) -> Command:
@@ -26,7 +26,7 @@ def value_options(command: Command) -> Command:
     )(command)
     return click.option(
         "--value",
-        default=_AUTO,
+        default=AUTO,
         help="A value model's folder (see guided-gen train); auto: the one that comes with guided-gen for this generator; none.",
     )(command)
 
@@ -36,7 +36,7 @@ def chosen_value(options: dict[str, Any], model: str) -> str | None:
     value: str = options["value"]
     if value == _NONE:
         return None
-    if value != _AUTO:
+    if value != AUTO:
         return value
     from ..shipped_values import shipped_value
 

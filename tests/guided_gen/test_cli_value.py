@@ -121,6 +121,8 @@ def test_the_api_takes_it_too(value: Path, tiny_folder: Path, tmp_path: Path, mo
     generator = GuidedGenerator.from_pretrained(str(tiny_folder), precision="float32")
     best = generator.solve("Write f(x) that adds 3.", n=3, max_new_tokens=12).best
     assert best.score == best.values[-1]
+    chat = generator.solve([{"role": "user", "content": "Hello"}], n=3, max_new_tokens=12).best
+    assert chat.score == pytest.approx(chat.logprobs.mean())
     generator = GuidedGenerator.from_pretrained(str(tiny_folder), precision="float32", value=None)
     best = generator.solve("Write f(x) that adds 3.", n=3, max_new_tokens=12).best
     assert best.score == pytest.approx(best.logprobs.mean())
