@@ -25,6 +25,7 @@ from ..engine.kv_cache import DecodeLayout
 from ..engine.language_model import Growth
 from ..engine.loading import load_model, load_tokenizer
 from ..engine.model_files import resolve_model
+from ..engine.packed_linear import PackedLinear
 from .decoding_contenders import PROMPT, SAMPLING, unlike_leaves
 
 PRODUCTS, QUANTISING, ATTENTION, SAMPLING_PART = "matrix products", "quantising", "attention and cache", "sampling"
@@ -58,7 +59,7 @@ def watched(clock: Clock) -> Iterator[None]:
     places: list[tuple[Any, str, str]] = [
         (OneDnnMatrix, "times", PRODUCTS),
         (FbgemmMatrix, "times", PRODUCTS),
-        (torch.nn.Linear, "forward", PRODUCTS),
+        (PackedLinear, "forward", PRODUCTS),
         (Int8Linear, "forward", QUANTISING),
         (DecodeLayout, "attend", ATTENTION),
         (torch_model, "distributions", SAMPLING_PART),
@@ -84,7 +85,8 @@ def peak_products(precision: str) -> float:
         quantised = kind(*quantize_rows(matrix, 64))
         times = [_seconds(lambda: quantised.times(rows.clone())) - _seconds(rows.clone) for _ in range(20)]
     else:
-        times = [_seconds(lambda: torch.nn.functional.linear(rows, matrix)) for _ in range(20)]
+        packed = PackedLinear(matrix, None)
+        times = [_seconds(lambda: packed(rows)) for _ in range(20)]
     return float(2 * size**3 / min(times))
 
 

@@ -12,19 +12,16 @@ Covers the Qwen2, Qwen3, Llama and Phi-3 families. Attention itself, norms and r
 
 from __future__ import annotations
 
-import json
 import warnings
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import nn
 from torch.nn import functional as F
 
 from .errors import GuidedGenError
+from .stored_tensors import StoredLinear, StoredMatrix, files_of_tensors, opened
 
 FAMILIES = ("qwen2", "qwen3", "llama", "phi3")
 _ACTIVATION_LEVELS = 127  # on each side of zero
@@ -223,7 +220,10 @@ def quantize_layer_(layer: Any) -> None:
 
 
 def load_int8(folder: Path) -> Any:
-    """Load a `*ForCausalLM` from a folder of safetensors in int8, one module in float32 at a time. Raises Int8Error."""
+    """Load a `*ForCausalLM` from a folder of safetensors in int8, one module in float32 at a time.
+
+    Raises Int8Error and MissingTensor.
+    """
     from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
     config = AutoConfig.from_pretrained(folder)
@@ -232,7 +232,7 @@ def load_int8(folder: Path) -> Any:
         model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     decoder = model.model
     decoder.rotary_emb = type(decoder.rotary_emb)(config)  # its buffers are computed, not stored
-    stored = _files_of_tensors(folder)
+    stored = files_of_tensors(folder)
     table = StoredMatrix(stored, "model.embed_tokens.weight")
     decoder.embed_tokens = Int8Embedding(table)
     model.lm_head = Int8Linear(StoredLinear(table if config.tie_word_embeddings else StoredMatrix(stored, "lm_head.weight")))
@@ -287,55 +287,6 @@ def _fill(module: nn.Module, prefix: str, stored: dict[str, Path]) -> None:
     """Give a module on the meta device its stored parameters."""
     parameters = {}
     for name in module.state_dict():
-        with _opened(stored, prefix + name) as file:
+        with opened(stored, prefix + name) as file:
             parameters[name] = file.get_tensor(prefix + name).float()
     module.load_state_dict(parameters, assign=True)
-
-
-@dataclass(frozen=True)
-class StoredMatrix:
-    """A matrix in a safetensors file, read by pieces. Each piece has a mapping of its own, so that its memory goes with it."""
-
-    stored: dict[str, Path]
-    name: str
-
-    @cached_property
-    def shape(self) -> tuple[int, ...]:
-        with _opened(self.stored, self.name) as file:
-            return tuple(file.get_slice(self.name).get_shape())
-
-    def __getitem__(self, rows: slice) -> torch.Tensor:
-        with _opened(self.stored, self.name) as file:
-            return cast(torch.Tensor, file.get_slice(self.name)[rows])
-
-
-@dataclass(frozen=True)
-class StoredLinear:
-    """A linear layer without a bias whose weights [N, K] are still in their file."""
-
-    weight: StoredMatrix
-    bias: None = None
-
-    @property
-    def in_features(self) -> int:
-        return self.weight.shape[1]
-
-    @property
-    def out_features(self) -> int:
-        return self.weight.shape[0]
-
-
-def _files_of_tensors(folder: Path) -> dict[str, Path]:
-    """Which safetensors file of `folder` holds which tensor."""
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        return {name: folder / file for name, file in json.loads(index.read_text())["weight_map"].items()}
-    file = folder / "model.safetensors"
-    with safe_open(file, "pt") as opened:
-        return dict.fromkeys(opened.keys(), file)
-
-
-def _opened(stored: dict[str, Path], name: str) -> Any:
-    if name not in stored:
-        raise Int8Error(f"the model's files hold no tensor {name}")
-    return safe_open(stored[name], "pt")

@@ -60,7 +60,7 @@ def load_model(
     folder = resolve_model(name)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = chosen_precision(precision, device)
-    model = load_transformers(folder, chosen)
+    model = load_transformers(folder, chosen, packed=True)
     tokenizer = load_tokenizer(folder)
     stop_ids = end_ids(tokenizer, model.generation_config)
     return LoadedModel(TorchLanguageModel(model, tail), tokenizer, stop_ids, model_identity(folder), chosen, folder)
@@ -100,16 +100,22 @@ def line_end_ids(tokenizer: Any) -> frozenset[int]:
     return frozenset(i for i, text in zip(ids, tokenizer.batch_decode([[i] for i in ids]), strict=True) if "\n" in text)
 
 
-def load_transformers(folder: Path, precision: str) -> Any:
-    """The `*ForCausalLM` in a folder, in one of `PRECISIONS` but auto, on the GPU if there is one."""
+def load_transformers(folder: Path, precision: str, packed: bool = False) -> Any:
+    """The `*ForCausalLM` in a folder, in one of `PRECISIONS` but auto, on the GPU if there is one.
+
+    `packed`: where it is float32 on a CPU its matrices are made faster, for decoding only (packed_linear.py).
+    """
     _quieten_transformers()
     from .int8 import load_int8
+    from .packed_linear import pack_linears_
 
     try:
         model = load_int8(folder) if precision == "int8" else _load_float(folder, precision)
     except (OSError, ValueError, KeyError) as error:
         raise LoadError(f"{folder} cannot be loaded as a causal language model: {error}") from error
     if model.device.type == "cpu":
+        if packed and precision == "float32":
+            pack_linears_(model, folder)
         keep_freed_memory()  # only now: what loading needed is given back
     return model
 

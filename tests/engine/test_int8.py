@@ -24,6 +24,7 @@ from guided_gen.engine.int8 import (
     quantize_model_,
     quantize_rows,
 )
+from guided_gen.engine.stored_tensors import MissingTensor
 
 from .tiny_models import ARCHITECTURES, CONFIGS, tiny_model
 
@@ -155,5 +156,5 @@ def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
     model = tiny_model("qwen2")
     state = {name: tensor for name, tensor in model.state_dict().items() if name != "model.layers.1.mlp.up_proj.weight"}
     model.save_pretrained(tmp_path, state_dict=state)
-    with pytest.raises(Int8Error, match=r"model\.layers\.1\.mlp\.up_proj\.weight"):
+    with pytest.raises(MissingTensor, match=r"model\.layers\.1\.mlp\.up_proj\.weight"):
         load_int8(tmp_path)

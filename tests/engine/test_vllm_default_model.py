@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("vllm", reason="vLLM is not installed; make test-vllm sets up an environment that has it")
 
 from guided_gen.engine.language_model import LanguageModel
-from guided_gen.engine.loading import load_model, load_tokenizer
+from guided_gen.engine.loading import load_tokenizer, load_transformers
 from guided_gen.engine.model_files import resolve_model
 from guided_gen.engine.model_sources import DEFAULT_MODEL
 from guided_gen.engine.sampling import Sampling
@@ -32,10 +32,9 @@ AGREED = 50
 
 @pytest.mark.model
 def test_greedy_answers_and_their_values_agree() -> None:
-    embedded = load_model(precision="float32").language_model
-    assert isinstance(embedded, TorchLanguageModel)
-    tail = value_tail(embedded._model, 22, 2)
     folder = resolve_model(DEFAULT_MODEL)
+    model = load_transformers(folder, "float32")
+    tail = value_tail(model, 22, 2)
     tokenizer = load_tokenizer(folder)
     prompts = [
         tokenizer.apply_chat_template([{"role": "user", "content": task}], add_generation_prompt=True, return_dict=False)
@@ -46,7 +45,7 @@ def test_greedy_answers_and_their_values_agree() -> None:
         found = _answers(served, prompts)
     finally:
         served.end()
-    expected = _answers(TorchLanguageModel(embedded._model, tail), prompts)
+    expected = _answers(TorchLanguageModel(model, tail), prompts)
     for tree, other in zip(found, expected, strict=True):
         assert tree.nodes.token_id[:AGREED].tolist() == other.nodes.token_id[:AGREED].tolist()
         np.testing.assert_allclose(tree.nodes.logprob[:AGREED], other.nodes.logprob[:AGREED], atol=1e-3)
