@@ -16,6 +16,7 @@ from .errors import GuidedGenError
 
 # Nuclei are nearly always narrower than the first width; a wider one costs a second, wider selection.
 _WIDTHS = (64, 2048)
+_COLUMN = 64  # tokens of which only the largest logit is looked at first
 
 
 class SamplingError(GuidedGenError):
@@ -96,7 +97,7 @@ def _nucleus(
     whose nucleus is wider than `width` are selected again, they alone.
     """
     vocabulary = logits.shape[1]
-    top, tokens = logits.topk(width, dim=-1)
+    top, tokens = largest(logits, width)
     probability = tempered.gather(1, tokens).double()
     narrow = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
     if sampling.top_k:
@@ -117,6 +118,25 @@ def _nucleus(
             part[narrow] = torch.nn.functional.pad(again, (0, max(-missing, 0)))
         top, tokens, probability = padded
     return top, tokens, probability
+
+
+def largest(logits: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """`logits.topk(width)`; few of a large vocabulary are found in a quarter of its time on a CPU.
+
+    The vocabulary is laid out in columns: the `width` columns with the largest maxima hold the `width` largest logits. What fills
+    no column is looked at with them.
+    """
+    columns = logits.shape[1] // _COLUMN
+    if 8 * width > columns:
+        return logits.topk(width, dim=-1)
+    ids = torch.arange(logits.shape[1], device=logits.device)
+    laid_out = logits[:, : _COLUMN * columns].unflatten(1, (_COLUMN, columns))
+    best = laid_out.amax(dim=1).topk(width, dim=-1).indices[:, None]
+    theirs = laid_out.gather(2, best.expand(-1, _COLUMN, -1)).flatten(1)
+    their_ids = (best + columns * ids[:_COLUMN, None]).flatten(1)
+    rest, rest_ids = logits[:, _COLUMN * columns :], ids[_COLUMN * columns :].expand(len(logits), -1)
+    top, place = torch.cat([theirs, rest], dim=1).topk(width, dim=-1)
+    return top, torch.cat([their_ids, rest_ids], dim=1).gather(1, place)
 
 
 def _first_width(sampling: Sampling, vocabulary: int) -> int:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from guided_gen.engine.randomness import path_keys, uniforms
-from guided_gen.engine.sampling import Sampling, SamplingError, distributions
+from guided_gen.engine.sampling import Sampling, SamplingError, distributions, largest
 
 
 def expected_probabilities(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
@@ -47,6 +47,18 @@ def test_distributions_equal_those_of_transformers(
     np.testing.assert_allclose(
         found.logprob, np.take_along_axis(model, found.tokens, axis=1)[:, : found.logprob.shape[1]], atol=1e-5
     )
+
+
+@settings(deadline=None)
+@given(st.integers(0, 999), st.integers(1, 5), st.integers(2, 12), st.integers(64 * 100, 64 * 101 + 70))
+def test_the_largest_of_a_large_vocabulary_are_found_wherever_they_are(seed: int, rows: int, width: int, vocabulary: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(rows, vocabulary, generator=generator)
+    logits[:, -1:] += 9 * torch.rand(rows, 1, generator=generator)  # the part that fills no column is looked at, too
+    logits[:, 7::101] += 4  # many in one column
+    top, tokens = largest(logits, width)
+    assert torch.equal(top, logits.topk(width).values) and torch.equal(logits.gather(1, tokens), top)
+    assert all(len(set(row)) == width for row in tokens.tolist())
 
 
 def test_signals_are_entropy_margin_and_self_certainty() -> None:
