@@ -130,7 +130,7 @@ def largest(logits: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tenso
     if 8 * width > columns:
         return logits.topk(width, dim=-1)
     ids = torch.arange(logits.shape[1], device=logits.device)
-    laid_out = logits[:, : _COLUMN * columns].unflatten(1, (_COLUMN, columns))
+    laid_out = logits[:, : _COLUMN * columns].view(len(logits), _COLUMN, columns)
     best = laid_out.amax(dim=1).topk(width, dim=-1).indices[:, None]
     theirs = laid_out.gather(2, best.expand(-1, _COLUMN, -1)).flatten(1)
     their_ids = (best + columns * ids[:_COLUMN, None]).flatten(1)
