@@ -57,11 +57,14 @@ def import_vllm() -> Any:
 
 @dataclass
 class TokenCounts:
-    """Since the start. `generated`: sampled tokens, used or not. Prefix cache: `looked_up` tokens of new requests, and the
-    `found` part of them that was not computed anew.
+    """Since the start. `generated`: sampled tokens, used or not; `aborted`: requests that were stopped before their end;
+    `batched`: requests that vLLM's scheduler still works on after a step, over all steps, whoever knows of them. Prefix cache:
+    `looked_up` tokens of new requests, and the `found` part of them that was not computed anew.
     """
 
     generated: int = 0
+    aborted: int = 0
+    batched: int = 0
     looked_up: int = 0
     found: int = 0
 
@@ -78,7 +81,7 @@ class VllmEngine:
         vllm = import_vllm()
         self.patience = patience
         self.counts = TokenCounts()
-        self.last_token = time.monotonic()
+        self.last_news = time.monotonic()
         self.loop = asyncio.new_event_loop()
         thread = threading.Thread(target=self.loop.run_forever, name="vllm-engine", daemon=True)
         thread.start()
@@ -88,7 +91,7 @@ class VllmEngine:
             llm = self.run(_start(vllm, _for_this_platform(arguments), _stat_logger(self.counts)))
         except Exception as error:
             self.close()
-            raise VllmError(f"vLLM cannot start: {_root_cause(error)}") from error
+            raise VllmError(f"vLLM cannot start: {_start_failure(error)}") from error
         self._started.append(llm)
 
     @property
@@ -97,6 +100,21 @@ class VllmEngine:
         if not self._started:
             raise VllmError(_CLOSED)
         return self._started[0]
+
+    async def patiently(self, news: Coroutine[Any, Any, T]) -> T:
+        """Wait for `news`. Raises VllmError once nothing has come from vLLM, for anyone, in `patience` seconds."""
+        begin = time.monotonic()
+        waiting = asyncio.ensure_future(news)
+        try:
+            while not waiting.done():
+                # Others' news count: a request may wait for room in the cache.
+                left = max(begin, self.last_news) + self.patience - time.monotonic()
+                if left <= 0:
+                    raise VllmError(f"vLLM has produced nothing for {self.patience:g} seconds")
+                await asyncio.wait([waiting], timeout=left)
+            return waiting.result()
+        finally:
+            waiting.cancel()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` in the engine's loop and wait for it; what interrupts the wait cancels it."""
@@ -146,6 +164,8 @@ async def _start(vllm: Any, arguments: dict[str, Any], stat_logger: Any) -> Any:
 def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread, engines: list[Any]) -> None:
     while engines:
         llm = engines.pop()
+        if llm.output_handler is not None:  # begun by the first request; it would report the end of the processes as an error
+            loop.call_soon_threadsafe(llm.output_handler.cancel)
         llm.shutdown()
         llm.shutdown = lambda timeout=None: None  # its finalizer would do it again, and fail where the interpreter is ending
 
@@ -188,6 +208,7 @@ def _stat_logger(counts: TokenCounts) -> Callable[[Any, int], Any]:
             if iteration_stats is not None:
                 counts.generated += iteration_stats.num_generation_tokens
             if scheduler_stats is not None:
+                counts.batched += scheduler_stats.num_running_reqs
                 counts.looked_up += scheduler_stats.prefix_cache_stats.queries
                 counts.found += scheduler_stats.prefix_cache_stats.hits
 
@@ -195,6 +216,13 @@ def _stat_logger(counts: TokenCounts) -> Callable[[Any, int], Any]:
             pass
 
     return Counter
+
+
+def _start_failure(error: Exception) -> str:
+    cause = _root_cause(error)
+    if "root cause above" in cause:  # what failed in its processes is not handed on
+        return "its log above says why (usual reasons: too little memory, or a KV cache smaller than the context, max_model_len)"
+    return cause
 
 
 def _root_cause(error: BaseException) -> str:

@@ -25,7 +25,6 @@ from .sampling import Sampling
 from .tree import ROOT, Tree
 from .vllm_engine import VllmEngine
 from .vllm_requests import NUMBERS, Continuation, Draws, Token
-from .vllm_settings import VllmError
 
 # A request is bounded, so that a search that is not driven on (a paused program) stops costing anything.
 _RUN_AHEAD = 64
@@ -139,10 +138,8 @@ class VllmLanguageModel:
                     waiting.append((session, node, below))
         for session, node, request in waiting:
             await request.wait_for(1)
-            token = request.next
-            if token is None:
-                raise VllmError("vLLM has ended a request without a token")
-            session.emitted[node] = token.emitted
+            assert request.next is not None
+            session.emitted[node] = request.next.emitted
             peek = session.requests.get((node, _PEEK))
             if peek is not None:
                 await peek.abort()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -88,9 +89,13 @@ class Classifier:
         from vllm import PoolingParams
 
         parameters = PoolingParams(task="token_classify", use_activation=False, skip_reading_prefix_cache=whole)
-        prompt = {"prompt_token_ids": list(token_ids)}
+        return await self.engine.patiently(self._labels(list(token_ids), parameters))
+
+    async def _labels(self, token_ids: list[int], parameters: Any) -> np.ndarray:
+        prompt, name = {"prompt_token_ids": token_ids}, f"guided-gen-value-{next(_numbers)}"
         try:
-            async for output in self.engine.llm.encode(prompt, parameters, f"guided-gen-value-{next(_numbers)}"):
+            async for output in self.engine.llm.encode(prompt, parameters, name):
+                self.engine.last_news = time.monotonic()
                 found: np.ndarray = output.outputs.data.float().numpy().astype(np.float64)
         except Exception as error:
             raise self.engine.failure(error) from error

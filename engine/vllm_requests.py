@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import time
 from collections import deque
@@ -72,7 +71,7 @@ class Continuation:
         try:
             prompt, name = {"prompt_token_ids": prefix}, f"guided-gen-{next(_numbers)}"
             async for output in self._engine.llm.generate(prompt, parameters, name, data_parallel_rank=replica):
-                self._engine.last_token = time.monotonic()
+                self._engine.last_news = time.monotonic()
                 self._arrived.extend(_tokens(output.outputs[0], len(NUMBERS) + self._width))
                 self.ended = output.finished
                 self._news.set()
@@ -83,18 +82,14 @@ class Continuation:
             self._news.set()
 
     async def wait_for(self, count: int) -> None:
-        """Until `count` tokens have arrived or none will any more. Raises VllmError where vLLM fails or falls silent."""
-        begin, patience = time.monotonic(), self._engine.patience
+        """Until `count` tokens are here, or fewer and no more will come. Raises VllmError where vLLM fails or falls silent."""
         while len(self._arrived) < count and not self.ended:
             self._news.clear()
-            # Others' tokens count: a request may wait for room in the cache.
-            deadline = max(begin, self._engine.last_token) + patience
-            if time.monotonic() >= deadline:
-                raise VllmError(f"vLLM has not produced a token for {patience:g} seconds")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), deadline - time.monotonic())
+            await self._engine.patiently(self._news.wait())
         if self._failure is not None:
             raise self._failure
+        if not self._arrived:
+            raise VllmError("vLLM has ended a request without a token")
 
     @property
     def next(self) -> Token | None:
@@ -106,6 +101,7 @@ class Continuation:
 
     async def abort(self) -> None:
         """Stop it in the engine too. Does nothing where it has ended."""
+        self._engine.counts.aborted += not self.ended
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 

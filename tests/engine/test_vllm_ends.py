@@ -50,7 +50,7 @@ def test_silence_cancellation_and_a_crash(folder: Path) -> None:
         os.kill(pid, signal.SIGSTOP)
     model.engine.patience = 2
     stuck = search_in(model, seed=1)
-    with pytest.raises(VllmError, match="not produced a token for 2 seconds"):
+    with pytest.raises(VllmError, match="produced nothing for 2 seconds"):
         run(model, [stuck])
     for pid in workers:
         os.kill(pid, signal.SIGCONT)
@@ -71,7 +71,7 @@ def test_silence_cancellation_and_a_crash(folder: Path) -> None:
     model.close(interrupted.session)
     run(model, [again := search_in(model)])
     model.close(again.session)
-    model.engine.run(_nothing())
+    assert model.engine.unfinished_requests == 0
 
     dying = search_in(model, max_new_tokens=400)
     advance_round(model, [dying])
@@ -83,17 +83,13 @@ def test_silence_cancellation_and_a_crash(folder: Path) -> None:
         run(model, [search_in(model)])
     model.end()
     with pytest.raises(VllmError, match="closed"):
-        search_in(model) and model.advance([])
+        model.advance([])
     _wait_until_gone(workers)
-
-
-async def _nothing() -> None:
-    pass
 
 
 def test_a_cache_too_small_for_the_context_is_one_sentence(folder: Path) -> None:
     before = descendants()
-    with pytest.raises(VllmError, match="vLLM cannot start"):
+    with pytest.raises(VllmError, match=r"vLLM cannot start.*max_model_len"):
         start(folder, "float32", None, VllmSettings(enforce_eager=True, kv_cache_memory_bytes=1 << 16))
     _wait_until_gone(descendants() - before)
 

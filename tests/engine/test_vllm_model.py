@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,21 @@ def test_tails_of_all_families(architecture: str, fork_layer: int, count: int, t
         model.end()
     embedded = TorchLanguageModel(plain, tail)
     assert_same_trees(served_tree, searched(embedded, n=3, seed=1, max_new_tokens=40, policy=Beam(width=2)))
+
+
+def test_a_cache_that_cannot_hold_all_candidates_changes_nothing(
+    plain: Any, embedded: TorchLanguageModel, tmp_path: Path
+) -> None:
+    """vLLM puts requests off, or evicts them and reads them anew: 8 candidates of 300 tokens do not fit into 24 blocks of 32."""
+    layers, bytes_of_a_token = 3 + 2, 2 * 2 * 32 * 4  # key and value, 2 heads of 32, float32
+    small = replace(SETTINGS, kv_cache_memory_bytes=24 * BLOCK * layers * bytes_of_a_token)
+    model = start(saved(plain, tmp_path), "float32", value_tail(plain, 1, 2), small)
+    try:
+        found = searched(model, n=8, seed=2, max_new_tokens=200, stop_ids=frozenset())
+        assert model.engine.unfinished_requests == 0
+    finally:
+        model.end()
+    assert_same_trees(found, searched(embedded, n=8, seed=2, max_new_tokens=200, stop_ids=frozenset()))
 
 
 def test_tokens_that_pile_up_lose_no_numbers(served: VllmLanguageModel) -> None:
