@@ -4,7 +4,7 @@
 
 vLLM runs ahead of a search, and what it has decoded for a candidate when the policy drops it is lost: `lost` counts these tokens.
 Whether an aborted request really stops shows in vLLM's own scheduler: `request_steps` sums, over its steps, the requests that it
-has in hand after each. A request that went on unseen would be counted there, and its tokens nowhere else.
+has in hand after each; `delivered_steps` are those whose tokens arrived. A request that went on unseen would part the two.
 """
 
 from __future__ import annotations
@@ -75,10 +75,12 @@ def main(model: str, value: Path | None, vllm: tuple[str, ...], as_json: bool, *
         time.sleep(1)  # the counts follow the answers
         figures = _figures(found, seconds) | _engine_figures(served.engine, before)
         figures["lost"] = figures["generated"] - figures["taken"]
+        # Each token but a request's last leaves the request in hand.
+        figures["delivered_steps"] = figures["generated"] - (figures["requests"] - figures["aborted"])
         figures["cache"] = _cache(served.engine, before)
         ended = replace(served.engine.counts)
         time.sleep(2)
-        figures["afterwards"] = {"requests": served.engine.unfinished_requests} | _engine_figures(served.engine, ended)
+        figures["afterwards"] = {"alive": served.engine.unfinished_requests} | _engine_figures(served.engine, ended)
         if pooling is not None:
             figures["pooling_cache"] = pooling.cache()
     finally:
@@ -132,8 +134,9 @@ def _figures(found: list[Solution], seconds: float) -> dict[str, Any]:
 def _engine_figures(engine: VllmEngine, before: TokenCounts) -> dict[str, int]:
     counts = engine.counts
     return {
-        "generated": counts.generated - before.generated,
+        "requests": counts.requests - before.requests,
         "aborted": counts.aborted - before.aborted,
+        "generated": counts.generated - before.generated,
         "request_steps": counts.batched - before.batched,
     }
 
@@ -147,15 +150,15 @@ def _text(figures: dict[str, Any]) -> str:
     lines = [
         "{searches} searches, {candidates} candidates, {stopped} of them stopped, {prompt_tokens} prompt tokens",
         "{decoded} tokens decoded in {seconds:.1f} s: {tokens_per_second:.1f} a second",
-        "vLLM generated {generated} tokens, candidates took {taken}, {lost} were lost to run ahead; {aborted} requests aborted",
-        "{request_steps} request steps in vLLM's scheduler",
+        "vLLM generated {generated} tokens, candidates took {taken}, {lost} were lost to run-ahead",
+        "{requests} requests, {aborted} of them aborted; {request_steps} request steps, {delivered_steps} for these tokens",
     ]
     cache = "{looked_up} tokens looked up, {found} found: {hit_rate:.1%}"
     text = [line.format(**figures) for line in lines] + ["prefix cache: " + cache.format(**figures["cache"])]
     if "pooling_cache" in figures:
         limit = "; ceiling {ceiling}, {of_ceiling:.1%} of it"
         text.append("pooling scorer's prefix cache: " + (cache + limit).format(**figures["pooling_cache"]))
-    after = "in the 2 s after: {requests} requests alive, {generated} tokens generated, {request_steps} request steps"
+    after = "in the 2 s after: {alive} requests alive, {generated} tokens generated, {request_steps} request steps"
     return "\n".join([*text, after.format(**figures["afterwards"])])
 
 

@@ -57,13 +57,14 @@ def import_vllm() -> Any:
 
 @dataclass
 class TokenCounts:
-    """Since the start. `generated`: sampled tokens, used or not; `aborted`: requests that were stopped before their end;
-    `batched`: requests that vLLM's scheduler still works on after a step, over all steps, whoever knows of them. Prefix cache:
-    `looked_up` tokens of new requests, and the `found` part of them that was not computed anew.
+    """Since the start. `requests` of searches; `aborted`: those of them that were stopped before their end; `generated`: sampled
+    tokens, used or not; `batched`: requests that vLLM's scheduler still works on after a step, over all steps, whoever knows of
+    them. Prefix cache: `looked_up` tokens of new requests, and the `found` part of them that was not computed anew.
     """
 
-    generated: int = 0
+    requests: int = 0
     aborted: int = 0
+    generated: int = 0
     batched: int = 0
     looked_up: int = 0
     found: int = 0

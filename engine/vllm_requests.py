@@ -65,6 +65,7 @@ class Continuation:
         # All requests of a problem go to one replica: there its prefixes are cached.
         replica = draws.problem % engine.replicas if engine.replicas > 1 else None
         parameters = _parameters(draws, depth, tokens, stop_ids, width)
+        engine.counts.requests += 1
         self._task = engine.loop.create_task(self._receive(list(prefix), parameters, replica))
 
     async def _receive(self, prefix: list[int], parameters: Any, replica: int | None) -> None:
