@@ -111,23 +111,23 @@ class _Pooling:
 
 def _figures(found: list[Solution], seconds: float) -> dict[str, Any]:
     """`taken`: tokens of all samples; `decoded` counts those once that samples of a search share."""
-    samples = [
-        (solution.tree, int(leaf), int(fork), int(count), Ended(int(ended)))
-        for solution in found
-        for leaf, fork, count, ended in zip(
-            *(getattr(solution.tree.rollouts, name) for name in ("leaf", "fork", "multiplicity", "ended")), strict=True
-        )
-    ]
+    candidates = stopped = taken = 0
+    for solution in found:
+        tree, rollouts = solution.tree, solution.tree.rollouts
+        for leaf, fork, count, ended in zip(rollouts.leaf, rollouts.fork, rollouts.multiplicity, rollouts.ended, strict=True):
+            candidates += int(count)
+            stopped += int(count) * (ended in (Ended.STOPPED, Ended.PRUNED))
+            taken += int(count) * (tree.depth_of(int(leaf)) - tree.depth_of(int(fork)))
     decoded = sum(solution.decoded_tokens for solution in found)
     return {
         "searches": len(found),
-        "candidates": sum(count for *_, count, _ in samples),
-        "stopped": sum(count for *_, count, ended in samples if ended in (Ended.STOPPED, Ended.PRUNED)),
+        "candidates": candidates,
+        "stopped": stopped,
         "seconds": seconds,
         "prompt_tokens": sum(solution.prompt_tokens for solution in found),
         "decoded": decoded,
         "tokens_per_second": decoded / seconds,
-        "taken": sum((tree.depth_of(leaf) - tree.depth_of(fork)) * count for tree, leaf, fork, count, _ in samples),
+        "taken": taken,
     }
 
 
