@@ -1,7 +1,7 @@
 """How close is int8 to float32, and why? KL and top-1 agreement on the model's own greedy answers, and what each choice costs.
 
     python -m guided_gen.benchmarks.int8_fidelity --problems 200 int8
-    python -m guided_gen.benchmarks.int8_fidelity --problems 12 int8 w8a8 w8a7 per-tensor torch-dynamic
+    python -m guided_gen.benchmarks.int8_fidelity --problems 12 int8 w8a8 w8a7 "w8a8 per-tensor activations" "torch dynamic"
 
 Answers to introductory APPS train problems are decoded greedily (in int8, the fastest); then float32 and each variant read prompt
 and answer, and are compared at every token of the answer. `int8` is the path that is shipped; the others
