@@ -1,7 +1,7 @@
 """Float32 decoding on CPUs: a model's matrices in oneDNN's own order, in which small batches read them fastest.
 
-torch multiplies by a matrix as it is stored, and arranges it anew for its kernel in every product, which costs most where there are
-few rows (docs/speed.md). Arranged once, products differ from torch's in the last bits. A packed model only decodes: it has no
+torch multiplies by a matrix as it is stored, and arranges it anew for its kernel in every product, which costs most where rows
+are few (docs/speed.md). Arranged once, products differ from torch's in the last bits. A packed model only decodes: it has no
 gradients, no state dict of its matrices, and cannot be copied.
 """
 
