@@ -163,7 +163,7 @@ class _Part:
     """Rows of a step whose paths are about as long: rows [b], paths [b * l] padded to the longest, mask [b, 1, 1, l], added.
 
     l is a multiple of a vector's width: sums then run in the same order, to the bit, however long the others' paths are. Int8
-    needs that: where a token has an outlier, one step of its activations, turned by a last bit, moves a logit by up to 1.
+    needs that: a last bit may turn a rounding, and where a token has an outlier, logits feel one step of its activations.
     """
 
     rows: torch.Tensor
