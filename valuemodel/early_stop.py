@@ -58,21 +58,30 @@ def chosen_policy(text: str, scorers: Collection[str], value: str | Path | None,
     `scorers` are the names of all that will guide it; `check_every`: tokens between two checks, None for checks at lines. Raises
     PolicyError, and EarlyStopError where there is no such curve or its promise does not hold for this search.
     """
-    name, _, settings = text.partition(":")
-    parts = settings.split(",")
-    shares = [part for part in parts if part.partition("=")[0] == "lost"]
-    if name != "early-stop" or not shares:
-        return policy_named(text)
-    rest = ",".join(part for part in parts if part not in shares)
-    policy = policy_named(f"{name}:{rest}")
+    policy, share = parsed_policy(text)
+    if share is None:
+        return policy
     assert isinstance(policy, EarlyStop)
-    if "threshold=" in rest or len(shares) > 1:
-        raise EarlyStopError("early stop takes one threshold: either threshold=... or one lost=...")
     if value is None:
         raise EarlyStopError(f"{text} takes a value model with fitted curves: name its folder with --value")
     if set(scorers) != {"value"}:
         raise EarlyStopError(f"{text} is a threshold on the value model's values: it goes with --scorer value alone")
-    return replace(policy, threshold=_curve(read_curves(_folder(value)), shares[0].partition("=")[2], check_every))
+    return replace(policy, threshold=_curve(read_curves(_folder(value)), share, check_every))
+
+
+def parsed_policy(text: str) -> tuple[Policy, str | None]:
+    """As far as it is known without a value model, and of "early-stop:lost=0.05" the share of its curve. Raises PolicyError and
+    EarlyStopError.
+    """
+    name, _, settings = text.partition(":")
+    parts = settings.split(",")
+    shares = [part for part in parts if part.partition("=")[0] == "lost"]
+    if name != "early-stop" or not shares:
+        return policy_named(text), None
+    rest = ",".join(part for part in parts if part not in shares)
+    if "threshold=" in rest or len(shares) > 1:
+        raise EarlyStopError("early stop takes one threshold: either threshold=... or one lost=...")
+    return policy_named(f"{name}:{rest}"), shares[0].partition("=")[2]
 
 
 def _curve(saved: dict[str, Any], share: str, check_every: int | None) -> ThresholdCurve:

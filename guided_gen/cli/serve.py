@@ -9,7 +9,7 @@ import click
 
 from ..engine.errors import GuidedGenError
 from .backend_options import backend_options, vllm_settings
-from .value_options import AUTO, chosen_scorer, chosen_value, value_options
+from .value_options import AUTO, check_names, chosen_scorer, chosen_value, value_options
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -49,6 +49,7 @@ def command(**options: Any) -> None:
     from ..server.run import server_config
     from ..valuemodel.early_stop import chosen_policy
 
+    check_names(options)
     keys = read_api_keys(options["api_key_file"]) if options["api_key_file"] else frozenset()
     model = options["model"] or DEFAULT_MODEL
     value = chosen_value(options, model)

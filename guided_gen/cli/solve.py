@@ -12,7 +12,7 @@ import click
 
 from ..engine.errors import GuidedGenError
 from .backend_options import backend_options, vllm_settings
-from .value_options import chosen_scorer, chosen_value, value_options
+from .value_options import check_names, chosen_scorer, chosen_value, value_options
 
 if TYPE_CHECKING:
     from ..generator import Progress, Solution, Solving
@@ -56,29 +56,30 @@ def command(problem: Path, **options: Any) -> None:
     """
     statement = _read(problem)
     vllm = vllm_settings(options)
-    # Settings are checked before the model, which takes seconds, is loaded.
+    # Settings are checked before the model is looked for, which may take minutes, and loaded, which takes seconds.
+    from dataclasses import replace
+
     from ..engine.model_sources import DEFAULT_MODEL
     from ..engine.sampling import Sampling
     from ..engine.scorers import scorer_named
     from ..engine.search import SearchSettings
     from ..valuemodel.early_stop import chosen_policy
 
-    model = options["model"] or DEFAULT_MODEL
-    value = chosen_value(options, model)
-    scorer = chosen_scorer(options, value)
+    check_names(options)
     check_every = options["check_every"] if options["check_at"] == "tokens" else None
     settings = SearchSettings(
         n=options["n"],
         max_new_tokens=options["max_new_tokens"],
         sampling=Sampling(options["temperature"], options["top_p"], options["top_k"]),
-        policy=chosen_policy(options["policy"], [scorer], value, check_every),
-        scorer=scorer_named(scorer),
         check_every=options["check_every"],
         budget=options["budget"],
         seed=options["seed"],
     )
-    from dataclasses import replace
-
+    model = options["model"] or DEFAULT_MODEL
+    value = chosen_value(options, model)
+    scorer = chosen_scorer(options, value)
+    policy = chosen_policy(options["policy"], [scorer], value, check_every)
+    settings = replace(settings, policy=policy, scorer=scorer_named(scorer))
     from ..generator import GuidedGenerator
 
     click.echo(f"Loading {model}", err=True)

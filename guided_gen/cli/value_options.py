@@ -31,6 +31,16 @@ def value_options(command: Command) -> Command:
     )(command)
 
 
+def check_names(options: dict[str, Any]) -> None:
+    """Raise GuidedGenError where --policy or --scorer names nothing, before the model is looked for."""
+    from ..engine.scorers import scorer_named
+    from ..valuemodel.early_stop import parsed_policy
+
+    parsed_policy(options["policy"])
+    if options["scorer"] is not None:
+        scorer_named(options["scorer"])
+
+
 def chosen_value(options: dict[str, Any], model: str) -> str | None:
     """The folder of the value model for the generator `model`, or None; says which where that was left to us."""
     value: str = options["value"]

@@ -130,5 +130,5 @@ def test_a_pool_that_is_too_small_is_refused(pool: Path, value: Path, tiny_folde
 
 def test_serve_takes_a_fitted_curve_only_with_its_value_model() -> None:
     pytest.importorskip("fastapi")
-    result = invoke("serve", "--policy", "early-stop:lost=0.1")
+    result = invoke("serve", "--policy", "early-stop:lost=0.1", "--value", "none")
     assert isinstance(result.exception, GuidedGenError) and "--value" in str(result.exception)
