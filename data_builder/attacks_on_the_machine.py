@@ -51,10 +51,13 @@ def f(x):
         """
 import os
 def f(x):
+    read, write = os.pipe()
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0: os.execve("/bin/sleep", ["@MARK@", "30"], {})
         os._exit(0)
+    os.close(write)
+    os.read(read, 1)  # until the daemon runs, which closes its end
     return "x"
 """,
     ),
