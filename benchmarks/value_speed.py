@@ -96,9 +96,8 @@ def scoring_command(model: str, candidates: int, prompt_tokens: int, rounds: int
                 advance_round(one, [searches[name]])
             if turn:  # the first is for warming up
                 seconds[name] += time.perf_counter() - start
-    decoded = {name: len(search.live) * 16 * rounds / seconds[name] for name, search in searches.items()}
     more = {name: round(seconds[name] / seconds["unscored"] - 1, 4) for name in models}
-    tokens = {name: round(speed, 1) for name, speed in decoded.items()}
+    tokens = {name: round(candidates * 16 * rounds / seconds[name], 1) for name in models}
     click.echo(json.dumps({"candidates": candidates, "more_wall_time": more, "tokens_per_second": tokens}, indent=1))
 
 
