@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from .data_builder.prompts import DEFAULT_TEMPLATE, PromptTemplate
+from .engine.model_files import resolve_model
 from .valuemodel.attach import Prompts, wanted_for
 from .valuemodel.model import ValueModel, ValueModelMismatch
 
@@ -21,7 +22,7 @@ def shipped_value(
 
     Fetches the generator where it is not in the cache, to know its hash.
     """
-    wanted = wanted_for(model, precision, backend, Prompts(template.name, template.hash))
+    wanted = wanted_for(resolve_model(model), precision, backend, Prompts(template.name, template.hash))
     for folder in sorted(path for path in SHIPPED.glob("*") if path.is_dir()):
         try:
             ValueModel.made_for(folder).check(asdict(wanted))

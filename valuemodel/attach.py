@@ -46,7 +46,7 @@ def load_scored_model(
     """
     generator = resolve_model(name)
     device = _device()
-    own = wanted_for(name, precision, backend, prompts)
+    own = wanted_for(generator, precision, backend, prompts)
     exported = exported_about(Path(value)) if backend == "vllm" else None
     if exported is not None:
         MadeFor(**exported["made_for"]).check(asdict(own))
@@ -69,9 +69,9 @@ def load_scored_model(
     return replace(loaded, language_model=TextScoredModel(loaded.language_model, reader, translation)), tokenizer
 
 
-def wanted_for(name: str, precision: str, backend: str, prompts: Prompts) -> MadeFor:
-    """What a value model on the generator's own states has to be made for, to be used with it."""
-    identity = model_identity(resolve_model(name))
+def wanted_for(generator: Path, precision: str, backend: str, prompts: Prompts) -> MadeFor:
+    """What a value model on the own states of the generator in a folder has to be made for, to be used with it."""
+    identity = model_identity(generator)
     chosen = vllm_precision(precision) if backend == "vllm" else chosen_precision(precision, _device())
     return MadeFor(identity.name, identity.sha256, chosen, prompts.template, prompts.template_hash)
 
