@@ -1,9 +1,11 @@
 """What each choice in a value model is worth: one factor at a time, trained on some trees, compared on validation problems.
 
     python -m guided_gen.benchmarks.value_experiments --data DIR --validation DIR --out benchmarks/results/value_experiments
+    ... --kept 25 --kept 50 --kept 100 --kept 200 --only probe     # a learning curve
 
 Every variant differs from `BASE` in what its line says. Results are appended to OUT/experiments.jsonl, where the same
-command goes on; OUT/experiments.md is the table. The split untouched has no part in it.
+command goes on; OUT/experiments.md is the table, OUT/learning-curve.png what more training problems bring. The split untouched
+has no part in it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+import matplotlib
+
+matplotlib.use("Agg")
 import numpy as np
+from matplotlib import pyplot
 
 from ..data_builder.dataset import DatasetError
 from ..engine.files import replaced_atomically
@@ -114,12 +120,12 @@ def figures(table: RolloutTable, calibration: dict[str, float]) -> dict[str, Any
     """What variants are compared by, for the value and for the mean log-probability."""
     report = evaluate(table, calibration["base_rate"], resamples=_RESAMPLES)
     found: dict[str, Any] = {"data": report["data"]}
-    ranking = report["ranking"]
+    ranking, best_of = report["ranking"], report["best_of"]["scorers"]
     for scorer in (VALUE, LOGPROB):
         own = ranking[scorer]
         found[scorer] = {
             **{name: own[name] for name in ("within_problem_auroc", "length_matched_auroc", "brier_skill", "calibration_error")},
-            **{f"gap closed, {name}": _gap_closed(ranking, scorer, name) for name in ("pass@1", "pass@3")},
+            **{f"gap closed, pass@{k}": best_of[scorer][f"gap@{k}"] for k in (1, 3)},
             "within_problem_auroc by tokens": {
                 row["seen"]: row["scorers"][scorer]["within_problem_auroc"] for row in report["by_tokens"]
             },
@@ -127,32 +133,51 @@ def figures(table: RolloutTable, calibration: dict[str, float]) -> dict[str, Any
     return found
 
 
-def _gap_closed(ranking: dict[str, Any], scorer: str, name: str) -> float:
-    """The share of the way from random choice to the oracle."""
-    chosen, floor, ceiling = (ranking[one][name]["value"] for one in (scorer, "random", "oracle"))
-    return round(float((chosen - floor) / (ceiling - floor)), 4)
-
-
 def table(lines: Sequence[dict[str, Any]]) -> str:
-    """The results in Markdown, in the order of `VARIANTS`; differences are from the first."""
-    by_name = {line["variant"]: line for line in lines}
-    shortcut = next(iter(by_name.values()))[LOGPROB]
-    head = "| variant | AUROC within problems | after 32 | length-matched | gap closed, pass@1 | pass@3 | Brier skill | s |"
-    rows = [head, "|-|-|-|-|-|-|-|-|", _row("mean log-probability", shortcut, "")]
-    rows += [_row(name, by_name[name][VALUE], by_name[name]["seconds"]) for name in VARIANTS if name in by_name]
+    """The results in Markdown, in the order of `VARIANTS` and of the number of trees."""
+    columns = ["variant", "kept", "problems", "AUROC within problems", "after 32", "length-matched"]
+    columns += ["gap closed, pass@1", "pass@3", "Brier skill", "s"]
+    rows = [f"| {' | '.join(columns)} |", "|-" * len(columns) + "|", _row("mean log-probability", lines[0], LOGPROB)]
+    order = list(VARIANTS)
+    for line in sorted(lines, key=lambda line: (order.index(line["variant"]), line["setting"]["kept"])):
+        rows.append(_row(line["variant"], line, VALUE))
     return "\n".join(rows) + "\n"
 
 
-def _row(name: str, figures: dict[str, Any], seconds: int | str) -> str:
-    early = figures["within_problem_auroc by tokens"]["32"]
-    auroc = figures["within_problem_auroc"]
-    cells = [f"{auroc['value']:.3f} [{auroc['low']:.3f}, {auroc['high']:.3f}]", f"{early['value']:.3f}"]
-    cells += [f"{figures['length_matched_auroc']['value']:.3f}"]
-    cells += [f"{figures[f'gap closed, pass@{k}']:.0%}" for k in (1, 3)] + [
-        f"{figures['brier_skill']['value']:.3f}",
-        str(seconds),
+def _row(name: str, line: dict[str, Any], scorer: str) -> str:
+    own, setting, trained = line[scorer], line["setting"], scorer == VALUE
+    early, auroc = own["within_problem_auroc by tokens"]["32"], own["within_problem_auroc"]
+    cells = [
+        str(setting["kept"]) if trained else "",
+        str(setting["training_problems"]) if trained else "",
+        f"{auroc['value']:.3f} [{auroc['low']:.3f}, {auroc['high']:.3f}]",
+        f"{early['value']:.3f}",
+        f"{own['length_matched_auroc']['value']:.3f}",
+        *(f"{own[f'gap closed, pass@{k}']['value']:.0%}" for k in (1, 3)),
+        f"{own['brier_skill']['value']:.3f}",
+        str(line["seconds"]) if trained else "",
     ]
     return f"| {name} | {' | '.join(cells)} |"
+
+
+def plot_learning_curve(lines: Sequence[dict[str, Any]], path: Path) -> None:
+    """AUROC within problems against the number of training problems, for every variant that was trained on several numbers."""
+    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    for name in VARIANTS:
+        own = sorted((line for line in lines if line["variant"] == name), key=lambda line: line["setting"]["training_problems"])
+        if len(own) < 2:
+            continue
+        problems = [line["setting"]["training_problems"] for line in own]
+        for key, style in (("value", "o-"), ("low", ":"), ("high", ":")):
+            shown = [line[VALUE]["within_problem_auroc"][key] for line in own]
+            colour = axes.lines[-1].get_color() if key != "value" else None
+            axes.plot(problems, shown, style, color=colour, label=name if key == "value" else None)
+    axes.axhline(lines[0][LOGPROB]["within_problem_auroc"]["value"], color="grey", ls="--", label="mean log-probability")
+    axes.set(xlabel="training problems, excluded ones included", ylabel="AUROC within problems (validation)", xscale="log")
+    axes.legend()
+    with replaced_atomically(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+    pyplot.close(figure)
 
 
 @click.command()
@@ -161,44 +186,60 @@ def _row(name: str, figures: dict[str, Any], seconds: int | str) -> str:
     "--validation", required=True, type=click.Path(path_type=Path, exists=True, file_okay=False), help="Independent ones."
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False))
-@click.option("--kept", default=100, show_default=True, help="Train on so many forked trees, and the excluded ones among them.")
+@click.option(
+    "--kept",
+    default=(100,),
+    show_default=True,
+    multiple=True,
+    help="Train on so many forked trees, and the excluded ones among them; given again, a learning curve.",
+)
 @click.option("--only", multiple=True, type=click.Choice(list(VARIANTS)), help="Only this variant; may be given again.")
 @click.option("--model", default=DEFAULT_MODEL, show_default=True)
 @click.option("--seed", default=0, show_default=True, help="Which trees.")
 @click.option("--cache", type=click.Path(path_type=Path, file_okay=False), default=None, help="Where states are kept.")
 def main(
-    data: Path, validation: Path, out: Path, kept: int, only: tuple[str, ...], model: str, seed: int, cache: Path | None
+    data: Path,
+    validation: Path,
+    out: Path,
+    kept: tuple[int, ...],
+    only: tuple[str, ...],
+    model: str,
+    seed: int,
+    cache: Path | None,
 ) -> None:
     """Run all variants that OUT does not hold yet."""
     base = resolve_model(model)
     tokenizer = load_tokenizer(base)
-    chosen = some_trees(load_prompted_trees([data], tokenizer), kept, seed)
-    names = {one.problem for one in chosen}
-    bare = [one for one in load_prompted_trees([data], tokenizer, tries=False) if one.problem in names]
+    trees, bare = (load_prompted_trees([data], tokenizer, tries=tries) for tries in (True, False))
     held_out = load_prompted_trees([validation], tokenizer)
     out.mkdir(parents=True, exist_ok=True)
     path = out / "experiments.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    setting = {"kept": kept, "seed": seed, "training_problems": len(chosen), "validation_problems": len(held_out)}
-    if any(line["setting"] != setting for line in lines):
+    if any((line["setting"]["seed"], line["setting"]["validation_problems"]) != (seed, len(held_out)) for line in lines):
         raise DatasetError(f"{path} holds results of other data or settings: choose another folder")
-    missing = [name for name in only or VARIANTS if all(line["variant"] != name for line in lines)]
-    layers = sorted({VARIANTS[name].fork_layer for name in missing})
-    if layers:  # one pass of the base for all of them
-        everything = make_examples([*chosen, *held_out])
-        base_states(everything, base, check_data(chosen, held_out, base), layers, cache)
-    for name in missing:
+    done = {(line["variant"], line["setting"]["kept"]) for line in lines}
+    missing = [(name, count) for name in only or VARIANTS for count in kept if (name, count) not in done]
+    if missing:  # one pass of the base for all of them
+        everything = some_trees(trees, max(count for _, count in missing), seed)
+        layers = sorted({VARIANTS[name].fork_layer for name, _ in missing})
+        base_states(make_examples([*everything, *held_out]), base, check_data(everything, held_out, base), layers, cache)
+    for name, count in missing:
         variant = VARIANTS[name]
-        training = chosen if variant.tries else bare
+        chosen = some_trees(trees, count, seed)
+        names = {one.problem for one in chosen}
+        training = chosen if variant.tries else [one for one in bare if one.problem in names]
         if not variant.excluded:
             training = [one for one in training if one.tree.metadata["status"] == "kept"]
+        setting = {"kept": count, "seed": seed, "training_problems": len(training), "validation_problems": len(held_out)}
         result = run_variant(variant, training, held_out, base, cache)
         lines.append({"variant": name, "setting": setting, "choices": asdict(variant), **result})
         with path.open("a") as file:
             file.write(json.dumps(lines[-1]) + "\n")
         with replaced_atomically(out / "experiments.md") as temporary:
             temporary.write_text(table(lines))
-        click.echo(_row(name, lines[-1][VALUE], lines[-1]["seconds"]))
+        if len(kept) > 1:
+            plot_learning_curve(lines, out / "learning-curve.png")
+        click.echo(_row(name, lines[-1], VALUE))
 
 
 if __name__ == "__main__":

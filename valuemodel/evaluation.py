@@ -19,17 +19,21 @@ from .rollout_table import VALUE, RolloutTable
 
 TOKENS = (8, 16, 32, 64, 128)
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+BEST_OF = 10
 MATCHED = 0.1
 """Two answers are of matched length if they differ by at most this share of the longer."""
 
 
-def evaluate(table: RolloutTable, base_rate: float, seed: int = 0, resamples: int = metrics.RESAMPLES) -> dict[str, Any]:
+def evaluate(
+    table: RolloutTable, base_rate: float, seed: int = 0, resamples: int = metrics.RESAMPLES, best_of: int = BEST_OF
+) -> dict[str, Any]:
     """All figures. `base_rate` is that of the calibration data: above it a value speaks for an answer where both classes are as
-    many."""
+    many. `best_of`: how many of a problem's rollouts the ranking chooses from, in expectation over all draws of so many."""
     weights = metrics.problem_weights(len(table.names), seed, resamples)
     return {
         "data": _data(table) | {"calibration_base_rate": base_rate},
         "ranking": {scorer: _ranking(table, scorer, weights) for scorer in table.scorers} | _bounds(table, weights),
+        "best_of": {"n": best_of, "scorers": _best_of(table, best_of, weights)},
         "table_2": {scorer: _table_2(table, scorer, weights, base_rate) for scorer in table.scorers},
         "by_tokens": _positions(table, [(str(n), np.full(len(table), n)) for n in TOKENS], weights),
         "by_share": _positions(table, [(f"{s:.0%}", _tokens_at(table, s, False)) for s in SHARES], weights),
@@ -94,8 +98,8 @@ def _ranking(table: RolloutTable, scorer: str, weights: np.ndarray) -> dict[str,
     }
 
 
-def _passing(table: RolloutTable, scores: np.ndarray, k: int) -> Callable[[np.ndarray], float]:
-    return lambda rows: metrics.pass_of_top(scores[rows], table.correct[rows], table.counts[rows], k)
+def _passing(table: RolloutTable, scores: np.ndarray, k: int, n: int | None = None) -> Callable[[np.ndarray], float]:
+    return lambda rows: metrics.pass_of_top(scores[rows], table.correct[rows], table.counts[rows], k, n)
 
 
 def _bounds(table: RolloutTable, weights: np.ndarray) -> dict[str, Any]:
@@ -105,6 +109,24 @@ def _bounds(table: RolloutTable, weights: np.ndarray) -> dict[str, Any]:
     for name, scores in (("random", np.zeros(len(table))), ("oracle", table.correct.astype(float))):
         bounds[name] = {f"pass@{k}": _shown(mean_of_defined(within(_passing(table, scores, k)), weights)) for k in (1, 3)}
     return bounds
+
+
+def _best_of(table: RolloutTable, n: int, weights: np.ndarray) -> dict[str, Any]:
+    """What ranking buys: pass@1 of the best-scored of n rollouts and pass@3 of the best three; how much of the way from choosing
+    at random to the oracle that is; and by what factor more than at random, as the paper gives it. Differences are paired."""
+    within = partial(metrics.within_problem, table.problem, len(table.names))
+    scores = {scorer: table.scores(scorer, table.lengths) for scorer in table.scorers}
+    scores |= {"random": np.zeros(len(table)), "oracle": table.correct.astype(float)}
+    found: dict[str, Any] = {scorer: {} for scorer in scores}
+    for k in (1, 3):
+        passing = {scorer: mean_of_defined(within(_passing(table, own, k, n)), weights) for scorer, own in scores.items()}
+        floor = passing["random"]
+        for scorer, passed in passing.items():
+            found[scorer][f"pass@{k}"] = _shown(passed)
+            if scorer not in ("random", "oracle"):
+                found[scorer][f"gap@{k}"] = _shown(metrics.divided(passed - floor, passing["oracle"] - floor))
+                found[scorer][f"gain@{k}"] = _shown(metrics.divided(passed - floor, floor))
+    return found
 
 
 def _calibration(table: RolloutTable, values: np.ndarray, weights: np.ndarray) -> dict[str, Any]:

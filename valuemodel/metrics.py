@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from math import comb
 
 import numpy as np
@@ -102,21 +103,27 @@ def global_auroc(scores: np.ndarray, correct: np.ndarray, mass: np.ndarray) -> n
     return divided(won, pairs)
 
 
-def pass_of_top(scores: np.ndarray, correct: np.ndarray, counts: np.ndarray, k: int) -> float:
-    """The probability that one of the k highest scoring samples is correct, ties broken at random.
+def pass_of_top(scores: np.ndarray, correct: np.ndarray, counts: np.ndarray, k: int, n: int | None = None) -> float:
+    """The probability that one of the k highest scoring samples is correct, ties broken at random: of all samples, or of `n` of
+    them drawn without replacement.
 
     scores, correct, counts [R], of one problem. With equal scores this is the unbiased pass@k of Chen et al. 2021.
     """
-    left, none_yet = min(k, int(counts.sum())), 1.0
+    total = int(counts.sum())
+    n = total if n is None else min(n, total)
+    k = min(k, n)
+    after, fails = total, Fraction(0)
+    wrong_only = [1] + [0] * (k - 1)  # ways to draw so many samples from the scores seen so far, all of them wrong
     for score in np.unique(scores)[::-1]:
         tied = scores == score
-        size, right = int(counts[tied].sum()), int(counts[tied & correct].sum())
-        taken = min(left, size)
-        none_yet *= comb(size - right, taken) / comb(size, taken)
-        left -= taken
-        if not left:
-            break
-    return 1 - none_yet
+        size, wrong = int(counts[tied].sum()), int(counts[tied & ~correct].sum())
+        after -= size
+        for drawn, ways in enumerate(wrong_only):
+            left = k - drawn
+            filling = sum(comb(size, more) * comb(after, n - drawn - more) for more in range(left, min(size, n - drawn) + 1))
+            fails += Fraction(ways * filling * comb(wrong, left), comb(size, left)) if filling else 0
+        wrong_only = [sum(wrong_only[drawn - more] * comb(wrong, more) for more in range(drawn + 1)) for drawn in range(k)]
+    return float(1 - fails / comb(total, n))
 
 
 # -- calibration

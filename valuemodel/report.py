@@ -21,6 +21,14 @@ _RANKING = {
     "brier_skill": "Brier skill",
     "calibration_error": "ECE",
 }
+_BEST_OF = {
+    "pass@1": "pass@1",
+    "gap@1": "of the gap at pass@1",
+    "gain@1": "relative, pass@1",
+    "pass@3": "pass@3",
+    "gap@3": "of the gap at pass@3",
+    "gain@3": "relative, pass@3",
+}
 _DECISIONS = {
     "predicted_correct": "called correct",
     "predicted_wrong": "called wrong",
@@ -66,6 +74,9 @@ def grids(figures: dict[str, Any]) -> list[Grid]:
             [(scorer, [found.get(key) for key in _RANKING]) for scorer, found in ranking.items()],
         )
     ]
+    best_of = figures["best_of"]
+    rows = [(scorer, [found.get(key) for key in _BEST_OF]) for scorer, found in best_of["scorers"].items()]
+    made.append(Grid(f"Best of {best_of['n']}, from random choice to the oracle", list(_BEST_OF.values()), rows))
     for data in ("imbalanced", "balanced"):
         for threshold in ("0.5", "base rate"):
             rows = [(s, [found[data][threshold][key] for key in _DECISIONS]) for s, found in figures["table_2"].items()]
@@ -82,7 +93,7 @@ def grids(figures: dict[str, Any]) -> list[Grid]:
 def print_report(figures: dict[str, Any], console: Console) -> None:
     """The first tables, with intervals where the terminal is wide enough; the page has all."""
     console.print(_summary(figures))
-    for grid in grids(figures)[:5]:
+    for grid in grids(figures)[:6]:
         table = Table(Column("", no_wrap=True), *grid.columns, title=grid.title, title_justify="left")
         for name, cells in grid.rows:
             texts = [_text(cell) for cell in cells]

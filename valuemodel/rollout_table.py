@@ -18,6 +18,7 @@ from .targets import outcomes
 
 VALUE, STATEMENT = "value", "statement's own value"
 LOGPROB, CERTAINTY, SHORTNESS, PARSES = "mean log-probability", "self-certainty", "length", "ended and parses"
+ASKED = "P(True)"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class Answer:
 
 ReadAnswer = Callable[[PromptedTree, int], Answer]
 """From a tree and a leaf to the answer that ends there."""
+
+Ask = Callable[[PromptedTree, Sequence[Answer]], list[float]]
+"""What a model says of finished answers to one problem when it is asked whether they are correct, in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,12 @@ def statement_states(examples: Sequence[Example], states: States) -> torch.Tenso
 
 
 def rollout_table(
-    model: ValueModel, trees: Sequence[PromptedTree], states: States, statement: ValueHead, read: ReadAnswer
+    model: ValueModel,
+    trees: Sequence[PromptedTree],
+    states: States,
+    statement: ValueHead,
+    read: ReadAnswer,
+    ask: Ask | None = None,
 ) -> RolloutTable:
     """Score all trees and lay out their judged rollouts. Raises DataError where a tree has none."""
     values = score_trees(model, trees, states)
@@ -104,30 +113,41 @@ def rollout_table(
         name: [] for name in ("problem", "counts", "correct", "lengths", "ended", "parses", "code")
     }
     pieces: list[tuple[str, ...]] = []
-    traces: dict[str, list[np.ndarray]] = {VALUE: [], LOGPROB: [], CERTAINTY: [], SHORTNESS: [], PARSES: [], STATEMENT: []}
-    for one, value, own_value in zip(trees, values, torch.sigmoid(logits).tolist(), strict=True):
-        found = outcomes(one.tree)
-        if not len(found.rows):
-            raise DataError(f"the tree of {one.problem} has no judged rollouts")
-        nodes = _node_scores(one.tree, value)
-        for row, leaf, count, correct in zip(
-            *(c.tolist() for c in (found.rows, found.leaves, found.counts, found.correct)), strict=True
-        ):
-            answer = read(one, leaf)
-            path = one.tree.path(leaf)
-            ended = bool(one.tree.rollouts.ended[row] == Ended.EOS)
-            entries = (number[one.problem], count, correct, len(path), ended, answer.parses, answer.code or (0, len(path)))
-            for column, entry in zip(columns.values(), entries, strict=True):
-                column.append(entry)
-            pieces.append(answer.pieces)
-            for scorer, scores in nodes.items():
-                traces[scorer].append(scores[path])
-            finished = np.zeros(len(path))
-            finished[-1] = ended and answer.parses
-            traces[PARSES].append(finished)
-            traces[STATEMENT].append(np.full(len(path), own_value))
+    scorers = [VALUE, LOGPROB, CERTAINTY, SHORTNESS, PARSES, STATEMENT, *([ASKED] if ask else [])]
+    traces: dict[str, list[np.ndarray]] = {scorer: [] for scorer in scorers}
+    with stage(f"Reading the answers of {len(trees)} trees", total=float(len(trees))) as advance:
+        for i, (one, value, own_value) in enumerate(zip(trees, values, torch.sigmoid(logits).tolist(), strict=True)):
+            found = outcomes(one.tree)
+            if not len(found.rows):
+                raise DataError(f"the tree of {one.problem} has no judged rollouts")
+            nodes = _node_scores(one.tree, value)
+            answers = [read(one, leaf) for leaf in found.leaves.tolist()]
+            for row, leaf, count, correct, answer in zip(
+                *(c.tolist() for c in (found.rows, found.leaves, found.counts, found.correct)), answers, strict=True
+            ):
+                path = one.tree.path(leaf)
+                ended = bool(one.tree.rollouts.ended[row] == Ended.EOS)
+                entries = (number[one.problem], count, correct, len(path), ended, answer.parses, answer.code or (0, len(path)))
+                for column, entry in zip(columns.values(), entries, strict=True):
+                    column.append(entry)
+                pieces.append(answer.pieces)
+                for scorer, scores in nodes.items():
+                    traces[scorer].append(scores[path])
+                traces[PARSES].append(_at_the_end(len(path), ended and answer.parses))
+                traces[STATEMENT].append(np.full(len(path), own_value))
+            if ask is not None:
+                said = ask(one, answers)
+                traces[ASKED] += [_at_the_end(len(answer.pieces), score) for answer, score in zip(answers, said, strict=True)]
+            advance(i + 1)
     arrays = {name: np.asarray(column) for name, column in columns.items()}
     return RolloutTable(names, **arrays, pieces=pieces, traces=traces)
+
+
+def _at_the_end(length: int, score: float) -> np.ndarray:
+    """The scores along an answer of one that says nothing before its last token."""
+    scores = np.zeros(length)
+    scores[-1] = score
+    return scores
 
 
 def _node_scores(tree: Tree, value: np.ndarray) -> dict[str, np.ndarray]:

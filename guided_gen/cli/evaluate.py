@@ -20,7 +20,9 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
     "--generator", default=None, help="For a text scorer: the model that wrote the answers.  [default: as the data say]"
 )
 @click.option("--tries/--no-tries", default=False, help="Also count main rollouts that did not become the trunk.")
+@click.option("--p-true", is_flag=True, help="Also ask the generator about each answer, a shortcut that takes minutes.")
 @click.option("--resamples", type=click.IntRange(10), default=1000, help="Of the problems, for the intervals.")
+@click.option("--best-of", type=click.IntRange(1), default=10, help="Rank so many rollouts of a problem at a time.")
 @click.option("--seed", default=0)
 @click.option("--cache", type=click.Path(path_type=Path, file_okay=False), default=None, help="Where states are kept.")
 @click.option("--problems", default=None, help="Where the problems are, if not where the build found them.")
@@ -32,7 +34,9 @@ def command(
     model: str | None,
     generator: str | None,
     tries: bool,
+    p_true: bool,
     resamples: int,
+    best_of: int,
     seed: int,
     cache: Path | None,
     problems: str | None,
@@ -42,6 +46,7 @@ def command(
     from rich.console import Console
 
     from ..engine.loading import load_tokenizer
+    from ..p_true import asks_generator
     from ..value_data import TextBase, answer_reader, load_prompted_trees
     from ..valuemodel.data_checks import check_trees
     from ..valuemodel.evaluation import evaluate
@@ -58,19 +63,24 @@ def command(
     base = base_folder(data, model or (made_for.model if as_text else None))
     source = base_folder(data, generator) if as_text else base
     values = ValueModel.from_pretrained(value, base)
+    found = problems_of(data, problems, allow_untouched)
     trees = load_prompted_trees(
         data,
         load_tokenizer(source),
         tries=tries,
-        problems=problems_of(data, problems, allow_untouched),
+        problems=found,
         allow_untouched=allow_untouched,
         text_base=TextBase.of(base, source) if as_text else None,
     )
     made_for.check(asdict(check_trees(trees)))
     fork_layer = values.settings.fork_layer
     states = base_states(make_examples(trees), base, made_for, [fork_layer], cache)[fork_layer]
-    table = rollout_table(values, trees, states, load_statement(value), answer_reader(load_tokenizer(base)))
-    figures = evaluate(table, values.settings.training["calibration"]["base_rate"], seed, resamples)
+    read = answer_reader(load_tokenizer(base))
+    ask = None
+    if p_true:
+        ask = asks_generator(source, "auto" if as_text else made_for.precision, made_for.template, data, found, allow_untouched)
+    table = rollout_table(values, trees, states, load_statement(value), read, ask)
+    figures = evaluate(table, values.settings.training["calibration"]["base_rate"], seed, resamples, best_of)
     out.mkdir(parents=True, exist_ok=True)
     (out / "evaluation.json").write_text(json.dumps(figures, indent=1) + "\n")
     about = {"value model": value.name, "data": ", ".join(folder.name for folder in data), **asdict(made_for)}

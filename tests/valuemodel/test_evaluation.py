@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,19 @@ def test_scores_part_of_the_way_are_those_along_the_path(evaluated: tuple[Rollou
     assert after_two.tolist() == [trace[1] for trace in table.traces["value"]]
     beyond = table.scores("value", np.full(len(table), 1000))
     assert beyond.tolist() == [trace[-1] for trace in table.traces["value"]]
+
+
+def test_a_model_that_is_asked_speaks_at_the_end_alone(base_folder: Path, tmp_path: Path) -> None:
+    training, test = from_base(learnable(6), base_folder), from_base(learnable(4, 200), base_folder)
+    model, _ = fit_value_model(training, test, base_folder, Shape(), TrainingSettings(tune="head"), tmp_path / "value", tmp_path)
+    states = base_states(make_examples(test), base_folder, model.settings.made_for, [4], tmp_path)[4]
+
+    def ask(one: PromptedTree, answers: Sequence[Answer]) -> list[float]:
+        return [len(answer.pieces) / 100 for answer in answers]
+
+    table = rollout_table(model, test, states, load_statement(tmp_path / "value"), read, ask)
+    assert table.scores("P(True)", table.lengths).tolist() == (table.lengths / 100).tolist()
+    assert not any(table.traces["P(True)"][row][:-1].any() for row in range(len(table)))
 
 
 def test_the_report_is_json_and_one_self_contained_page(evaluated: tuple[RolloutTable, dict[str, Any]], tmp_path: Path) -> None:

@@ -47,6 +47,15 @@ def test_pass_of_top_is_the_mean_over_all_ways_to_break_ties(rows: list[tuple[in
     assert metrics.pass_of_top(*columns(single), k) == pytest.approx(expected)
 
 
+@given(rollouts, st.integers(1, 3), st.integers(1, 5))
+def test_pass_of_the_top_of_some_is_the_mean_over_all_draws(rows: list[tuple[int, bool, int]], k: int, n: int) -> None:
+    samples = copies(rows)[:6]
+    single = [(score, correct, 1) for score, correct in samples]
+    drawn = [columns(list(chosen)) for chosen in combinations(single, min(n, len(single)))]
+    expected = np.mean([metrics.pass_of_top(*chosen, k) for chosen in drawn])
+    assert metrics.pass_of_top(*columns(single), k, n) == pytest.approx(expected)
+
+
 @given(rollouts, st.integers(1, 3))
 def test_equal_scores_give_the_unbiased_pass_at_k(rows: list[tuple[int, bool, int]], k: int) -> None:
     labels = [correct for _, correct in copies(rows)]
@@ -59,7 +68,8 @@ def test_equal_scores_give_the_unbiased_pass_at_k(rows: list[tuple[int, bool, in
 @given(rollouts, st.integers(1, 3))
 def test_a_multiplicity_is_so_many_rollouts(rows: list[tuple[int, bool, int]], k: int) -> None:
     apart = [(score, correct, 1) for score, correct in copies(rows)]
-    assert metrics.pass_of_top(*columns(rows), k) == pytest.approx(metrics.pass_of_top(*columns(apart), k))
+    for n in (None, 2, 4):
+        assert metrics.pass_of_top(*columns(rows), k, n) == pytest.approx(metrics.pass_of_top(*columns(apart), k, n))
     assert metrics.auroc(*columns(rows)) == pytest.approx(metrics.auroc(*columns(apart)), nan_ok=True)
 
 
