@@ -1,0 +1,145 @@
+"""Ways to know the values of a search's candidates while they grow, as `benchmarks/speed/test_guidance_speed.py` compares them.
+
+All ways search with the same generator, prompt, settings and seed, so the candidates are the same, token for token. The prompt is
+of random tokens, after which no two candidates begin alike; value models are untrained: what a value costs does not depend on
+what it says.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from ..engine.language_model import Growth, LanguageModel, Session
+from ..engine.loading import chosen_precision, load_tokenizer, load_transformers
+from ..engine.sampling import Sampling
+from ..engine.search import Search, SearchSettings, run
+from ..engine.tail import Tail
+from ..engine.torch_model import TorchLanguageModel
+from ..engine.tree import Tree
+from ..valuemodel.heads import HeadSettings
+from ..valuemodel.model import ValueModel
+from ..valuemodel.text_scorer import TextScoredModel, ValueReader
+from ..valuemodel.translation import Translation
+from .value_speed import made_up_prompt
+
+SAMPLING = Sampling(temperature=1.0, top_p=0.95)
+
+
+class ReencodingModel:
+    """`generator` with the values of a second model that at every check reads the prompt and each candidate's text from the
+    beginning, as search-and-learn and other searches by text do: one padded batch, without a cache.
+    """
+
+    scores = True
+
+    def __init__(self, generator: LanguageModel, second: Any, tokenizer: Any, prompt_ids: Sequence[int]) -> None:
+        self._generator, self._second, self._tokenizer, self._prompt = generator, second, tokenizer, list(prompt_ids)
+        self.vocabulary_size, self.max_length = generator.vocabulary_size, generator.max_length
+        width = second.config.hidden_size
+        self._head = torch.randn(width, generator=torch.Generator().manual_seed(0)) / width**0.5
+
+    def open(self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()) -> Session:
+        return self._generator.open(prompt_ids, sampling, seed, stop_ids)
+
+    def advance(self, growths: Sequence[Growth]) -> list[np.ndarray]:
+        return self._generator.advance(growths)
+
+    @torch.no_grad()
+    def read_values(self, wanted: Sequence[tuple[Session, np.ndarray]]) -> None:
+        for session, leaves in wanted:
+            tree: Tree = session.tree
+            new = np.unique(leaves[np.isnan(tree.nodes.value[leaves])])
+            if not len(new):
+                continue
+            texts = self._tokenizer.batch_decode([tree.tokens(leaf).tolist() for leaf in new.tolist()])
+            rows = [self._prompt + ids for ids in self._tokenizer(texts, add_special_tokens=False)["input_ids"]]
+            lengths = torch.tensor([len(row) for row in rows])
+            padded = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
+            for row, ids in zip(padded, rows, strict=True):
+                row[: len(ids)] = torch.tensor(ids)
+            mask = (torch.arange(padded.shape[1]) < lengths[:, None]).long()
+            states = self._second.get_decoder()(input_ids=padded, attention_mask=mask, use_cache=False).last_hidden_state
+            last = states[torch.arange(len(rows)), lengths - 1].float()
+            tree.nodes.value[new] = torch.sigmoid(last @ self._head).numpy()
+
+    def keep(self, session: Session, leaves: np.ndarray) -> None:
+        self._generator.keep(session, leaves)
+
+    def close(self, session: Session) -> None:
+        self._generator.close(session)
+
+
+@dataclass(frozen=True)
+class Searched:
+    """Seconds of a whole search, its prompt included; the tokens that it decoded; a hash of its candidates."""
+
+    seconds: float
+    tokens: int
+    candidates: int
+
+
+class Contenders:
+    """The default model and every way to score what it writes, loaded when first used."""
+
+    WAYS = ("re-encoding", "second model with a cache", "2 blocks", "probe", "unscored")
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._precision = chosen_precision("auto", "cuda" if torch.cuda.is_available() else "cpu")
+        self.tokenizer = load_tokenizer(folder)
+        self._base = load_transformers(folder, self._precision, packed=True)
+        self._models: dict[str, Any] = {}
+
+    def search(self, way: str, prompt_tokens: int, settings: SearchSettings) -> Searched:
+        """Search once, untimed work (loading) done before. End tokens are ignored: every candidate is as long as it may be."""
+        prompt = made_up_prompt(prompt_tokens)
+        model = self.model(way, prompt)
+        if isinstance(model, TextScoredModel):
+            model.set_prompt(prompt, prompt)
+        start = time.perf_counter()
+        search = Search(model, prompt, settings)
+        run(model, [search])
+        seconds = time.perf_counter() - start
+        texts = tuple(tuple(search.tree.tokens(leaf).tolist()) for leaf in search.tree.rollouts.leaf.tolist())
+        model.close(search.session)
+        return Searched(seconds, search.decoded_tokens, hash(texts))
+
+    def model(self, way: str, prompt: Sequence[int]) -> Any:
+        if way == "re-encoding":
+            return ReencodingModel(self.model("unscored", prompt), self._second(), self.tokenizer, prompt)
+        if way not in self._models:
+            made: dict[str, Callable[[], Any]] = {
+                "unscored": lambda: TorchLanguageModel(self._base, None),
+                "probe": lambda: TorchLanguageModel(self._base, self._tail(0)),
+                "2 blocks": lambda: TorchLanguageModel(self._base, self._tail(2)),
+                "second model with a cache": lambda: TextScoredModel(
+                    self.model("unscored", prompt),
+                    ValueReader(self._second(), self._tail(0)),
+                    Translation(self.tokenizer, frozenset(), self.tokenizer),
+                ),
+            }
+            self._models[way] = made[way]()
+        return self._models[way]
+
+    def _second(self) -> Any:
+        """A second model of the same size, weights of its own."""
+        if "second" not in self._models:
+            self._models["second"] = load_transformers(self._folder, self._precision)
+        return self._models["second"]
+
+    def _tail(self, blocks: int) -> Tail:
+        total = cast(int, self._base.config.num_hidden_layers)
+        values = ValueModel.from_base(self._folder, total - blocks, HeadSettings(("last", "mean", "logprob")))
+        return values.engine_tail(torch.float32, next(self._base.get_decoder().norm.parameters()).device)
+
+
+def settings(n: int, new_tokens: int, **changes: Any) -> SearchSettings:
+    """A search of best-of-n with a check every 16 tokens."""
+    return replace(SearchSettings(n=n, max_new_tokens=new_tokens, sampling=SAMPLING, check_every=16), **changes)
