@@ -10,6 +10,7 @@ has no part in it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 import time
@@ -87,14 +88,23 @@ VARIANTS: dict[str, Variant] = {
 
 
 def some_trees(trees: Sequence[PromptedTree], kept: int, seed: int) -> list[PromptedTree]:
-    """The first trees, in an order of their own, that hold `kept` forked ones: the rest come with them in proportion."""
-    order = np.random.default_rng(seed).permutation(len(trees)).tolist()
+    """The first trees, in an order by a hash, that hold `kept` forked ones: the rest come with them in proportion. Fewer are a part
+    of more."""
     chosen: list[PromptedTree] = []
-    for i in order:
-        if sum(one.tree.metadata["status"] == "kept" for one in chosen) == kept:
+    forked = 0
+    for one in sorted(trees, key=lambda one: hashlib.sha256(f"{seed} {one.problem}".encode()).digest()):
+        if forked == kept:
             break
-        chosen.append(trees[i])
+        chosen.append(one)
+        forked += one.tree.metadata["status"] == "kept"
     return chosen
+
+
+def training_trees(variant: Variant, chosen: Sequence[PromptedTree], bare: Sequence[PromptedTree]) -> list[PromptedTree]:
+    """What a variant trains on, of the chosen trees and the same without tries (`bare`)."""
+    names = {one.problem for one in chosen}
+    trees = list(chosen) if variant.tries else [one for one in bare if one.problem in names]
+    return trees if variant.excluded else [one for one in trees if one.tree.metadata["status"] == "kept"]
 
 
 def run_variant(
@@ -219,19 +229,16 @@ def main(
         raise DatasetError(f"{path} holds results of other data or settings: choose another folder")
     done = {(line["variant"], line["setting"]["kept"]) for line in lines}
     missing = [(name, count) for name in only or VARIANTS for count in kept if (name, count) not in done]
+    training = {(name, count): training_trees(VARIANTS[name], some_trees(trees, count, seed), bare) for name, count in missing}
     if missing:  # one pass of the base for all of them
-        everything = some_trees(trees, max(count for _, count in missing), seed)
+        needed = {id(one): one for chosen in training.values() for one in chosen}
         layers = sorted({VARIANTS[name].fork_layer for name, _ in missing})
-        base_states(make_examples([*everything, *held_out]), base, check_data(everything, held_out, base), layers, cache)
-    for name, count in missing:
+        made_for = check_data(list(needed.values()), held_out, base)
+        base_states(make_examples([*needed.values(), *held_out]), base, made_for, layers, cache)
+    for (name, count), chosen in training.items():
         variant = VARIANTS[name]
-        chosen = some_trees(trees, count, seed)
-        names = {one.problem for one in chosen}
-        training = chosen if variant.tries else [one for one in bare if one.problem in names]
-        if not variant.excluded:
-            training = [one for one in training if one.tree.metadata["status"] == "kept"]
-        setting = {"kept": count, "seed": seed, "training_problems": len(training), "validation_problems": len(held_out)}
-        result = run_variant(variant, training, held_out, base, cache)
+        setting = {"kept": count, "seed": seed, "training_problems": len(chosen), "validation_problems": len(held_out)}
+        result = run_variant(variant, chosen, held_out, base, cache)
         lines.append({"variant": name, "setting": setting, "choices": asdict(variant), **result})
         with path.open("a") as file:
             file.write(json.dumps(lines[-1]) + "\n")
