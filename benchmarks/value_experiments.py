@@ -23,7 +23,6 @@ import click
 import matplotlib
 
 matplotlib.use("Agg")
-import numpy as np
 from matplotlib import pyplot
 
 from ..data_builder.dataset import DatasetError
@@ -88,8 +87,8 @@ VARIANTS: dict[str, Variant] = {
 
 
 def some_trees(trees: Sequence[PromptedTree], kept: int, seed: int) -> list[PromptedTree]:
-    """The first trees, in an order by a hash, that hold `kept` forked ones: the rest come with them in proportion. Fewer are a part
-    of more."""
+    """The first trees, in an order by a hash, that hold `kept` forked ones; the rest come with them in proportion. Fewer are a
+    part of more."""
     chosen: list[PromptedTree] = []
     forked = 0
     for one in sorted(trees, key=lambda one: hashlib.sha256(f"{seed} {one.problem}".encode()).digest()):
