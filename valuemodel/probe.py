@@ -23,7 +23,7 @@ from .packing import path_means
 
 PENALTIES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 """Tried in turn, each from where the last ended; validation problems choose."""
-_MOST_NODES = 60_000
+_MOST_NODES = 120_000
 _STEPS = 100
 
 
