@@ -1,8 +1,7 @@
 """Ways to know the values of a search's candidates while they grow, as `benchmarks/speed/test_guidance_speed.py` compares them.
 
 All ways search with the same generator, prompt, settings and seed, so the candidates are the same, token for token. The prompt is
-of random tokens, after which no two candidates begin alike; value models are untrained: what a value costs does not depend on
-what it says.
+a problem's, as the generator is asked; value models are untrained: what a value costs does not depend on what it says.
 """
 
 from __future__ import annotations
@@ -16,6 +15,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from ..data_builder.problem import Problem
+from ..data_builder.prompts import DEFAULT_TEMPLATE, prompt_ids
 from ..engine.language_model import Growth, LanguageModel, Session
 from ..engine.loading import chosen_precision, load_tokenizer, load_transformers
 from ..engine.sampling import Sampling
@@ -27,9 +28,10 @@ from ..valuemodel.heads import HeadSettings
 from ..valuemodel.model import ValueModel
 from ..valuemodel.text_scorer import TextScoredModel, ValueReader
 from ..valuemodel.translation import Translation
-from .value_speed import made_up_prompt
+from .decoding_contenders import PROMPT
 
-SAMPLING = Sampling(temperature=1.0, top_p=0.95)
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SAMPLING = Sampling(temperature=0.8, top_p=0.95)
 
 
 class ReencodingModel:
@@ -99,7 +101,7 @@ class Contenders:
 
     def search(self, way: str, prompt_tokens: int, settings: SearchSettings) -> Searched:
         """Search once, untimed work (loading) done before. End tokens are ignored: every candidate is as long as it may be."""
-        prompt = made_up_prompt(prompt_tokens)
+        prompt = self.prompt(prompt_tokens)
         model = self.model(way, prompt)
         if isinstance(model, TextScoredModel):
             model.set_prompt(prompt, prompt)
@@ -110,6 +112,13 @@ class Contenders:
         texts = tuple(tuple(search.tree.tokens(leaf).tolist()) for leaf in search.tree.rollouts.leaf.tolist())
         model.close(search.session)
         return Searched(seconds, search.decoded_tokens, hash(texts))
+
+    def prompt(self, tokens: int) -> list[int]:
+        """The prompt for a problem of the examples, its beginning cut off, or filled up before it, to so many tokens."""
+        problem = Problem("examples/drought", (EXAMPLES / "drought.txt").read_text(), "examples")
+        asked = prompt_ids(self.tokenizer, problem, DEFAULT_TEMPLATE)
+        filling: list[int] = self.tokenizer(PROMPT * (1 + tokens // 300))["input_ids"]
+        return (filling + asked)[-tokens:]
 
     def model(self, way: str, prompt: Sequence[int]) -> Any:
         if way == "re-encoding":

@@ -55,7 +55,7 @@ def training_command(data: Path, model: str, trees: int) -> None:
     folder = resolve_model(model)
     base = load_transformers(folder, _PRECISION)
     chosen = [tree for tree in read_trees([data]) if (tree.rollouts.fork != ROOT).any()][:trees]
-    prompts = [made_up_prompt(tree.prompt_length) for tree in chosen]
+    prompts = [_made_up_prompt(tree.prompt_length) for tree in chosen]
     packed = [pack_tree(tree, prompt) for tree, prompt in zip(chosen, prompts, strict=True)]
     rows = [
         join_packs([pack_tree(chain, prompt) for chain in _chains(tree)]) for tree, prompt in zip(chosen, prompts, strict=True)
@@ -85,7 +85,7 @@ def scoring_command(model: str, candidates: int, prompt_tokens: int, rounds: int
     base = load_transformers(folder, _PRECISION)
     tails = {"unscored": None, "probe": _tail(folder, 0), f"{_BLOCKS} blocks": _tail(folder, _BLOCKS)}
     models = {name: TorchLanguageModel(base, tail) for name, tail in tails.items()}
-    prompt = made_up_prompt(prompt_tokens)
+    prompt = _made_up_prompt(prompt_tokens)
     settings = SearchSettings(n=candidates, max_new_tokens=16 * (rounds + 1), sampling=Sampling(1.0, 0.95), check_every=16)
     searches = {name: Search(one, prompt, settings) for name, one in models.items()}
     seconds = dict.fromkeys(models, 0.0)
@@ -109,7 +109,7 @@ def _tail(folder: Path, blocks: int) -> Tail:
     return model.engine_tail(torch.bfloat16 if device == "cuda" else torch.float32, device)
 
 
-def made_up_prompt(tokens: int) -> list[int]:
+def _made_up_prompt(tokens: int) -> list[int]:
     """Of any token ids: what a pass costs does not depend on them."""
     ids: list[int] = np.random.default_rng(0).integers(1000, 30000, tokens).tolist()
     return ids
@@ -119,7 +119,7 @@ def _chains(tree: Tree) -> list[Tree]:
     """Each judged rollout as a tree of its own."""
     chains = []
     for leaf in outcomes(tree).leaves.tolist():
-        chain = Tree.below(made_up_prompt(tree.prompt_length))
+        chain = Tree.below(_made_up_prompt(tree.prompt_length))
         for token in tree.tokens(leaf).tolist():
             chain.add_node(len(chain) - 1, token, logprob=-0.1)
         chains.append(chain)
