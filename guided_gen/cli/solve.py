@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,9 +146,10 @@ def _run(solving: Solving) -> Solution:
 
 def _progress_line(progress: Progress) -> str:
     speed = progress.decoded_tokens / max(progress.seconds, 1e-6)
+    best = "" if isnan(progress.best_score) else f" · best score {progress.best_score:.2f}"
     return (
         f"{progress.live} candidates growing, {progress.finished} complete · "
-        f"{progress.decoded_tokens} tokens, {speed:.0f} a second · best score {progress.best_score:.2f}"
+        f"{progress.decoded_tokens} tokens, {speed:.0f} a second{best}"
     )
 
 
