@@ -139,8 +139,10 @@ class Run(Generic[Event]):
         with self._scheduler._lock:
             events, self._events, self._ahead = self._events, [], 0
             ended, error = self._ended, self._error
-        if error is not None and not events:
-            raise error
+        if error is not None:
+            if not events:
+                raise error
+            self._wake()  # nothing else will: the reader has to come again, for the error
         self._scheduler._go_on()
         return events, ended
 

@@ -156,6 +156,16 @@ def test_a_policy_that_fails_ends_its_own_search_only(endless: GuidedGenerator) 
     assert idle(endless)
 
 
+def test_a_reader_that_is_late_still_meets_the_error(endless: GuidedGenerator) -> None:
+    async def late() -> None:
+        async for _ in endless.astream(CHAT, n=2, max_new_tokens=40, policy=Failing(), check_every=3):
+            await asyncio.sleep(0.3)  # the search goes on meanwhile, and fails while its events wait
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(asyncio.wait_for(late(), 30))
+    assert idle(endless)
+
+
 @dataclass
 class KeepLongest:
     """A policy of the caller's own: once, drops all but one candidate."""
