@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,14 +22,12 @@ from ..engine.language_model import Growth, LanguageModel, Session
 from ..engine.loading import chosen_precision, load_tokenizer, load_transformers
 from ..engine.sampling import Sampling
 from ..engine.search import Search, SearchSettings, run
-from ..engine.tail import Tail
 from ..engine.torch_model import TorchLanguageModel
 from ..engine.tree import Tree
-from ..valuemodel.heads import HeadSettings
-from ..valuemodel.model import ValueModel
 from ..valuemodel.text_scorer import TextScoredModel, ValueReader
 from ..valuemodel.translation import Translation
 from .decoding_contenders import PROMPT
+from .value_speed import untrained_tail
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SAMPLING = Sampling(temperature=0.8, top_p=0.95)
@@ -41,13 +40,15 @@ class ReencodingModel:
 
     scores = True
 
-    def __init__(self, generator: LanguageModel, second: Any, tokenizer: Any, prompt_ids: Sequence[int]) -> None:
-        self._generator, self._second, self._tokenizer, self._prompt = generator, second, tokenizer, list(prompt_ids)
+    def __init__(self, generator: LanguageModel, second: Any, tokenizer: Any) -> None:
+        self._generator, self._second, self._tokenizer = generator, second, tokenizer
+        self._prompt: list[int] = []  # of the one search at a time
         self.vocabulary_size, self.max_length = generator.vocabulary_size, generator.max_length
         width = second.config.hidden_size
         self._head = torch.randn(width, generator=torch.Generator().manual_seed(0)) / width**0.5
 
     def open(self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()) -> Session:
+        self._prompt = list(prompt_ids)
         return self._generator.open(prompt_ids, sampling, seed, stop_ids)
 
     def advance(self, growths: Sequence[Growth]) -> list[np.ndarray]:
@@ -102,7 +103,7 @@ class Contenders:
     def search(self, way: str, prompt_tokens: int, settings: SearchSettings) -> Searched:
         """Search once, untimed work (loading) done before. End tokens are ignored: every candidate is as long as it may be."""
         prompt = self.prompt(prompt_tokens)
-        model = self.model(way, prompt)
+        model = self.model(way)
         if isinstance(model, TextScoredModel):
             model.set_prompt(prompt, prompt)
         start = time.perf_counter()
@@ -120,33 +121,26 @@ class Contenders:
         filling: list[int] = self.tokenizer(PROMPT * (1 + tokens // 300))["input_ids"]
         return (filling + asked)[-tokens:]
 
-    def model(self, way: str, prompt: Sequence[int]) -> Any:
-        if way == "re-encoding":
-            return ReencodingModel(self.model("unscored", prompt), self._second(), self.tokenizer, prompt)
+    def model(self, way: str) -> Any:
         if way not in self._models:
             made: dict[str, Callable[[], Any]] = {
                 "unscored": lambda: TorchLanguageModel(self._base, None),
-                "probe": lambda: TorchLanguageModel(self._base, self._tail(0)),
-                "2 blocks": lambda: TorchLanguageModel(self._base, self._tail(2)),
+                "probe": lambda: TorchLanguageModel(self._base, untrained_tail(self._folder, 0)),
+                "2 blocks": lambda: TorchLanguageModel(self._base, untrained_tail(self._folder, 2)),
                 "second model with a cache": lambda: TextScoredModel(
-                    self.model("unscored", prompt),
-                    ValueReader(self._second(), self._tail(0)),
+                    self.model("unscored"),
+                    ValueReader(self._second, untrained_tail(self._folder, 0)),
                     Translation(self.tokenizer, frozenset(), self.tokenizer),
                 ),
+                "re-encoding": lambda: ReencodingModel(self.model("unscored"), self._second, self.tokenizer),
             }
             self._models[way] = made[way]()
         return self._models[way]
 
+    @cached_property
     def _second(self) -> Any:
         """A second model of the same size, weights of its own."""
-        if "second" not in self._models:
-            self._models["second"] = load_transformers(self._folder, self._precision)
-        return self._models["second"]
-
-    def _tail(self, blocks: int) -> Tail:
-        total = cast(int, self._base.config.num_hidden_layers)
-        values = ValueModel.from_base(self._folder, total - blocks, HeadSettings(("last", "mean", "logprob")))
-        return values.engine_tail(torch.float32, next(self._base.get_decoder().norm.parameters()).device)
+        return load_transformers(self._folder, self._precision)
 
 
 def settings(n: int, new_tokens: int, **changes: Any) -> SearchSettings:

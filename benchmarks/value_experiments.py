@@ -10,7 +10,6 @@ has no part in it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 import time
@@ -25,6 +24,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
+from ..data_builder.build_settings import order_key
 from ..data_builder.dataset import DatasetError
 from ..engine.files import replaced_atomically
 from ..engine.loading import load_tokenizer
@@ -91,7 +91,7 @@ def some_trees(trees: Sequence[PromptedTree], kept: int, seed: int) -> list[Prom
     part of more."""
     chosen: list[PromptedTree] = []
     forked = 0
-    for one in sorted(trees, key=lambda one: hashlib.sha256(f"{seed} {one.problem}".encode()).digest()):
+    for one in sorted(trees, key=lambda one: order_key(one.problem, seed)):
         if forked == kept:
             break
         chosen.append(one)

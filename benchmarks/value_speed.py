@@ -83,7 +83,7 @@ def scoring_command(model: str, candidates: int, prompt_tokens: int, rounds: int
     """Wall time of the same search unscored, with a probe, and with two blocks of the value model's own."""
     folder = resolve_model(model)
     base = load_transformers(folder, _PRECISION)
-    tails = {"unscored": None, "probe": _tail(folder, 0), f"{_BLOCKS} blocks": _tail(folder, _BLOCKS)}
+    tails = {"unscored": None, "probe": untrained_tail(folder, 0), f"{_BLOCKS} blocks": untrained_tail(folder, _BLOCKS)}
     models = {name: TorchLanguageModel(base, tail) for name, tail in tails.items()}
     prompt = _made_up_prompt(prompt_tokens)
     settings = SearchSettings(n=candidates, max_new_tokens=16 * (rounds + 1), sampling=Sampling(1.0, 0.95), check_every=16)
@@ -101,7 +101,8 @@ def scoring_command(model: str, candidates: int, prompt_tokens: int, rounds: int
     click.echo(json.dumps({"candidates": candidates, "more_wall_time": more, "tokens_per_second": tokens}, indent=1))
 
 
-def _tail(folder: Path, blocks: int) -> Tail:
+def untrained_tail(folder: Path, blocks: int) -> Tail:
+    """A tail of so many blocks on top of the model in `folder`: what a value costs does not depend on what it says."""
     config = json.loads((folder / "config.json").read_text())
     head = HeadSettings(("last", "mean", "logprob"))
     model = ValueModel.from_base(folder, config["num_hidden_layers"] - blocks, head)

@@ -107,7 +107,12 @@ class Shard:
 
 def build_order(problems: Sequence[Problem], seed: int) -> list[Problem]:
     """`problems` by a hash of seed and id: wherever a build is stopped, what is done is a random part of them all."""
-    return sorted(problems, key=lambda problem: hashlib.sha256(f"{seed} {problem.id}".encode()).digest())
+    return sorted(problems, key=lambda problem: order_key(problem.id, seed))
+
+
+def order_key(problem_id: str, seed: int) -> bytes:
+    """By which problems are put in a random order that does not depend on which others there are."""
+    return hashlib.sha256(f"{seed} {problem_id}".encode()).digest()
 
 
 def statement_hash(problem: Problem) -> str:

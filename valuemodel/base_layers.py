@@ -48,6 +48,7 @@ def layer_count(config: Any) -> int:
 def empty_blocks(config: Any, first: int, count: int) -> Blocks:
     """`count` layers from `first` on and the final norm, with their shapes and without weights (on the meta device)."""
     config = copy.deepcopy(config)
+    config.name_or_path = ""  # where this machine keeps it is no part of what is saved
     config._attn_implementation = ATTENTION
     with torch.device("meta"):
         decoder = AutoModelForCausalLM.from_config(config).get_decoder()  # type: ignore[no-untyped-call]

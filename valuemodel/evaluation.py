@@ -106,24 +106,28 @@ def _bounds(table: RolloutTable, weights: np.ndarray) -> dict[str, Any]:
     """What ranking at random gives, and what knowing the verdicts would."""
     within = partial(metrics.within_problem, table.problem, len(table.names))
     bounds = {}
-    for name, scores in (("random", np.zeros(len(table))), ("oracle", table.correct.astype(float))):
+    for name, scores in _bounding_scores(table).items():
         bounds[name] = {f"pass@{k}": _shown(mean_of_defined(within(_passing(table, scores, k)), weights)) for k in (1, 3)}
     return bounds
+
+
+def _bounding_scores(table: RolloutTable) -> dict[str, np.ndarray]:
+    return {"random": np.zeros(len(table)), "oracle": table.correct.astype(float)}
 
 
 def _best_of(table: RolloutTable, n: int, weights: np.ndarray) -> dict[str, Any]:
     """What ranking buys: pass@1 of the best-scored of n rollouts and pass@3 of the best three; how much of the way from choosing
     at random to the oracle that is; and by what factor more than at random, as the paper gives it. Differences are paired."""
     within = partial(metrics.within_problem, table.problem, len(table.names))
-    scores = {scorer: table.scores(scorer, table.lengths) for scorer in table.scorers}
-    scores |= {"random": np.zeros(len(table)), "oracle": table.correct.astype(float)}
+    bounds = _bounding_scores(table)
+    scores = {scorer: table.scores(scorer, table.lengths) for scorer in table.scorers} | bounds
     found: dict[str, Any] = {scorer: {} for scorer in scores}
     for k in (1, 3):
         passing = {scorer: mean_of_defined(within(_passing(table, own, k, n)), weights) for scorer, own in scores.items()}
         floor = passing["random"]
         for scorer, passed in passing.items():
             found[scorer][f"pass@{k}"] = _shown(passed)
-            if scorer not in ("random", "oracle"):
+            if scorer not in bounds:
                 found[scorer][f"gap@{k}"] = _shown(metrics.divided(passed - floor, passing["oracle"] - floor))
                 found[scorer][f"gain@{k}"] = _shown(metrics.divided(passed - floor, floor))
     return found

@@ -143,6 +143,12 @@ def test_engine_values_equal_one_forward_pass(base: Any, fork_layer: int, tail_l
     assert np.allclose(values, packed_values(model, separate_base, session.tree, prompt), atol=1e-5)
 
 
+def test_a_saved_folder_does_not_say_where_its_base_lay(base: Any, tmp_path: Path) -> None:
+    base.save_pretrained(tmp_path / "base")
+    ValueModel.from_base(tmp_path / "base", 2).save_pretrained(tmp_path / "value")
+    assert str(tmp_path) not in (tmp_path / "value" / "config.json").read_text()
+
+
 @pytest.mark.skipif(not int8_supported(), reason="this machine's torch has no int8 matrix products")
 def test_a_float_tail_reads_the_states_of_an_int8_base(base: Any, tmp_path: Path) -> None:
     """Rounding to int8 may turn a last bit into a step: equal in most places, close in all."""
