@@ -69,7 +69,7 @@ def test_a_folder_of_trees_is_shown_in_part(tree: Tree, tiny_folder: Path, tmp_p
         (["view", "FOLDER"], "not a dataset's folder"),
         (["view", "FILE"], "cannot be read"),
         (["serve", "--api-key-file", "FILE"], "no API key"),
-        (["serve", "--scorer", "value"], "value model"),
+        (["serve", "--scorer", "value", "--value", "none"], "value model"),
         (["serve", "--policy", "magic"], "no policy"),
     ],
 )
