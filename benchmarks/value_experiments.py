@@ -61,7 +61,7 @@ class Variant:
 
 
 BASE = Variant()
-_LORA = replace(BASE, tune="lora", fork_layer=22, tail_layers=2)
+_TUNED = replace(BASE, tune="lora", tail_layers=2, excluded=False, learning_rate=3e-4)
 VARIANTS: dict[str, Variant] = {
     "probe": BASE,
     **{f"probe above layer {layer}": replace(BASE, fork_layer=layer) for layer in (16, 18, 22, 24)},
@@ -74,15 +74,17 @@ VARIANTS: dict[str, Variant] = {
     "probe, no tries": replace(BASE, tries=False, excluded=False),
     "probe, no excluded problems": replace(BASE, excluded=False),
     "probe, balanced, no excluded problems": replace(BASE, balanced=True, excluded=False),
-    "LoRA, 2 blocks": _LORA,
-    "LoRA, 1 block": replace(_LORA, fork_layer=23, tail_layers=1),
-    "LoRA, 4 blocks": replace(_LORA, fork_layer=20, tail_layers=4),
-    "LoRA, 2 blocks from layer 16": replace(_LORA, fork_layer=16),
-    "LoRA, 2 blocks, 3e-4": replace(_LORA, learning_rate=3e-4),
-    "LoRA, 2 blocks, 3e-5": replace(_LORA, learning_rate=3e-5),
-    "full, 2 blocks": replace(_LORA, tune="full"),
-    "full, 2 blocks, 3e-5": replace(_LORA, tune="full", learning_rate=3e-5),
-    "full, 2 blocks, last state (the paper's)": replace(_LORA, tune="full", features=("last",)),
+    "LoRA, 2 blocks, no excluded problems": _TUNED,
+    "LoRA, 2 blocks, 1e-4": replace(_TUNED, learning_rate=1e-4),
+    "LoRA, 2 blocks, 1e-3": replace(_TUNED, learning_rate=1e-3),
+    "LoRA, 1 block": replace(_TUNED, tail_layers=1),
+    "LoRA, 4 blocks": replace(_TUNED, tail_layers=4),
+    "LoRA, 2 blocks above layer 22": replace(_TUNED, fork_layer=22),
+    "LoRA, 2 blocks, soft": replace(_TUNED, targets="soft"),
+    "LoRA, 2 blocks": replace(_TUNED, excluded=True),
+    "full, 2 blocks, 1e-4": replace(_TUNED, tune="full", learning_rate=1e-4),
+    "full, 2 blocks, 3e-5": replace(_TUNED, tune="full", learning_rate=3e-5),
+    "full, 2 blocks, 3e-5, last state (the paper's)": replace(_TUNED, tune="full", learning_rate=3e-5, features=("last",)),
 }
 
 
@@ -122,7 +124,8 @@ def run_variant(
     made_for = check_data(training, validation, base)
     states = base_states(make_examples(validation), base, made_for, [variant.fork_layer], cache)[variant.fork_layer]
     table = rollout_table(model, validation, states, statement, answer_reader(load_tokenizer(base)))
-    return {"seconds": round(seconds), "head_fit": history.head_fit, **figures(table, model.settings.training["calibration"])}
+    fitted = {"head_fit": history.head_fit, "validation_losses": history.validation}
+    return {"seconds": round(seconds), **fitted, **figures(table, model.settings.training["calibration"])}
 
 
 def figures(table: RolloutTable, calibration: dict[str, float]) -> dict[str, Any]:
@@ -189,6 +192,14 @@ def plot_learning_curve(lines: Sequence[dict[str, Any]], path: Path) -> None:
     pyplot.close(figure)
 
 
+def write_tables(out: Path) -> None:
+    """The table and the plot of all results in OUT/experiments.jsonl."""
+    lines = [json.loads(line) for line in (out / "experiments.jsonl").read_text().splitlines()]
+    with replaced_atomically(out / "experiments.md") as temporary:
+        temporary.write_text(table(lines))
+    plot_learning_curve(lines, out / "learning-curve.png")
+
+
 @click.command()
 @click.option("--data", required=True, type=click.Path(path_type=Path, exists=True, file_okay=False), help="Forked trees.")
 @click.option(
@@ -238,14 +249,12 @@ def main(
         variant = VARIANTS[name]
         setting = {"kept": count, "seed": seed, "training_problems": len(chosen), "validation_problems": len(held_out)}
         result = run_variant(variant, chosen, held_out, base, cache)
-        lines.append({"variant": name, "setting": setting, "choices": asdict(variant), **result})
+        line = {"variant": name, "setting": setting, "choices": asdict(variant), **result}
         with path.open("a") as file:
-            file.write(json.dumps(lines[-1]) + "\n")
-        with replaced_atomically(out / "experiments.md") as temporary:
-            temporary.write_text(table(lines))
-        if len(kept) > 1:
-            plot_learning_curve(lines, out / "learning-curve.png")
-        click.echo(_row(name, lines[-1], VALUE))
+            file.write(json.dumps(line) + "\n")
+        write_tables(out)
+        click.echo(_row(name, line, VALUE))
+    write_tables(out)
 
 
 if __name__ == "__main__":

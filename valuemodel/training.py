@@ -41,8 +41,9 @@ class TrainingError(GuidedGenError):
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """The paper's defaults: Adam, 1e-4, 2 epochs. `batch_tokens`: of a step, prompts included. `patience`: validations without a
-    better loss after which training ends, 0 for never. `fit_head_first`: begin from a head fitted to the untuned tail."""
+    """The paper's defaults: Adam, 1e-4, 2 epochs. `learning_rate`: the highest, see `rate_at`. `batch_tokens`: of a step, prompts
+    included. `patience`: validations without a better loss after which training ends, 0 for never. `fit_head_first`: begin from a
+    head fitted to the untuned tail."""
 
     tune: Tune = "full"
     targets: Kind = "binary"
@@ -133,6 +134,13 @@ def _predictions(model: ValueModel, examples: Sequence[Example], states: States)
     return logits, labels, weights
 
 
+def rate_at(step: int, steps: int) -> float:
+    """The share of the learning rate at a step from 1 to `steps`: up in a straight line for a tenth of them, then down towards 0,
+    so that a fitted head is not shaken off and the last steps settle."""
+    rise = max(steps // 10, 1)
+    return min(step / rise, (steps - step + 1) / (steps - rise + 1))
+
+
 def batch_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     """The loss of a batch: each problem in it counts the same."""
     loss = binary_cross_entropy_with_logits(logits, batch.labels, weight=batch.weights, reduction="sum")
@@ -183,7 +191,7 @@ class _Loop:
             for step, group in enumerate(steps[first:], first + 1):
                 if self._ends_early(history) or (stop_after is not None and step > stop_after):
                     break
-                loss = self._step(group)
+                loss = self._step(group, settings.learning_rate * rate_at(step, len(steps)))
                 history.training.append((step, loss))
                 accelerator.log({"loss": loss}, step=step)
                 if step % settings.validate_every == 0 or step == len(steps):
@@ -203,8 +211,10 @@ class _Loop:
         rank, world = self._accelerator.process_index, self._accelerator.num_processes
         return [groups[i + rank] if i + rank < len(groups) else groups[rank % len(groups)] for i in range(0, len(groups), world)]
 
-    def _step(self, group: Sequence[int]) -> float:
+    def _step(self, group: Sequence[int], learning_rate: float) -> float:
         self._model.train()
+        for parameters in self._optimizer.param_groups:
+            parameters["lr"] = learning_rate
         batch = join_examples([self._training[i] for i in group], self._states, self._accelerator.device)
         with self._accelerator.autocast():
             logits = self._model(batch.states, batch.pack, batch.mean_logprob)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from guided_gen.engine.tree import ROOT, Ended, Tree
 from guided_gen.valuemodel.base_layers import shared_states
@@ -20,7 +22,15 @@ from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.model import ValueModel
 from guided_gen.valuemodel.packing import DataError, PromptedTree, pack_tree
 from guided_gen.valuemodel.state_cache import pack_key
-from guided_gen.valuemodel.training import TrainingError, TrainingSettings, batch_loss, calibrate, train, validation_loss
+from guided_gen.valuemodel.training import (
+    TrainingError,
+    TrainingSettings,
+    batch_loss,
+    calibrate,
+    rate_at,
+    train,
+    validation_loss,
+)
 
 from .conftest import VOCABULARY
 
@@ -138,6 +148,15 @@ def test_a_checkpoint_of_other_settings_or_data_is_refused(qwen: Any, tmp_path: 
     other = TrainingSettings(batch_tokens=200, validate_every=1, fit_head_first=False, learning_rate=1.0)
     with pytest.raises(CheckpointError, match="learning_rate"):
         train(ValueModel.from_base(qwen, 3), training, validation, states, other, tmp_path)
+
+
+@given(st.integers(1, 500))
+def test_the_learning_rate_rises_to_its_height_and_falls(steps: int) -> None:
+    rates = [rate_at(step, steps) for step in range(1, steps + 1)]
+    top = rates.index(1.0)
+    assert min(rates) > 0 and max(rates) == 1.0
+    assert rates[: top + 1] == sorted(rates[: top + 1]) and rates[top:] == sorted(rates[top:], reverse=True)
+    assert top <= steps / 10 and rates[-1] <= 2 / steps
 
 
 def test_training_ends_early_with_its_best_weights(qwen: Any, tmp_path: Path) -> None:
