@@ -1,7 +1,7 @@
 """What searches cost: wall time, forward passes, the scorer's share, peak memory.
 
 Several searches share one batch, so each step's time is shared among its searches by their live candidates; the shares of a
-policy's searches sum to the time of its steps.
+policy's searches sum to the time of its steps. What cannot be measured is NaN, and null in a line.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isnan, nan
 from pathlib import Path
 from typing import Protocol
 
@@ -19,13 +20,18 @@ from ..engine.errors import GuidedGenError
 
 
 class Metered(Protocol):
-    """What a language model says of its own work. `passes`: forward passes so far; `scoring_seconds`: the value model's part."""
+    """What a language model says of its own work. `passes`: forward passes so far; `scoring_seconds`: the value model's part, NaN
+    where it cannot be told apart; `in_process`: whether all of it is done, and held, by this process.
+    """
 
     @property
     def passes(self) -> int: ...
 
     @property
     def scoring_seconds(self) -> float: ...
+
+    @property
+    def in_process(self) -> bool: ...
 
 
 class NotMetered(GuidedGenError):
@@ -35,21 +41,22 @@ class NotMetered(GuidedGenError):
 @dataclass
 class Cost:
     """Of one search. `passes`: those that it took part in, its prompt's included. `peak_memory`: bytes, of the process (on a GPU:
-    of its allocations), weights and the other searches of the batch included."""
+    of its allocations), weights and the other searches of the batch included; NaN where other processes hold them."""
 
     seconds: float = 0.0
     scoring_seconds: float = 0.0
     passes: int = 0
-    peak_memory: int = 0
+    peak_memory: float = 0.0
 
-    def line(self, tokens: int) -> dict[str, float]:
-        return {
+    def line(self, tokens: int) -> dict[str, float | None]:
+        figures = {
             "tokens": tokens,
             "passes": self.passes,
             "seconds": round(self.seconds, 4),
             "scoring_seconds": round(self.scoring_seconds, 4),
             "peak_memory_mb": round(self.peak_memory / 1e6, 1),
         }
+        return {name: None if isnan(figure) else figure for name, figure in figures.items()}
 
 
 class Meter:
@@ -57,7 +64,7 @@ class Meter:
 
     def __init__(self, model: Metered) -> None:
         self._model = model
-        forget_peak_memory()
+        self._forget_peak_memory()
 
     @contextmanager
     def charging(self, costs: Sequence[Cost], weights: Sequence[float]) -> Iterator[None]:
@@ -65,12 +72,12 @@ class Meter:
         passes, scoring, start = self._model.passes, self._model.scoring_seconds, time.perf_counter()
         yield
         seconds, scoring = time.perf_counter() - start, self._model.scoring_seconds - scoring
-        total, peak = sum(weights), peak_memory()
+        total, peak = sum(weights), peak_memory() if self._model.in_process else nan
         for cost, weight in zip(costs, weights, strict=True):
             cost.seconds += seconds * weight / total
             cost.scoring_seconds += scoring * weight / total
             cost.passes += self._model.passes - passes
-            cost.peak_memory = max(cost.peak_memory, peak)
+            cost.peak_memory = max(peak, cost.peak_memory)  # in this order NaN stays
 
     @contextmanager
     def apart(self) -> Iterator[Cost]:
@@ -78,7 +85,11 @@ class Meter:
         own = Cost()
         with self.charging([own], [1.0]):
             yield own
-        forget_peak_memory()
+        self._forget_peak_memory()
+
+    def _forget_peak_memory(self) -> None:
+        if self._model.in_process:
+            forget_peak_memory()
 
 
 def peak_memory() -> int:

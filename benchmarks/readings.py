@@ -48,7 +48,7 @@ class About:
 
 @dataclass(frozen=True)
 class Reading:
-    """`figures`: pass@1, pass@3, oracle and the costs."""
+    """`figures`: pass@1, pass@3, oracle and the costs, NaN where they were not measured."""
 
     problem: str
     about: About
@@ -123,9 +123,10 @@ def _searched(line: dict[str, Any]) -> Iterator[Reading]:
         for name, (scores, cost) in list(rankings.items()):
             both = {key: cost.get(key, 0) + spent.get(key, 0) for key in cost.keys() | spent.keys()}
             rankings[EXAMPLES if name == RANDOM else f"{EXAMPLES} and {name}"] = _lexicographic(passed, scores), both
+    searching = {key: np.nan if line["cost"][key] is None else line["cost"][key] for key in COSTS["judged"]}
     for name, (scores, extra) in rankings.items():
         found = {f"pass@{k}": _top(scores, correct, counts, k) for k in RANKS}
-        cost = {key: line["cost"][key] + extra.get(key, 0) for key in COSTS["judged"]}
+        cost = {key: figure + extra.get(key, 0) for key, figure in searching.items()}
         arm = ArmKey(line["policy"], line["n"], guide, name)
         yield Reading(line["problem"], _about(line), arm, found | {"oracle": float(correct.any())} | cost)
 

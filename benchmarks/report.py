@@ -113,9 +113,10 @@ class _Group:
             row[name] = shown(self._mean(arm, name))
         row["costs"] = {name: rounded(float(self._mean(arm, name)[0])) for name in self.costs}
         if "seconds" in self.costs:
-            spent = float(np.nansum(own["seconds"]))
-            row["costs"]["scorer_share"] = rounded(float(np.nansum(own["scoring_seconds"])) / spent if spent else float("nan"))
-            row["costs"]["peak_memory_mb"] = rounded(float(np.nanmax(own["peak_memory_mb"])))
+            tried = ~np.isnan(own["seconds"])  # there the others are NaN where they were not measured
+            spent, scoring, peaks = (own[name][tried] for name in ("seconds", "scoring_seconds", "peak_memory_mb"))
+            row["costs"]["scorer_share"] = rounded(float(scoring.sum() / spent.sum()) if spent.any() else float("nan"))
+            row["costs"]["peak_memory_mb"] = rounded(float(peaks.max()))
         row["against"] = {label: self._against(arm, other) for label, other in self._baselines(arm).items()}
         row["lead"] = {axis: self._lead(arm, axis) for axis in self.axes}
         row["leads"] = bool(row["lead"]) and all(lead is not None and lead["low"] > 0 for lead in row["lead"].values())

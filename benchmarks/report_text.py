@@ -27,6 +27,7 @@ WALL_TIME = (
     "is shared among its searches by their live candidates. Forward passes: those that a search took part in. A ranking's own "
     "time (prompted judgements, printed examples) is added to its arm. Peak memory is the process's, weights included."
 )
+VLLM = "Decoded by vLLM: forward passes are its engine's steps, and a dash stands for what its processes do not tell."
 STEPS = "Replayed from stored samples: costs are tokens and sequential steps (forward passes of a batch); nothing is timed."
 REFUSED = "Arms with printed examples are refused here: the grading tests are those examples."
 _WORDS = ("policy", "guided by", "ranked by")
@@ -114,8 +115,8 @@ def cells(figures: dict[str, Any], row: dict[str, Any]) -> list[str]:
 
 
 def _cost_text(name: str, cost: float | None) -> str:
-    if cost is None:
-        return ""
+    if cost is None:  # not measured
+        return "-"
     return f"{cost:.1%}" if name == "scorer_share" else f"{cost:.1f}" if name == "seconds" else f"{cost:,.0f}"
 
 
@@ -128,7 +129,7 @@ def remarks(figures: dict[str, Any]) -> list[str]:
     run = figures["run"]
     timed = STEPS if run["kind"] == "replay" else WALL_TIME.format(together=run["together"])
     skipped = [f"{count} problems were skipped: {reason}." for reason, count in figures["skipped"].items()]
-    return [LEGEND, timed, EXACT, *skipped]
+    return [LEGEND, timed, *([VLLM] if run.get("vllm") is not None else []), EXACT, *skipped]
 
 
 def markdown(figures: dict[str, Any], plots: Sequence[str]) -> str:

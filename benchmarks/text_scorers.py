@@ -7,7 +7,7 @@ rank complete answers; they cannot guide a search, since each costs a prompt wit
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ _HELD_BYTES = 1 << 28  # the statement is read once for all answers, an answer o
 
 
 class TextScorerError(GuidedGenError):
-    """A model that cannot be asked."""
+    """A model, or a backend, that cannot be asked."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,13 @@ TEXT_SCORERS = {
         {"impossible": 0.0, "unlikely": 1 / 3, "likely": 2 / 3, "certain": 1.0},
     ),
 }
+
+
+def check_asked(scorers: Iterable[str], backend: str) -> None:
+    """Raise TextScorerError where a scorer asks the model and the backend's models cannot read an answer."""
+    asking = [name for name in scorers if name in TEXT_SCORERS]
+    if asking and backend != "torch":
+        raise TextScorerError(f"with --backend {backend} no answer can be asked about: leave out {', '.join(asking)}")
 
 
 def judged_scores(

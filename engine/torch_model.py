@@ -61,6 +61,8 @@ class TorchLanguageModel:
     `model` is any `*ForCausalLM` whose decoder layers attend through transformers' attention interface.
     """
 
+    in_process = True
+
     def __init__(self, model: Any, tail: Tail | None = None) -> None:
         self._model = model.eval()
         config = model.config

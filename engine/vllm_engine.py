@@ -58,13 +58,15 @@ def import_vllm() -> Any:
 @dataclass
 class TokenCounts:
     """Since the start. `requests` of searches; `aborted`: those of them that were stopped before their end; `generated`: sampled
-    tokens, used or not; `batched`: requests that vLLM's scheduler still works on after a step, over all steps, whoever knows of
-    them. Prefix cache: `looked_up` tokens of new requests, and the `found` part of them that was not computed anew.
+    tokens, used or not; `steps` of the engine that worked on a request, one forward pass each (of all replicas together);
+    `batched`: requests that vLLM's scheduler still works on after a step, over all steps, whoever knows of them. Prefix cache:
+    `looked_up` tokens of new requests, and the `found` part of them that was not computed anew.
     """
 
     requests: int = 0
     aborted: int = 0
     generated: int = 0
+    steps: int = 0
     batched: int = 0
     looked_up: int = 0
     found: int = 0
@@ -209,6 +211,8 @@ def _stat_logger(counts: TokenCounts) -> Callable[[Any, int], Any]:
             if iteration_stats is not None:
                 counts.generated += iteration_stats.num_generation_tokens
             if scheduler_stats is not None:
+                # A step that only clears away what was aborted leaves no request and gives no token.
+                counts.steps += scheduler_stats.num_running_reqs > 0 or iteration_stats is not None
                 counts.batched += scheduler_stats.num_running_reqs
                 counts.looked_up += scheduler_stats.prefix_cache_stats.queries
                 counts.found += scheduler_stats.prefix_cache_stats.hits

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from math import nan
 from typing import Protocol, cast
 
 import numpy as np
@@ -70,6 +71,8 @@ class VllmSession:
 class VllmLanguageModel:
     """A model served by vLLM, with or without a value tail in the same pass; `head` turns what the tail emits into values."""
 
+    in_process = False
+
     def __init__(self, engine: VllmEngine, head: PathHead | None = None) -> None:
         self.engine = engine
         self._head = head
@@ -78,6 +81,16 @@ class VllmLanguageModel:
         # The value of an answer that fills the context comes with one token more.
         self.max_length: int = engine.llm.model_config.max_model_len - (head is not None)
         self._width = 0 if head is None else head.width  # of what comes with each token
+
+    @property
+    def passes(self) -> int:
+        """Forward passes so far: the engine's steps, whoever they were for."""
+        return self.engine.counts.steps
+
+    @property
+    def scoring_seconds(self) -> float:
+        """NaN with a tail, whose part of a pass vLLM does not tell."""
+        return nan if self.scores else 0.0
 
     def open(
         self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()

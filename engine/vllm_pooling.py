@@ -109,10 +109,22 @@ class PooledLanguageModel(VllmLanguageModel):
         super().__init__(engine, classifier.formula)
         self._width = 0  # the generator itself emits nothing
         self.classifier = classifier
+        self._scoring_seconds = 0.0
         self.max_length = min(self.max_length, classifier.engine.llm.model_config.max_model_len)
+
+    @property
+    def passes(self) -> int:
+        """Steps of both engines so far."""
+        return self.engine.counts.steps + self.classifier.engine.counts.steps
+
+    @property
+    def scoring_seconds(self) -> float:
+        """How long `read_values` took; the generator may have decoded ahead meanwhile."""
+        return self._scoring_seconds
 
     def read_values(self, wanted: Sequence[tuple[AnySession, np.ndarray]]) -> None:
         """Fill the values at the wanted nodes and on their paths."""
+        start = time.perf_counter()
         unread = [
             (cast(VllmSession, session), node)
             for session, nodes in wanted
@@ -122,6 +134,7 @@ class PooledLanguageModel(VllmLanguageModel):
         self.classifier.engine.run(self._read(unread))
         for session in {id(session): session for session, _ in unread}.values():
             self._score(session)
+        self._scoring_seconds += time.perf_counter() - start
 
     async def _read(self, nodes: list[tuple[VllmSession, int]], whole: bool = False) -> None:
         sequences = [session.prompt_ids + session.tree.tokens(node).tolist() for session, node in nodes]

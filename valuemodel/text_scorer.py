@@ -70,6 +70,10 @@ class TextScoredModel:
         return int(cast(Any, self._generator).passes + self._reader.passes)
 
     @property
+    def in_process(self) -> bool:
+        return bool(cast(Any, self._generator).in_process)
+
+    @property
     def cached_tokens(self) -> int:
         """Tokens whose keys and values the reader holds now."""
         return self._reader.cached_tokens

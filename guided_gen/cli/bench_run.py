@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..engine.model_sources import DEFAULT_MODEL
+from .backend_options import backend_options, vllm_settings
 from .bench import check_value, show_report
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ _GENERATE: list[Option] = [
     click.option("--check-every", type=click.IntRange(1), default=16, help="Tokens between two decisions of a policy."),
     click.option("--model", default=DEFAULT_MODEL, help="A known name, a folder, a GGUF file or a hub id."),
     click.option("--precision", default="auto", help="auto, float32, bfloat16 or int8."),
+    backend_options,
     click.option("--template", default="code", help="Prompt template: code or plan."),
     click.option("--max-new-tokens", default=512, help="Longest answer, in tokens."),
     click.option("--max-prompt-tokens", default=1024, help="Problems with a longer prompt are skipped."),
@@ -120,13 +122,15 @@ def _generate(options: dict[str, Any]) -> None:
     from ..benchmarks.judging import check_examples
     from ..benchmarks.lines import LineFile
     from ..benchmarks.reporting import SEARCHES, TREES
-    from ..benchmarks.text_scorers import TEXT_SCORERS
+    from ..benchmarks.text_scorers import TEXT_SCORERS, check_asked
     from ..data_builder.prompts import template_named
     from ..engine.loading import load_model
     from ..engine.progress import stage
     from ..valuemodel.attach import Prompts, load_scored_model
 
+    backend, vllm = options["backend"], vllm_settings(options)
     scorers, rankings, guides = _scorers(options)
+    check_asked(rankings, backend)
     asked = [name for name in rankings if name in TEXT_SCORERS]
     arms: list[Arm] = arms_named(*(options[name] for name in ("policies", "n", "best_of", "value", "check_every")))
     check_guides(arms, guides)
@@ -137,15 +141,16 @@ def _generate(options: dict[str, Any]) -> None:
     template = template_named(options["template"])
     click.echo(f"Loading {options['model']}", err=True)
     if options["value"] is None:
-        loaded, value_tokenizer = load_model(options["model"], options["precision"]), None
+        loaded, value_tokenizer = load_model(options["model"], options["precision"], None, backend, vllm), None
     else:
         prompts = Prompts(template.name, template.hash)
         chosen = options["model"], options["precision"], options["value"], prompts, options["value_base"]
-        loaded, value_tokenizer = load_scored_model(*chosen)
+        loaded, value_tokenizer = load_scored_model(*chosen, backend, vllm)
     import torch
 
     about = {"kind": "searches", "problems": Path(options["problems"]).name, "split": options["split"]}
     about |= {"scorers": sorted(rankings), "threads": torch.get_num_threads()}
+    about |= {"vllm": None if vllm is None else vllm.engine_arguments()}
     record = about | settings.record(loaded) | value_identity(options["value"])
     jobs = jobs_of(arms, guides, settings)
     generator = Generator(loaded, settings, scorers, value_tokenizer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan, nan
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +17,7 @@ from guided_gen.benchmarks.costs import Cost, Meter
 class Model:
     passes: int = 0
     scoring_seconds: float = 0.0
+    in_process: bool = True
 
 
 @pytest.fixture
@@ -58,3 +60,14 @@ def test_peak_memory_is_that_of_the_step() -> None:
     with meter.charging([later], [1.0]):
         pass
     assert cost.peak_memory > later.peak_memory + 100_000_000
+
+
+def test_what_cannot_be_measured_is_null_and_not_nothing(clock: list[float]) -> None:
+    model, cost = Model(scoring_seconds=nan, in_process=False), Cost()
+    meter = Meter(model)
+    for _ in range(2):
+        with meter.charging([cost], [1.0]):
+            clock[0] += 3
+            model.passes += 1
+    assert isnan(cost.peak_memory)
+    assert cost.line(10) == {"tokens": 10, "passes": 2, "seconds": 6, "scoring_seconds": None, "peak_memory_mb": None}

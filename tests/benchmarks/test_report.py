@@ -13,7 +13,7 @@ import pytest
 from guided_gen.benchmarks.lines import LinesError, Results, read_results
 from guided_gen.benchmarks.readings import readings_of
 from guided_gen.benchmarks.report import figures
-from guided_gen.benchmarks.report_text import notes, title
+from guided_gen.benchmarks.report_text import cells, heads, notes, title
 from guided_gen.benchmarks.reporting import write_report
 
 from .made_up_lines import RUN, answer, random_searches, search, write_lines
@@ -83,6 +83,17 @@ def test_what_a_ranking_costs_is_added_to_its_arm() -> None:
     read = {one.arm.ranking: one.figures for one in readings_of(results(asked))}
     assert (read["value"]["seconds"], read["value"]["passes"], read["value"]["tokens"]) == (15.0, 47, 100.0)
     assert (read["logprob"]["seconds"], read["logprob"]["passes"]) == (10.0, 40)
+
+
+def test_costs_that_were_not_measured_are_a_dash() -> None:
+    cost = search("p", [])["cost"] | {"scoring_seconds": None, "peak_memory_mb": None}
+    lines = [search(problem, CANDIDATES, cost=cost, examples_seconds=0.5) for problem in "pq"]
+    made = figures(results(*lines), resamples=20)
+    for row in made["tables"][0]["rows"]:
+        assert row["costs"]["seconds"] >= 10 and row["costs"]["passes"] == 40
+        assert row["costs"]["scoring_seconds"] is row["costs"]["scorer_share"] is row["costs"]["peak_memory_mb"] is None
+        shown = dict(zip(heads(made), cells(made, row), strict=True))
+        assert shown["scorer's share"] == shown["peak MB"] == "-"
 
 
 def one_of(right: bool, **scores: float) -> dict[str, Any]:

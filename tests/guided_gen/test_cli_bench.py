@@ -224,6 +224,8 @@ def test_what_cannot_be_compared_is_refused_before_the_model_is_loaded(searches:
     assert "needs a value model" in refuse(*searches, "--scorers", "value,logprob")
     assert "untouched" in refuse(*searches, "--problems", "apps", "--split", "untouched")
     assert "no such problems" in refuse(*searches, "--difficulty", "none")
+    assert "leave out p-true" in refuse(*searches, "--backend", "vllm", "--scorers", "logprob,p-true")
+    assert "--backend vllm" in refuse(*searches, "--vllm", "max_num_seqs=8")
     assert not (tmp_path / "run").exists()
 
 

@@ -1,0 +1,85 @@
+"""The benchmark command with the vLLM backend: the torch backend's searches, and costs that claim no more than vLLM tells."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+pytest.importorskip("vllm", reason="vLLM is not installed; make test-vllm sets up an environment that has it")
+
+from guided_gen.data_builder.prompts import DEFAULT_TEMPLATE
+from guided_gen.engine.tree import load_trees
+from guided_gen.valuemodel.attach import Prompts, wanted_for
+from guided_gen.valuemodel.heads import HeadSettings
+from guided_gen.valuemodel.model import ValueModel
+
+from .test_cli_bench import refuse, stored, succeed
+
+VLLM = ("--backend", "vllm", "--vllm", "enforce_eager=true", "--vllm", "kv_cache_memory_bytes=268435456")
+
+
+@pytest.fixture(scope="module")
+def problems_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("problems") / "made.jsonl"
+    tests = json.dumps({"fn_name": "f", "inputs": [[1], [2], [3]], "outputs": [2, 3, 4]})
+    about = {"input_output": tests, "solutions": "", "starter_code": "", "difficulty": "introductory"}
+    rows = [about | {"problem_id": i, "question": f"Write f(x) that adds one, {'very ' * i}quickly."} for i in range(2)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def served_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model of a shape that vLLM's CPU kernels take: heads of 32."""
+    folder = tmp_path_factory.mktemp("served-model")
+    shutil.copytree(tiny_folder, folder, dirs_exist_ok=True)
+    torch.manual_seed(0)
+    Qwen2ForCausalLM(Qwen2Config.from_pretrained(tiny_folder, hidden_size=128)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def value(served_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random value model of one layer."""
+    made_for = wanted_for(served_folder, "float32", "vllm", Prompts(DEFAULT_TEMPLATE.name, DEFAULT_TEMPLATE.hash))
+    model = ValueModel.from_base(served_folder, 1, HeadSettings(("mean",)), 1, made_for=made_for)
+    with torch.no_grad():
+        model.head.project.weight.normal_(std=0.05, generator=torch.Generator().manual_seed(0))
+    folder = tmp_path_factory.mktemp("value")
+    model.save_pretrained(folder)
+    return folder
+
+
+def test_searches_are_those_of_the_torch_backend_and_costs_are_not_made_up(
+    problems_file: Path, served_folder: Path, value: Path, tmp_path: Path
+) -> None:
+    common: tuple[object, ...] = (
+        *("--problems", problems_file, "--model", served_folder, "--value", value, "--precision", "float32"),
+        *("--policies", "best-of-n,beam:width=2", "--n", 4, "--best-of", "", "--max-new-tokens", 24, "--check-every", 8),
+        *("--isolation", "rlimits"),
+    )
+    served, embedded = tmp_path / "served", tmp_path / "embedded"
+    command = [sys.executable, "-m", "guided_gen", "bench", *map(str, common), "--out", str(served), *VLLM]
+    subprocess.run(command, check=True)  # with it ends its engine
+    succeed(*common, "--out", embedded)
+    first, *lines = stored(served / "judged.jsonl")
+    assert first["run"]["vllm"]["enforce_eager"] is True and len(lines) == 4
+    for line in lines:
+        assert line["cost"]["seconds"] > 0 and line["cost"]["scoring_seconds"] is line["cost"]["peak_memory_mb"] is None
+    for path in (served / "trees").rglob("*.parquet"):
+        [tree], [other] = load_trees(path), load_trees(embedded / path.relative_to(served))
+        assert tree.nodes.token_id.tolist() == other.nodes.token_id.tolist()
+        assert tree.rollouts.ended.tolist() == other.rollouts.ended.tolist()
+    for line in stored(served / "searches.jsonl")[1:]:
+        [tree] = load_trees(served / "trees" / line["tree"])
+        assert line["cost"]["tokens"] == len(tree) and line["cost"]["passes"] >= tree.depth.max()
+    figures = json.loads((served / "report.json").read_text())
+    assert {row["costs"]["scorer_share"] for row in figures["tables"][0]["rows"]} == {None}
+    assert "vllm is" in refuse("report", served, embedded, "--out", tmp_path / "both")
