@@ -7,6 +7,7 @@ sentence, and ends what it started: on `close`, at the interpreter's exit, or wh
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import os
 import threading
@@ -96,6 +97,8 @@ class VllmEngine:
             self.close()
             raise VllmError(f"vLLM cannot start: {_start_failure(error)}") from error
         self._started.append(llm)
+        # Ahead of vLLM's own finalizers, of which one kills the processes and another's thread calls that a crash.
+        atexit.register(self._end)
 
     @property
     def llm(self) -> Any:

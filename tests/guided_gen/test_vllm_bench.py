@@ -67,7 +67,8 @@ def test_searches_are_those_of_the_torch_backend_and_costs_are_not_made_up(
     )
     served, embedded = tmp_path / "served", tmp_path / "embedded"
     command = [sys.executable, "-m", "guided_gen", "bench", *map(str, common), "--out", str(served), *VLLM]
-    subprocess.run(command, check=True)  # with it ends its engine
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert done.returncode == 0 and "exited unexpectedly" not in done.stdout, done.stdout
     succeed(*common, "--out", embedded)
     first, *lines = stored(served / "judged.jsonl")
     assert first["run"]["vllm"]["enforce_eager"] is True and len(lines) == 4
