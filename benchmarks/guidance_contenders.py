@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -129,17 +128,16 @@ class Contenders:
                 "2 blocks": lambda: TorchLanguageModel(self._base, untrained_tail(self._folder, 2)),
                 "second model with a cache": lambda: TextScoredModel(
                     self.model("unscored"),
-                    ValueReader(self._second, untrained_tail(self._folder, 0)),
+                    ValueReader(self._second(), untrained_tail(self._folder, 0)),
                     Translation(self.tokenizer, frozenset(), self.tokenizer),
                 ),
-                "re-encoding": lambda: ReencodingModel(self.model("unscored"), self._second, self.tokenizer),
+                "re-encoding": lambda: ReencodingModel(self.model("unscored"), self._second(), self.tokenizer),
             }
             self._models[way] = made[way]()
         return self._models[way]
 
-    @cached_property
     def _second(self) -> Any:
-        """A second model of the same size, weights of its own."""
+        """A second model of the same size, weights of its own; a new one each time, for the engine changes how one attends."""
         return load_transformers(self._folder, self._precision)
 
 
