@@ -254,7 +254,8 @@ def main(
             file.write(json.dumps(line) + "\n")
         write_tables(out)
         click.echo(_row(name, line, VALUE))
-    write_tables(out)
+    if not missing:
+        write_tables(out)
 
 
 if __name__ == "__main__":
