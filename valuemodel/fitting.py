@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
@@ -20,7 +21,7 @@ from .base_layers import layer_count
 from .data_checks import check_trees
 from .examples import Example, make_examples
 from .heads import HeadSettings, ValueHead
-from .model import MadeFor, ValueModel, ValueModelMismatch
+from .model import MadeFor, ValueModel, ValueModelError, ValueModelMismatch
 from .packing import PromptedTree
 from .rollout_table import statement_states
 from .state_cache import StateCache, cached_states
@@ -122,7 +123,11 @@ def save_statement(head: ValueHead, folder: Path) -> None:
 
 
 def load_statement(folder: Path) -> ValueHead:
-    state = load_file(folder / STATEMENT)
+    """The statement's probe of a trained value model. Raises ValueModelError where there is none, as in a saved copy of a model."""
+    try:
+        state = load_file(folder / STATEMENT)
+    except (OSError, SafetensorError) as error:
+        raise ValueModelError(f"{folder} holds no {STATEMENT}, which training writes beside a value model") from error
     head = ValueHead(state["project.weight"].shape[1], HeadSettings(("last",)))
     head.load_state_dict(state)
     return head

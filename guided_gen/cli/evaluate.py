@@ -63,6 +63,7 @@ def command(
     base = base_folder(data, model or (made_for.model if as_text else None))
     source = base_folder(data, generator) if as_text else base
     values = ValueModel.from_pretrained(value, base)
+    statement = load_statement(value)
     found = problems_of(data, problems, allow_untouched)
     trees = load_prompted_trees(
         data,
@@ -79,7 +80,7 @@ def command(
     ask = None
     if p_true:
         ask = asks_generator(source, "auto" if as_text else made_for.precision, made_for.template, data, found, allow_untouched)
-    table = rollout_table(values, trees, states, load_statement(value), read, ask)
+    table = rollout_table(values, trees, states, statement, read, ask)
     figures = evaluate(table, values.settings.training["calibration"]["base_rate"], seed, resamples, best_of)
     out.mkdir(parents=True, exist_ok=True)
     (out / "evaluation.json").write_text(json.dumps(figures, indent=1) + "\n")

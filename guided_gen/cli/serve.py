@@ -37,7 +37,7 @@ def command(**options: Any) -> None:
         import fastapi  # noqa: F401
         import uvicorn
     except ImportError:
-        raise GuidedGenError("the server needs the extra serve: pip install 'guided-gen[serve]'") from None
+        raise GuidedGenError("the server needs the extra serve: pip install '.[serve]' in the checkout") from None
     from ..engine.model_sources import DEFAULT_MODEL
     from ..engine.prefix_store import HoldsPrefixes
     from ..engine.scorers import scorer_named

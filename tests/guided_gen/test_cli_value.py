@@ -14,6 +14,7 @@ from guided_gen.cli import cli
 from guided_gen.engine.errors import GuidedGenError
 from guided_gen.generator import GuidedGenerator
 from guided_gen.value_data import code_span
+from guided_gen.valuemodel.model import ValueModel
 
 from .made_up_rollouts import write_rollouts
 
@@ -75,6 +76,17 @@ def test_evaluate_writes_figures_plots_and_a_page(value: Path, dataset: Path, ti
     assert 0 <= figures["ranking"]["P(True)"]["within_problem_auroc"]["value"] <= 1
     assert (out / "report.html").stat().st_size > 10_000 and (out / "figure-2.png").exists()
     assert "Whole answers" in result.output
+
+
+def test_evaluate_wants_what_training_wrote_beside_the_model(
+    value: Path, dataset: Path, tiny_folder: Path, problems_file: Path, tmp_path: Path
+) -> None:
+    ValueModel.from_pretrained(value).save_pretrained(tmp_path / "copy")
+    result = invoke(
+        *("evaluate", "--value", tmp_path / "copy", "--data", dataset, "--out", tmp_path / "report"),
+        *("--model", tiny_folder, "--problems", problems_file),
+    )
+    assert isinstance(result.exception, GuidedGenError) and "statement.safetensors" in str(result.exception)
 
 
 def test_solve_ranks_by_the_values(value: Path, tiny_folder: Path, tmp_path: Path) -> None:
