@@ -37,7 +37,8 @@ def _draw(axes: Axes, rows: list[dict[str, Any]], axis: str) -> None:
     """Colours are rankings, marks are policies. Of policies that a scorer guides, what a random choice gives is left out."""
     rows = [row for row in rows if row["policy"] == BEST_OF_N or row["ranking"] != RANDOM]
     rankings, policies = sorted({row["ranking"] for row in rows}), sorted({row["policy"] for row in rows} - {BEST_OF_N})
-    colours = {ranking: f"C{i % 10}" for i, ranking in enumerate(rankings)}
+    palette = plt.get_cmap("tab10" if len(rankings) <= 10 else "tab20")
+    colours = {ranking: palette(i % palette.N) for i, ranking in enumerate(rankings)}
     marks = {policy: _MARKS[i % len(_MARKS)] for i, policy in enumerate(policies)}
     for ranking in rankings:
         curve = [row for row in rows if row["policy"] == BEST_OF_N and row["ranking"] == ranking]
