@@ -1,4 +1,8 @@
-"""Checkpoints of a training: weights, optimiser and random state through `accelerate`, and where in the data it is."""
+"""Checkpoints of a training: weights, optimiser and random state through `accelerate`, and where in the data it is.
+
+A checkpoint is complete once it holds PROGRESS, which is written last. Only a complete one takes the place of the one before it;
+where that was cut short, loading does the rest.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 
 from ..engine.errors import GuidedGenError
+from ..engine.files import replaced_atomically
 
 PROGRESS, BEST = "progress.json", "best.safetensors"
 
@@ -21,7 +26,7 @@ class CheckpointError(GuidedGenError):
 
 
 class Checkpoint:
-    """One checkpoint in `folder`, replaced as a whole by the next. `run`: what makes two trainings the same (settings, data)."""
+    """One checkpoint in `folder`, replaced as a whole by the next. `run`: all that makes two trainings the same."""
 
     def __init__(self, folder: Path, accelerator: Accelerator, run: dict[str, Any]) -> None:
         self._folder, self._accelerator = folder, accelerator
@@ -29,16 +34,16 @@ class Checkpoint:
         self._run = json.loads(json.dumps(run))
 
     def load(self) -> dict[str, Any] | None:
-        """Restore weights and optimiser and return what was saved beside them; None where there is no checkpoint."""
-        if not self._folder.exists() and (self._new / PROGRESS).exists():  # ended while one took the place of the other
-            self._new.replace(self._folder)
+        """Restore weights and optimiser and return what was saved beside them; None where there is no checkpoint. Raises
+        CheckpointError for that of another run."""
+        self._replace_old()
         if not (self._folder / PROGRESS).exists():
             return None
         saved: dict[str, Any] = json.loads((self._folder / PROGRESS).read_text())
         if saved["run"] != self._run:
             changed = sorted(key for key in self._run if saved["run"].get(key) != self._run[key])
             raise CheckpointError(
-                f"{self._folder.parent} holds an unfinished training with other {', '.join(changed)}: remove it or choose another"
+                f"{self._folder.parent} holds a training with other {', '.join(changed)}: remove it or choose another"
             )
         self._accelerator.load_state(str(self._folder))
         return saved
@@ -54,9 +59,16 @@ class Checkpoint:
             self._new.mkdir(parents=True)
         self._accelerator.wait_for_everyone()
         self._accelerator.save_state(str(self._new))
+        self._accelerator.wait_for_everyone()
         if self._accelerator.is_main_process:
             save_file({name: tensor.cpu().contiguous() for name, tensor in best.items()}, self._new / BEST)
-            (self._new / PROGRESS).write_text(json.dumps(progress | {"run": self._run}))
+            with replaced_atomically(self._new / PROGRESS) as temporary:
+                temporary.write_text(json.dumps(progress | {"run": self._run}))
+        self._replace_old()
+
+    def _replace_old(self) -> None:
+        """Let the new checkpoint, if it is complete, take the place of the old one, of which a part may be gone already."""
+        if self._accelerator.is_main_process and (self._new / PROGRESS).exists():
             shutil.rmtree(self._folder, ignore_errors=True)
             self._new.replace(self._folder)
         self._accelerator.wait_for_everyone()

@@ -3,7 +3,7 @@
 A folder for each base model, precision and layer; in it all states one behind the other (`states.bin`, memory-mapped, in the type
 in which the base computed them) and an index with one line a tree (`index.jsonl`), by a hash of what the layers read: tokens,
 positions and mask. So trees may be added, left out or judged anew, and only new ones are computed. An index line is written after
-its states: what a killed process leaves behind is cut off.
+its states: what a killed process leaves behind is never read, and cut off before the next tree.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class StateCache:
     def __getitem__(self, key: str) -> torch.Tensor:
         start, count = self._places[key]
         if self._mapped is None:
-            self._mapped = np.memmap(self.folder / STATES, self._stored(), "r").reshape(-1, self._width)
+            self._mapped = np.memmap(self.folder / STATES, self._stored(), "r", shape=(self._rows(), self._width))
         rows = torch.from_numpy(np.array(self._mapped[start : start + count]))
         return rows.view(self._dtype)
 
@@ -90,7 +90,7 @@ class StateCache:
         return {2: "int16", 4: "int32"}[self._dtype.itemsize]
 
     def _read_index(self) -> None:
-        self._places = {}
+        self._places, self._mapped = {}, None
         path = self.folder / INDEX
         if not path.exists():
             return

@@ -50,7 +50,7 @@ class ScoredSession:
 
 
 class TextScoredModel:
-    """A `LanguageModel`: `generator`, with the values of `reader`."""
+    """A `LanguageModel`: `generator`, with the values of `reader`. It `ReadsAnswers` where the generator does."""
 
     scores = True
 
@@ -59,6 +59,8 @@ class TextScoredModel:
         self.vocabulary_size, self.max_length = generator.vocabulary_size, generator.max_length
         self._prompts: dict[tuple[int, ...], list[int]] = {}
         self.scoring_seconds = 0.0
+        if isinstance(generator, ReadsAnswers):
+            self.logprobs = generator.logprobs
 
     def set_prompt(self, prompt_ids: Sequence[int], base_prompt_ids: Sequence[int]) -> None:
         """Say how the base is asked what the generator is asked with `prompt_ids`; before each `open`."""
@@ -136,9 +138,6 @@ class TextScoredModel:
             self._generator.hold(scored.own, leaf)
         if leaf in scored.nodes:
             self._reader.hold(scored.reading, scored.nodes[leaf])
-
-    def logprobs(self, prompt_ids: Sequence[int], token_ids: Sequence[int]) -> np.ndarray:
-        return cast(ReadsAnswers, self._generator).logprobs(prompt_ids, token_ids)
 
     def close(self, session: Session) -> None:
         scored = _scored(session)

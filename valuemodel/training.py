@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,7 +89,8 @@ def train(
     """Train `model` in place and calibrate it on `validation`, which should be of independent rollouts.
 
     Checkpoints and logs go to `folder`; an interrupted training goes on from its last checkpoint, exactly as if it had not been.
-    `stop_after` ends it, uncalibrated, after so many steps, as an interruption would.
+    `stop_after` ends it, uncalibrated, after so many steps, as an interruption would. Raises CheckpointError where `folder` holds
+    the checkpoint of another training.
     """
     history = History()
     if settings.tune == "head":
@@ -170,7 +171,8 @@ class _Loop:
         trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.Adam(trainable, lr=settings.learning_rate)
         self._model, self._optimizer = self._accelerator.prepare(model, optimizer)
-        self._checkpoint = Checkpoint(folder / "checkpoint", self._accelerator, asdict(settings) | _data_hash(training))
+        run = _identity(model, training, validation, settings)
+        self._checkpoint = Checkpoint(folder / "checkpoint", self._accelerator, run)
 
     def run(self, history: History, stop_after: int | None) -> History:
         settings, accelerator = self._settings, self._accelerator
@@ -239,8 +241,16 @@ class _Loop:
         return bool(patience) and len(losses) - 1 - int(np.argmin(losses)) >= patience
 
 
-def _data_hash(training: Sequence[Example]) -> dict[str, str]:
+def _identity(
+    model: ValueModel, training: Sequence[Example], validation: Sequence[Example], settings: TrainingSettings
+) -> dict[str, Any]:
+    """All that the trained weights depend on."""
+    shape = asdict(replace(model.settings, training={}))
+    return asdict(settings) | shape | {"data": _data_hash(training), "validation": _data_hash(validation)}
+
+
+def _data_hash(examples: Sequence[Example]) -> str:
     digest = hashlib.sha256()
-    for example in training:
+    for example in examples:
         digest.update(example.key.encode() + example.labels.numpy().tobytes() + example.weights.numpy().tobytes())
-    return {"data": digest.hexdigest()}
+    return digest.hexdigest()

@@ -62,6 +62,20 @@ def test_what_a_killed_process_left_half_written_is_computed_anew(
     assert_right(cached_states(tmp_path, wanted, [2], unused), qwen, wanted)
 
 
+def test_reading_sees_whole_trees_while_others_are_added(qwen: Any, make_tree: MakeTree, tmp_path: Path) -> None:
+    wanted = packs(make_tree, 1, 2)
+    cached_states(tmp_path, wanted[:1], [2], lambda: qwen)
+    opened, reading = StateCache(tmp_path / "layer-2"), StateCache(tmp_path / "layer-2")
+    assert_right({2: reading}, qwen, wanted[:1])
+    cached_states(tmp_path, wanted, [2], lambda: qwen)
+    with (tmp_path / "layer-2" / STATES).open("ab") as file:
+        file.write(b"half a row")
+    assert_right({2: opened}, qwen, wanted[:1])
+    assert_right(cached_states(tmp_path, wanted, [2], unused), qwen, wanted)
+    with reading.writing():
+        assert_right({2: reading}, qwen, wanted)
+
+
 def test_half_precision_states_come_back_as_they_were(qwen: Any, make_tree: MakeTree, tmp_path: Path) -> None:
     base = qwen.to(torch.bfloat16)
     wanted = packs(make_tree, 1)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,11 +14,13 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from guided_gen.engine.language_model import Growth
+from guided_gen.data_builder.prompts import DEFAULT_TEMPLATE
+from guided_gen.engine.language_model import Growth, ReadsAnswers
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.search import Search, SearchSettings, run
 from guided_gen.engine.torch_model import TorchLanguageModel
 from guided_gen.engine.tree import ROOT, Ended, Tree
+from guided_gen.scoring import Room, ScoringError, reading
 from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.model import ValueModel
 from guided_gen.valuemodel.text_scorer import TextScoredModel, UnknownPrompt, ValueReader
@@ -165,3 +168,13 @@ def test_prompts_that_are_held_change_no_value(scored: tuple[TextScoredModel, Va
         values.append(search.tree.nodes.value[search.tree.rollouts.leaf])
     np.testing.assert_allclose(values[0], values[1], atol=1e-6)
     assert len(reader.prefixes) == 1 and reader.cached_tokens == 0
+
+
+def test_answers_are_read_where_the_generator_reads_them(scored: tuple[TextScoredModel, ValueReader, ValueModel, Any]) -> None:
+    model, reader, _, _ = scored
+    own = cast(ReadsAnswers, model._generator)
+    assert isinstance(model, ReadsAnswers)
+    np.testing.assert_array_equal(model.logprobs([1, 2, 3], [4, 5]), own.logprobs([1, 2, 3], [4, 5]))
+    only_writes = cast(Any, SimpleNamespace(vocabulary_size=94, max_length=256))  # as a model over vLLM
+    with pytest.raises(ScoringError, match="did not write"):
+        reading(TextScoredModel(only_writes, reader, TRANSLATION), GENERATOR, BASE, DEFAULT_TEMPLATE, "Say.", "abba", Room())

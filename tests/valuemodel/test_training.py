@@ -19,7 +19,7 @@ from guided_gen.valuemodel.checkpoint import CheckpointError
 from guided_gen.valuemodel.data_checks import check_trees
 from guided_gen.valuemodel.examples import Example, join_examples, make_examples
 from guided_gen.valuemodel.heads import HeadSettings
-from guided_gen.valuemodel.model import ValueModel
+from guided_gen.valuemodel.model import MadeFor, ValueModel
 from guided_gen.valuemodel.packing import DataError, PromptedTree, pack_tree
 from guided_gen.valuemodel.state_cache import pack_key
 from guided_gen.valuemodel.training import (
@@ -143,11 +143,34 @@ def test_a_checkpoint_of_other_settings_or_data_is_refused(qwen: Any, tmp_path: 
     training, validation, states = setting(qwen)
     settings = TrainingSettings(batch_tokens=200, validate_every=1, fit_head_first=False)
     train(ValueModel.from_base(qwen, 3), training, validation, states, settings, tmp_path, stop_after=2)
-    with pytest.raises(CheckpointError, match="data"):
+    with pytest.raises(CheckpointError, match="other data:"):
         train(ValueModel.from_base(qwen, 3), training[:-1], validation, states, settings, tmp_path)
+    with pytest.raises(CheckpointError, match="other validation:"):
+        train(ValueModel.from_base(qwen, 3), training, validation[:-1], states, settings, tmp_path)
     other = TrainingSettings(batch_tokens=200, validate_every=1, fit_head_first=False, learning_rate=1.0)
     with pytest.raises(CheckpointError, match="learning_rate"):
         train(ValueModel.from_base(qwen, 3), training, validation, states, other, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("fork_layer", {"fork_layer": 2, "tail_layers": 1}),
+        ("tail_layers", {"tail_layers": 0}),
+        ("head", {"head": HeadSettings(("last",))}),
+        ("head", {"head": HeadSettings(HEAD.features, hidden=2)}),
+        ("lora_rank", {"lora_rank": 2}),
+        ("made_for", {"made_for": MadeFor(model_sha256="another")}),
+    ],
+)
+def test_a_checkpoint_of_another_model_is_refused(qwen: Any, tmp_path: Path, name: str, change: dict[str, Any]) -> None:
+    """Also where its weights would fit."""
+    training, validation, states = setting(qwen)
+    settings = TrainingSettings(batch_tokens=200, validate_every=1, fit_head_first=False)
+    train(ValueModel.from_base(qwen, 3, HEAD), training, validation, states, settings, tmp_path, stop_after=1)
+    other = ValueModel.from_base(qwen, **({"fork_layer": 3, "head": HEAD} | change))
+    with pytest.raises(CheckpointError, match=f"other {name}:"):
+        train(other, training, validation, states, settings, tmp_path)
 
 
 @given(st.integers(1, 500))
