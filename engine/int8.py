@@ -113,19 +113,20 @@ class FbgemmMatrix:
 
 
 class Int8Embedding(nn.Module):
-    """An embedding table in int8 with a scale for each token of the vocabulary; ids [...] -> [..., H] float32."""
+    """An embedding table whose rows are rounded to int8 with a scale each when they are looked up; ids [...] -> float32 [..., H].
 
-    weight: torch.Tensor
-    scale: torch.Tensor
+    A table in a file stays there, mapped: only pages with tokens that occur come into memory.
+    """
+
+    table: torch.Tensor
 
     def __init__(self, table: torch.Tensor | StoredMatrix) -> None:
         super().__init__()
-        weight, scale = quantize_rows(table, 127)
-        self.register_buffer("weight", weight)
-        self.register_buffer("scale", scale[:, None])
+        self.register_buffer("table", table[:].detach())
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        return F.embedding(ids, self.weight) * F.embedding(ids, self.scale)
+        quantized, scale = quantize_rows(F.embedding(ids.flatten(), self.table), 127)
+        return (quantized * scale[:, None]).view(*ids.shape, -1)
 
 
 class Int8Attention(nn.Module):

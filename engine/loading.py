@@ -11,6 +11,7 @@ import torch
 
 from .allocation import keep_freed_memory
 from .errors import GuidedGenError
+from .gguf_conversion import END_TOKENS
 from .language_model import LanguageModel
 from .model_files import ModelIdentity, model_identity, resolve_model
 from .model_sources import DEFAULT_MODEL
@@ -20,8 +21,6 @@ from .vllm_settings import VllmSettings
 
 BACKENDS = ("torch", "vllm")
 PRECISIONS = ("auto", "float32", "bfloat16", "int8")
-# Ends of a turn or of a text in the vocabularies of Qwen, Llama and Phi; a model's own generation settings add to them.
-_END_TOKENS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<|end|>", "</s>")
 
 
 class LoadError(GuidedGenError):
@@ -90,7 +89,7 @@ def end_ids(tokenizer: Any, generation_config: Any) -> frozenset[int]:
     ids = generation_config.eos_token_id if generation_config is not None else None
     ends = set(ids if isinstance(ids, list) else [ids]) | {tokenizer.eos_token_id}
     vocabulary = tokenizer.get_added_vocab()
-    ends |= {vocabulary[token] for token in _END_TOKENS if token in vocabulary}
+    ends |= {vocabulary[token] for token in END_TOKENS if token in vocabulary}
     return frozenset(end for end in ends if end is not None)
 
 

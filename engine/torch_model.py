@@ -160,10 +160,7 @@ class TorchLanguageModel:
                 wanted.add(leaf)
                 leaf = int(parent[leaf])
         dropped = [node for node, slot in enumerate(session.slots) if slot != _NO_SLOT and node not in wanted]
-        self._pool.free([session.slots[node] for node in dropped])
-        for node in dropped:
-            session.slots[node] = _NO_SLOT
-            session.paths.pop(node, None)
+        self._free(session, dropped)
         for node in [node for node in session.next if node not in wanted]:
             del session.next[node]
 
@@ -251,6 +248,20 @@ class TorchLanguageModel:
         new = [row for row in rows if row[0].slot(row[1]) == _NO_SLOT]
         for (session, node), slot in zip(new, self._pool.allocate(len(new)), strict=True):
             session.slots[node] = slot
+        try:
+            hidden, emitted = self._compute(rows)
+        except BaseException:  # nothing can be read in the new slots
+            for session, node in new:
+                self._free(session, [node])
+            raise
+        if self._tail is not None:
+            start = time.perf_counter()
+            self._score(rows, emitted)
+            self.scoring_seconds += time.perf_counter() - start
+        self._remember(rows, hidden)
+
+    def _compute(self, rows: list[tuple[TorchSession, int]]) -> tuple[torch.Tensor, Any]:
+        """One pass over `rows`, which have slots -> as `_run`."""
         groups: list[tuple[PromptCache, int]] = []
         paths = []
         for session, node in rows:
@@ -279,12 +290,13 @@ class TorchLanguageModel:
             raise ContextError(
                 f"the prompt and the answer together are longer than this model's context of {self.max_length} tokens"
             )
-        hidden, emitted = self._run(torch.from_numpy(tokens), torch.from_numpy(positions), layout)
-        if self._tail is not None:
-            start = time.perf_counter()
-            self._score(rows, emitted)
-            self.scoring_seconds += time.perf_counter() - start
-        self._remember(rows, hidden)
+        return self._run(torch.from_numpy(tokens), torch.from_numpy(positions), layout)
+
+    def _free(self, session: TorchSession, nodes: list[int]) -> None:
+        self._pool.free([session.slots[node] for node in nodes])
+        for node in nodes:
+            session.slots[node] = _NO_SLOT
+            session.paths.pop(node, None)
 
     def _path(self, session: TorchSession, node: int) -> np.ndarray:
         """The slots on the path to `node`, its own last. The node's own was just allocated or is written again."""

@@ -160,3 +160,18 @@ def test_prompts_and_answers_beyond_the_context_are_refused() -> None:
     search = Search(engine, [3] * 500, SearchSettings(n=2, max_new_tokens=50))
     with pytest.raises(ContextError, match="longer than"):
         run(engine, [search])
+
+
+def test_a_pass_that_fails_leaves_nothing_behind_in_the_searches_that_it_held() -> None:
+    model = tiny_model("qwen2")
+    engine = TorchLanguageModel(model)
+    session, longer = engine.open(PROMPT, Sampling(), 0), engine.open([3] * 511, Sampling(), 0)
+    leaves, beyond = grow(engine, session, [ROOT] * 3, 4), grow(engine, longer, [ROOT], 2)
+    held = engine.cached_tokens
+    with pytest.raises(ContextError, match="longer than"):
+        engine.advance([Growth(session, leaves, np.arange(3), 1), Growth(longer, beyond, np.arange(1), 1)])
+    assert engine.cached_tokens == held
+    leaves = grow(engine, session, leaves.tolist(), 5)
+    for leaf in leaves.tolist():
+        expected = reference_logprobs(model, PROMPT, session.tree.tokens(leaf))
+        np.testing.assert_allclose(session.tree.nodes.logprob[session.tree.path(leaf)], expected, atol=1e-4)
