@@ -118,13 +118,17 @@ def estimates(steps: list[tuple[str, dict[str, Any]]], plan: dict[str, Any]) -> 
             read += tree_tokens(options, data)
             found.append(estimate)
         elif command == "train":
-            found.append(train_estimate(name, options, _model(models, options), machine, data, read))
+            found.append(train_estimate(name, options, _model(models, options), machine, read))
     return found
+
+
+def problem_count(options: dict[str, Any], data: Data) -> int:
+    return int(min(options.get("limit", data.problems), data.problems))
 
 
 def build_tokens(options: dict[str, Any], data: Data) -> int:
     """Tokens that a build decodes: tries, or independent rollouts, and branches, which begin half-way on average."""
-    problems = min(options.get("limit", data.problems), data.problems)
+    problems = problem_count(options, data)
     independent = options.get("independent", 0)
     own = 1 - data.tokens_shared
     if independent:
@@ -136,19 +140,19 @@ def build_tokens(options: dict[str, Any], data: Data) -> int:
 
 def tree_tokens(options: dict[str, Any], data: Data) -> int:
     """Tokens of the trees with their prompts: what a training reads."""
-    return build_tokens(options, data) + min(options.get("limit", data.problems), data.problems) * data.prompt_tokens
+    return build_tokens(options, data) + problem_count(options, data) * data.prompt_tokens
 
 
 def build_estimate(name: str, options: dict[str, Any], sizes: Sizes, machine: Machine, data: Data) -> Estimate:
     tokens = build_tokens(options, data)
     cached = _BATCH * (data.prompt_tokens / 8 + data.answer_tokens / 2) * sizes.cache_bytes  # a prompt serves its problem's tries
     step = max((sizes.weights * _BYTES + cached) / machine.bytes_read, 2 * sizes.weights * _BATCH / machine.operations)
-    prefill = data.problems * data.prompt_tokens * 2 * sizes.weights / machine.operations
+    prefill = problem_count(options, data) * data.prompt_tokens * 2 * sizes.weights / machine.operations
     gigabytes = (sizes.weights * _BYTES + cached) / _GB
     return _estimate(name, tokens, None, gigabytes, 0, tokens / _BATCH * step + prefill, machine)
 
 
-def train_estimate(name: str, options: dict[str, Any], sizes: Sizes, machine: Machine, data: Data, tokens: int) -> Estimate:
+def train_estimate(name: str, options: dict[str, Any], sizes: Sizes, machine: Machine, tokens: int) -> Estimate:
     fork = options.get("fork-layer", sizes.layers - 2)
     tail = options.get("tail-layers", sizes.layers - fork)
     epochs, batch = options.get("epochs", 2), options.get("batch-tokens", 8192)

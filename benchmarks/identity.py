@@ -12,28 +12,18 @@ from ..data_builder import comparison, extraction
 from ..data_builder.build_settings import statement_hash
 from ..data_builder.problem import Problem
 from ..data_builder.verdict import Limits
-from ..engine.errors import GuidedGenError
 from ..engine.tree import Tree
+from ..valuemodel.early_stop import value_sha256
 
 SHARED = ("model", "model_sha256", "precision", "template", "template_hash", "sampling", "max_new_tokens")
 """Of the settings of a dataset, those that decide what its rollouts are drawn from."""
 
 
-class NoValueModel(GuidedGenError):
-    """A folder that holds no value model."""
-
-
 def value_identity(folder: Path | None) -> dict[str, Any]:
-    """Name and hash of a value model: all that its folder's configuration and weights say. Raises NoValueModel."""
+    """Name and hash of a value model. Raises EarlyStopError where the folder holds none."""
     if folder is None:
         return {"value": None, "value_sha256": None}
-    digest = hashlib.sha256()
-    try:
-        for name in ("config.json", "model.safetensors"):
-            digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
-    except OSError as error:
-        raise NoValueModel(f"{folder} is not the folder of a value model: {error}") from error
-    return {"value": folder.name, "value_sha256": digest.hexdigest()}
+    return {"value": folder.name, "value_sha256": value_sha256(folder)}
 
 
 def pool_identity(settings: Mapping[str, Any], tree: Tree) -> dict[str, Any]:

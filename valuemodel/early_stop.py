@@ -31,7 +31,7 @@ def save_curves(value: Path, figures: dict[str, Any]) -> Path:
     """Write the figures of `early_stop_fit.fit_early_stop` into the folder of the value model that they are of."""
     path = value / EARLY_STOP
     with replaced_atomically(path) as temporary:
-        temporary.write_text(json.dumps({"format": _FORMAT, "value_sha256": _sha256(value), **figures}, indent=1) + "\n")
+        temporary.write_text(json.dumps({"format": _FORMAT, "value_sha256": value_sha256(value), **figures}, indent=1) + "\n")
     return path
 
 
@@ -47,7 +47,7 @@ def read_curves(value: Path) -> dict[str, Any]:
         raise EarlyStopError(f"{value / EARLY_STOP} cannot be read: {error}") from error
     if saved.get("format") != _FORMAT:
         raise EarlyStopError(f"{value / EARLY_STOP} is of a format that this version does not read")
-    if saved["value_sha256"] != _sha256(value):
+    if saved["value_sha256"] != value_sha256(value):
         raise EarlyStopError(f"{value / EARLY_STOP} was fitted to other weights than are in this folder; fit the curves again")
     return saved
 
@@ -92,14 +92,14 @@ def _curve(saved: dict[str, Any], share: str, check_every: int | None) -> Thresh
     if found is None:
         held = ", ".join(str(curve["lost"]) for curve in saved["curves"])
         raise EarlyStopError(f"this value model holds no curve for lost={share}; it holds {held}")
-    fitted = saved["check_every"]
-    if (check_every or 1) % fitted:
+    curve = ThresholdCurve(tuple(found["tokens"]), tuple(found["values"]), fitted_every=saved["check_every"])
+    if not curve.serves(check_every):
         when = "at lines" if check_every is None else f"every {check_every} tokens"
         raise EarlyStopError(
-            f"the curves were fitted for checks every {fitted} tokens, or every multiple of it, not {when}; "
+            f"the curves were fitted for checks every {curve.fitted_every} tokens, or every multiple of it, not {when}; "
             "guided-gen bench fit-early-stop --check-every 1 makes curves for any checks"
         )
-    return ThresholdCurve(tuple(found["tokens"]), tuple(found["values"]))
+    return curve
 
 
 def _folder(value: str | Path) -> Path:
@@ -110,8 +110,8 @@ def _folder(value: str | Path) -> Path:
     return local_folder(value)
 
 
-def _sha256(value: Path) -> str:
-    """Of the configuration and weights in a value model's folder."""
+def value_sha256(value: Path) -> str:
+    """Of the configuration and weights in a value model's folder. Raises EarlyStopError where it holds none."""
     digest = hashlib.sha256()
     try:
         for name in _MADE_FROM:

@@ -128,9 +128,3 @@ def path_means(numbers: torch.Tensor, pack: Pack) -> torch.Tensor:
     exact = numbers.double()
     changes = torch.cat([exact, exact.new_zeros(1, exact.shape[1])]).index_add(0, pack.generated_ends, -exact)
     return (changes.cumsum(0)[:-1] / pack.depths[:, None]).to(numbers.dtype)
-
-
-def path_mask(pack: Pack) -> torch.Tensor:
-    """The attention mask as transformers takes it: bool [1, 1, T, T], true where the row's token sees the column's."""
-    order = torch.arange(len(pack), device=pack.ends.device)
-    return ((order <= order[:, None]) & (order[:, None] < pack.ends))[None, None]

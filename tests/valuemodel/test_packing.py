@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from guided_gen.engine.tree import Tree
 from guided_gen.valuemodel.base_layers import shared_states
 from guided_gen.valuemodel.packed_attention import BlockLayout, FlexLayout
-from guided_gen.valuemodel.packing import DataError, Pack, PromptedTree, join_packs, pack_tree, path_mask, path_means
+from guided_gen.valuemodel.packing import DataError, Pack, PromptedTree, join_packs, pack_tree, path_means
 
 MakeTree = Callable[..., PromptedTree]
 
@@ -29,6 +29,12 @@ def tree_of(parents: list[int]) -> Tree:
 any_tree = st.lists(st.floats(0, 1), min_size=1, max_size=40).map(
     lambda shares: tree_of([int(share * (node + 1)) - 1 if share < 1 else node - 1 for node, share in enumerate(shares)])
 )
+
+
+def path_mask(pack: Pack) -> torch.Tensor:
+    """The attention mask as transformers takes it: bool [1, 1, T, T], true where the row's token sees the column's."""
+    order = torch.arange(len(pack))
+    return ((order <= order[:, None]) & (order[:, None] < pack.ends))[None, None]
 
 
 def ancestors(tree: Tree, node: int) -> set[int]:
