@@ -118,10 +118,14 @@ class EarlyStop:
 class ThresholdCurve:
     """A threshold for `EarlyStop`: `values` at so many generated `tokens`, straight lines between them, none before the first
     (nothing stops there), the last value behind the last.
+
+    `fitted_every`, where it was fitted to a value model's values: for checks every so many tokens. It is a condition, no part of
+    what the curve does, by whose repr results are named.
     """
 
     tokens: tuple[int, ...]
     values: tuple[float, ...]
+    fitted_every: int | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.tokens or len(self.tokens) != len(self.values) or any(np.diff(self.tokens) <= 0):
@@ -129,6 +133,10 @@ class ThresholdCurve:
 
     def __call__(self, tokens: np.ndarray) -> np.ndarray:
         return np.interp(tokens, self.tokens, self.values, left=-np.inf)
+
+    def serves(self, check_every: int | None) -> bool:
+        """Whether what it was fitted for holds with checks every so many tokens, None: at lines."""
+        return self.fitted_every is None or (check_every or 1) % self.fitted_every == 0
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 
 from .policies import Beam, BestOfN, EarlyStop, Policy, PolicyError, SpeculativeRejection
@@ -35,7 +36,10 @@ def policy_named(text: str) -> Policy:
         if key not in known:
             raise PolicyError(f"policy {name} has no setting {key!r}; it has {', '.join(known) or 'none'}")
         try:
-            chosen[key] = int(value) if known[key].type == "int" else float(value)
+            number = int(value) if known[key].type == "int" else float(value)
         except ValueError:
-            raise PolicyError(f"policy {name} takes a number as {key}, not {value!r}") from None
+            number = math.nan
+        if not -math.inf < number < math.inf:  # what is off is infinite, and left out
+            raise PolicyError(f"policy {name} takes a finite number as {key}, not {value!r}")
+        chosen[key] = number
     return kind(**chosen)

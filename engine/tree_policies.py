@@ -145,12 +145,14 @@ class ForkingSearch:
     revisits = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.alpha < 1 or not 0 < self.unlikely <= 1 or self.total < 1:
-            raise PolicyError("forking search takes alpha from 0 to below 1, unlikely above 0 and up to 1, total of 1 or more")
+        if not 0 <= self.alpha < 1 or not 0 < self.unlikely <= 1 or not 1 <= self.total < np.inf:
+            raise PolicyError(
+                "forking search takes alpha from 0 to below 1, unlikely above 0 and up to 1, and a finite total of 1 or more"
+            )
 
     def __call__(self, view: View) -> np.ndarray:
         children = SpeculativeRejection(self.alpha)(view)
-        missing = min(view.population - int(children.sum()), int(self.total * view.population) - view.begun)
+        missing = int(min(view.population - int(children.sum()), self.total * view.population - view.begun))
         if missing > 0:
             points = self._fork_points(view, kept=children + view.finished)[:missing]
             children[points] += 1
@@ -200,8 +202,8 @@ class MCTS:
     revisits = True
 
     def __post_init__(self) -> None:
-        if self.exploration < 0 or self.simulations < 1 or not 0 <= self.planning <= 1:
-            raise PolicyError("mcts takes an exploration of 0 or more, 1 or more simulations, and planning from 0 to 1")
+        if not 0 <= self.exploration < np.inf or self.simulations < 1 or not 0 <= self.planning <= 1:
+            raise PolicyError("mcts takes a finite exploration of 0 or more, 1 or more simulations, and planning from 0 to 1")
 
     def __call__(self, view: View) -> np.ndarray:
         places = view.population - int(view.finished.sum())

@@ -25,7 +25,8 @@ from .data_builder.prompts import DEFAULT_TEMPLATE, PromptTemplate
 from .engine.loading import LoadedModel, line_end_ids, load_model
 from .engine.model_sources import DEFAULT_MODEL
 from .engine.prefix_store import HoldsPrefixes
-from .engine.scorers import mean_logprob
+from .engine.scorers import Scorer, mean_logprob
+from .engine.scorers import value as value_scorer
 from .engine.search import Search, SearchSettings
 from .engine.tree import Ended
 from .engine.vllm_settings import VllmSettings
@@ -127,13 +128,17 @@ class GuidedGenerator:
             complete=text.stopped if stop else settings.complete,
         )
         asked = understood(question)
-        if settings.scorer is None and examples_of(asked) is None:  # value models know programming problems, not any chat
-            settings = replace(settings, scorer=mean_logprob)
+        settings = replace(settings, scorer=settings.scorer or self.scorer_for(asked))
         return Solving(self, asked, settings, text, accept)
 
     def astream(self, question: Question, settings: SearchSettings | None = None, **changes: Any) -> Solving:
         """`stream`, to be read by `async for`."""
         return self.stream(question, settings, **changes)
+
+    def scorer_for(self, question: Problem | ChatQuestion | Continuation) -> Scorer:
+        """What candidates are compared by where nobody says: value models know programming problems, not any chat."""
+        known = self.loaded.language_model.scores and examples_of(question) is not None
+        return value_scorer if known else mean_logprob
 
     def score(self, question: Question, texts: Sequence[str], max_tokens: int | None = None) -> list[ScoredText]:
         """Read texts that others wrote, of `max_tokens` at most, as answers to `question`: the log-probability of each token, and

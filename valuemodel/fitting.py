@@ -123,7 +123,7 @@ def save_statement(head: ValueHead, folder: Path) -> None:
 
 
 def load_statement(folder: Path) -> ValueHead:
-    """The statement's probe of a trained value model. Raises ValueModelError where there is none, as in a saved copy of a model."""
+    """The statement's probe of a trained value model. Raises ValueModelError where there is none, as in a copy of a model."""
     try:
         state = load_file(folder / STATEMENT)
     except (OSError, SafetensorError) as error:

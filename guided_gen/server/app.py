@@ -17,6 +17,7 @@ from .. import __version__
 from ..engine.search import SearchSettings
 from ..generator import GuidedGenerator, Solution
 from ..page import content_security_policy, page
+from ..question import understood
 from .answers import Answer, best_of
 from .desk import ClientGone, Desk, Streamed
 from .errors import ApiError, report_errors
@@ -24,7 +25,7 @@ from .gate import Gate
 from .limits import LOOPBACK, Limits
 from .live import page_chunks
 from .metrics import Counting
-from .requests import ChatRequest, CompletionRequest, PageRequest, ScoreRequest, SearchRequest
+from .requests import ChatRequest, CompletionRequest, PageRequest, ScoreRequest
 
 ALIAS = "guided-gen"  # a name for whatever model is served
 
@@ -48,16 +49,16 @@ def create_app(
 
     async def search(request: Request, asked: ChatRequest | CompletionRequest) -> Response:
         _check_model(asked.model, name)
-        chosen = await asyncio.to_thread(asked.settings, generator, desk.settings, limits)
         question = asked.question()
+        chosen = await asyncio.to_thread(asked.settings, generator, desk.settings, limits, question)
         answer = Answer(asked, name, tokenizer)
 
         def count(solution: Solution) -> None:
-            desk.metrics.count(solution, sum(len(c.token_ids) for c in best_of(solution, asked.wanted)))
+            desk.metrics.completion.inc(sum(len(c.token_ids) for c in best_of(solution, asked.wanted)))
 
         if asked.stream:
             chunks = answer.stream(desk.events(question, chosen, stop=asked.stops), count)
-            return Streamed(await desk.first(request, chunks), chunks, "text/event-stream")
+            return Streamed(await desk.first(request, chunks), chunks, "text/event-stream", limits)
         solution = await desk.solve(request, question, chosen, stop=asked.stops)
         count(solution)
         return JSONResponse(answer.whole(solution))
@@ -119,9 +120,10 @@ def create_app(
     @app.post("/search")
     async def page_search(request: Request, asked: PageRequest) -> Response:
         """For the page: JSON lines of progress, the last with the whole search."""
-        chosen = await asyncio.to_thread(SearchRequest.settings, asked.as_search(), generator, desk.settings, limits)
-        chunks = page_chunks(desk.events(asked.statement, chosen), tokenizer, asked.statement)
-        return Streamed(await desk.first(request, chunks), chunks, "application/x-ndjson")
+        question = understood(asked.statement)
+        chosen = await asyncio.to_thread(asked.as_search().settings, generator, desk.settings, limits, question)
+        chunks = page_chunks(desk.events(question, chosen), tokenizer, asked.statement)
+        return Streamed(await desk.first(request, chunks), chunks, "application/x-ndjson", limits)
 
     @app.exception_handler(ClientGone)
     async def gone(_: Request, __: Exception) -> Response:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -12,8 +12,9 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from ..engine.search import SearchSettings
-from ..generator import Event, GuidedGenerator, Solution, Solved
+from ..generator import Event, GuidedGenerator, Progress, Solution, Solved, Solving
 from ..question import Question
+from .errors import log
 from .limits import Admission, Limits
 from .metrics import Metrics
 
@@ -46,16 +47,30 @@ class Desk:
         return await self.while_connected(request, search())
 
     async def events(self, question: Question, settings: SearchSettings, **changes: Any) -> AsyncGenerator[Event, None]:
-        """A search's events, from when it is its turn. At the time limit it ends with what there is."""
-        async with self.admission.place():
-            solving = self.generator.astream(question, settings, **changes)
-            late = asyncio.get_running_loop().call_later(self.limits.seconds, solving.cancel)
-            try:
-                async with aclosing(solving.__aiter__()) as events:
+        """A search's events, from when it is its turn. At the time limit it ends with what there is.
+
+        Its place and its caches are free again before the last event, whose data a client may be long in reading.
+        """
+        solving = self.generator.astream(question, settings, **changes)
+        decoded = 0
+        try:
+            async with self.admission.place(), aclosing(solving.__aiter__()) as events:
+                with _time_limit(solving, self.limits.seconds):
                     async for event in events:
+                        if isinstance(event, Solved):
+                            decoded = event.solution.decoded_tokens
+                            break
+                        if isinstance(event, Progress):
+                            decoded = event.decoded_tokens
                         yield event
-            finally:
-                late.cancel()
+        except (GeneratorExit, asyncio.CancelledError):
+            self.metrics.abandoned.inc()
+            raise
+        finally:
+            self.metrics.searched.inc(decoded)
+        assert isinstance(event, Solved)
+        self.metrics.prompt.inc(event.solution.prompt_tokens)
+        yield event
 
     async def while_connected(self, request: Request, work: Awaitable[Result]) -> Result:
         """Wait for `work`, and cancel it when the client goes away. Raises ClientGone."""
@@ -65,7 +80,6 @@ class Desk:
             await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 return task.result()
-            self.metrics.abandoned.inc()
             raise ClientGone
         finally:
             gone.cancel()
@@ -79,22 +93,34 @@ class Desk:
 
 
 class Streamed(StreamingResponse):
-    """A stream of bytes that is closed, and its search freed, however the response ends."""
+    """A stream of bytes that is closed, and its search freed, however the response ends; at a time limit if it is not read."""
 
-    def __init__(self, first: bytes, rest: AsyncGenerator[bytes, None], media_type: str) -> None:
+    def __init__(self, first: bytes, rest: AsyncGenerator[bytes, None], media_type: str, limits: Limits) -> None:
         async def chunks() -> AsyncIterator[bytes]:
             yield first
             async for chunk in rest:
                 yield chunk
 
         super().__init__(chunks(), media_type=media_type, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-        self._rest = rest
+        self._rest, self._seconds = rest, limits.seconds + limits.reading_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await super().__call__(scope, receive, send)
+            async with asyncio.timeout(self._seconds):
+                await super().__call__(scope, receive, send)
+        except TimeoutError:
+            log.warning("a client did not read its answer in %g seconds", self._seconds)
         finally:
             await self._rest.aclose()
+
+
+@contextmanager
+def _time_limit(solving: Solving, seconds: float) -> Iterator[None]:
+    late = asyncio.get_running_loop().call_later(seconds, solving.cancel)
+    try:
+        yield
+    finally:
+        late.cancel()
 
 
 async def _disconnected(request: Request) -> None:

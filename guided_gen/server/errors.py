@@ -10,11 +10,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from ..data_builder.isolation import IsolationError
+from ..data_builder.program import JudgeError
 from ..data_builder.prompts import PromptTooLongError
 from ..engine.errors import GuidedGenError
 from ..engine.torch_model import ContextError
+from ..engine.vllm_settings import VllmError
+from ..scheduler import SchedulerClosed
 
 log = logging.getLogger("guided_gen.server")
+UNABLE = VllmError, SchedulerClosed, JudgeError, IsolationError  # what the server works with has failed
 
 
 class ApiError(Exception):
@@ -46,9 +51,11 @@ def as_api_error(error: Exception) -> ApiError:
         return error
     if isinstance(error, PromptTooLongError | ContextError):
         return ApiError(400, str(error), param="messages", code="context_length_exceeded")
-    if isinstance(error, GuidedGenError):
+    if isinstance(error, GuidedGenError) and not isinstance(error, UNABLE):
         return ApiError(400, str(error))
     log.error("an error of the server's own", exc_info=error)
+    if isinstance(error, UNABLE):
+        return ApiError(503, "the server cannot answer now; its log says why")
     return ApiError(500, "the server made a mistake; its log says which")
 
 

@@ -18,7 +18,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 class Limits:
     """`searches` are decoded at once, `waiting` more may wait. `candidates` bounds a search's n, `new_tokens` an answer,
     `prompt_tokens` what is asked, `texts` what one request may have scored. `seconds` ends a search with its best answer so far,
-    `body_seconds` a slow upload.
+    `body_seconds` a slow upload, and `reading_seconds` more than `seconds` a stream that is not read to its end.
     """
 
     searches: int = 8
@@ -30,6 +30,7 @@ class Limits:
     body_bytes: int = 1 << 20
     seconds: float = 600.0
     body_seconds: float = 30.0
+    reading_seconds: float = 30.0
 
 
 class Admission:

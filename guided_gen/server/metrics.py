@@ -8,7 +8,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..generator import GuidedGenerator, Solution
+from ..generator import GuidedGenerator
 from .limits import Admission
 
 SECONDS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
@@ -29,7 +29,9 @@ class Metrics:
             "guided_gen_completion_tokens", "Tokens of answers that were returned.", registry=self._registry
         )
         self.searched = Counter("guided_gen_searched_tokens", "Tokens decoded, returned or not.", registry=self._registry)
-        self.abandoned = Counter("guided_gen_abandoned_searches", "Searches whose client went away.", registry=self._registry)
+        self.abandoned = Counter(
+            "guided_gen_abandoned_searches", "Searches whose client went away or did not read.", registry=self._registry
+        )
         readings = {
             "guided_gen_live_searches": ("Searches being decoded.", lambda: generator.scheduler.live),
             "guided_gen_admitted_searches": ("Searches that hold a place.", lambda: admission.running),
@@ -39,11 +41,6 @@ class Metrics:
         }
         for name, (text, read) in readings.items():
             Gauge(name, text, registry=self._registry).set_function(read)
-
-    def count(self, solution: Solution, returned_tokens: int) -> None:
-        self.prompt.inc(solution.prompt_tokens)
-        self.completion.inc(returned_tokens)
-        self.searched.inc(solution.decoded_tokens)
 
     def text(self) -> bytes:
         return generate_latest(self._registry)

@@ -5,6 +5,7 @@ What would change an answer and cannot be honoured is refused, not ignored; fiel
 
 from __future__ import annotations
 
+import math
 import secrets
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
@@ -12,10 +13,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, field_validator
 
 from ..data_builder.plain_text import problem_from_statement
-from ..engine.policies import Policy
+from ..data_builder.problem import Problem
+from ..engine.policies import BestOfN, EarlyStop, Policy, ThresholdCurve
 from ..engine.policy_names import policy_named
 from ..engine.sampling import Sampling
-from ..engine.scorers import scorer_named
+from ..engine.scorers import Scorer, scorer_named, value
 from ..engine.search import SearchSettings
 from ..generator import GuidedGenerator
 from ..question import ChatQuestion, Continuation
@@ -83,8 +85,14 @@ class SearchRequest(Strict):
         """How many answers to return."""
         return self.n or 1
 
-    def settings(self, generator: GuidedGenerator, default: SearchSettings, limits: Limits) -> SearchSettings:
-        """The search that is asked for. Raises ApiError where it is beyond the limits, GuidedGenError where it makes no sense."""
+    def settings(
+        self,
+        generator: GuidedGenerator,
+        default: SearchSettings,
+        limits: Limits,
+        question: Problem | ChatQuestion | Continuation,
+    ) -> SearchSettings:
+        """The search for `question`. Raises ApiError where it is beyond the limits, GuidedGenError where it makes no sense."""
         guided = self.guided or Guided()
         tokens = self.answer_tokens or min(default.max_new_tokens, limits.new_tokens)
         if tokens > limits.new_tokens:
@@ -102,15 +110,22 @@ class SearchRequest(Strict):
             default.sampling.top_p if self.top_p is None else self.top_p,
             default.sampling.top_k if guided.top_k is None else guided.top_k,
         )
+        scorer = default.scorer if guided.scorer is None else scorer_named(guided.scorer)
+        scorer = scorer or generator.scorer_for(question)
         at_lines = bool(default.line_ends) if guided.check_at is None else guided.check_at == "lines"
+        check_every = guided.check_every or default.check_every
+        if guided.policy is None:
+            policy = _own_policy(default.policy, guided, scorer, None if at_lines else check_every)
+        else:
+            policy = _policy(guided.policy)
         return replace(
             default,
             n=candidates,
             max_new_tokens=tokens,
             sampling=sampling,
-            policy=default.policy if guided.policy is None else _policy(guided.policy),
-            scorer=default.scorer if guided.scorer is None else scorer_named(guided.scorer),
-            check_every=guided.check_every or default.check_every,
+            policy=policy,
+            scorer=scorer,
+            check_every=check_every,
             line_ends=generator.line_ends() if at_lines else frozenset(),
             budget=min(guided.budget or default.budget or most, most),
             seed=secrets.randbits(31) if self.seed is None else self.seed,
@@ -223,6 +238,26 @@ class PageRequest(Strict):
 
 def _policy(text: str) -> Policy:
     policy = policy_named(text)
-    if any(number > MOST for number in asdict(policy).values()):  # type: ignore[call-overload]
+    if any(MOST < number < math.inf for number in asdict(policy).values()):  # type: ignore[call-overload]
         raise ApiError(400, f"a policy's numbers may be up to {MOST} here", param="guided.policy")
+    return policy
+
+
+def _own_policy(policy: Policy, guided: Guided, scorer: Scorer, check_every: int | None) -> Policy:
+    """The server's own policy; best-of-n for a search that its fitted curve says nothing of. Raises ApiError where it is the
+    client that wants the search so. `check_every` None: at lines.
+    """
+    curve = policy.threshold if isinstance(policy, EarlyStop) else None
+    if not isinstance(curve, ThresholdCurve) or curve.fitted_every is None:
+        return policy
+    if scorer is not value:
+        if guided.scorer is not None:
+            told = f"this server's policy stops by value; name one for the scorer {guided.scorer}"
+            raise ApiError(400, told, param="guided.scorer")
+        return BestOfN()
+    if not curve.serves(check_every):
+        if guided.check_every or guided.check_at:
+            told = f"this server's policy takes checks every {curve.fitted_every} tokens or a multiple; name one for other checks"
+            raise ApiError(400, told, param="guided.check_at" if check_every is None else "guided.check_every")
+        return BestOfN()
     return policy

@@ -32,6 +32,13 @@ SENSELESS = [
     "particle-filter:temperature=-1",
     "forking-search:total=0.5",
     "mcts:simulations=0",
+    "forking-search:total=nan",
+    "forking-search:total=inf",
+    "mcts:exploration=nan",
+    "mcts:exploration=1e999",
+    "early-stop:threshold=nan",
+    "early-stop:slack=-inf",
+    "rebase:temperature=inf",
 ]
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guided_gen.engine.policies import Beam, Policy, View
+from guided_gen.engine.policies import Beam, Policy, PolicyError, View
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.scorers import value
 from guided_gen.engine.search import Search, SearchSettings, run
@@ -164,6 +164,14 @@ def prefixes_visited(simulations: int) -> dict[tuple[int, ...], float]:
         for leaf, count in zip(tree.rollouts.leaf.tolist(), tree.rollouts.multiplicity.tolist(), strict=True):
             counts[tuple(tree.tokens(leaf)[:3].tolist())] += count
     return {prefix: count / counts.total() for prefix, count in counts.items()}
+
+
+@pytest.mark.parametrize("kind", [ForkingSearch, MCTS])
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_what_bounds_a_search_is_finite(kind: type[Any], number: float) -> None:
+    with pytest.raises(PolicyError, match="finite"):
+        kind(**{"total" if kind is ForkingSearch else "exploration": number})
+    assert ForkingSearch(total=1e308)(leaves_with([0.5] * 8)).sum() == 8  # no overflow
 
 
 def test_tree_search_spends_ever_more_on_the_best_path() -> None:

@@ -172,6 +172,8 @@ def test_a_policy_is_chosen_by_the_share_that_may_be_lost(folder: Path) -> None:
     policy = chosen_policy("early-stop:lost=0.05,slack=0.3", ["value"], folder, 16)
     curve = fits()[0]["curves"][0]
     assert policy == EarlyStop(ThresholdCurve(tuple(curve["tokens"]), tuple(curve["values"])), 0.3)
+    assert isinstance(policy, EarlyStop) and isinstance(policy.threshold, ThresholdCurve)
+    assert [policy.threshold.serves(every) for every in (16, 48, 24, None)] == [True, True, False, False]
     assert chosen_policy("early-stop:lost=0.1", ["value"], str(folder), 48) != policy
     assert chosen_policy("early-stop:threshold=0.2", ["logprob"], None, None) == EarlyStop(0.2)
 

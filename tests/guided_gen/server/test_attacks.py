@@ -12,6 +12,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from guided_gen.data_builder.isolation import IsolationError
+from guided_gen.data_builder.program import JudgeError
+from guided_gen.engine.vllm_settings import VllmError
+from guided_gen.scheduler import SchedulerClosed
+
 from ..serving import Served, serving
 
 CHAT: dict[str, Any] = {"model": "guided-gen", "messages": [{"role": "user", "content": "Hello."}], "max_tokens": 4, "seed": 1}
@@ -157,6 +162,19 @@ def test_errors_tell_nothing_of_the_inside(served: Served, monkeypatch: pytest.M
     reply = httpx.post(f"{served.url}/v1/chat/completions", json=CHAT)
     assert reply.status_code == 500 and "secret" not in reply.text
     error(reply)
+
+
+@pytest.mark.parametrize("failure", [VllmError, SchedulerClosed, JudgeError, IsolationError])
+def test_what_fails_below_the_server_is_no_fault_of_the_request(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failure: type[Exception]
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise failure("a secret of the machine's")
+
+    monkeypatch.setattr(served.app.state.desk, "solve", broken)
+    reply = httpx.post(f"{served.url}/v1/chat/completions", json=CHAT)
+    assert reply.status_code == 503 and error(reply)["type"] == "server_error" and "secret" not in reply.text
+    assert "secret" in caplog.text
 
 
 def test_metrics_and_health(served: Served) -> None:

@@ -135,6 +135,8 @@ def test_the_model_is_listed(client: openai.OpenAI, served: Served) -> None:
         ({"messages": []}, openai.BadRequestError, "messages"),
         ({"extra_body": {"guided": {"policy": "magic"}}}, openai.BadRequestError, "no policy 'magic'"),
         ({"extra_body": {"guided": {"policy": "mcts:simulations=1000000000"}}}, openai.BadRequestError, "up to"),
+        ({"extra_body": {"guided": {"policy": "forking-search:total=nan"}}}, openai.BadRequestError, "finite"),
+        ({"extra_body": {"guided": {"policy": "early-stop:threshold=2000"}}}, openai.BadRequestError, "up to"),
         ({"extra_body": {"guided": {"scorer": "value"}}}, openai.BadRequestError, "no value model"),
         ({"extra_body": {"unheard_of": 1}}, openai.BadRequestError, "unrecognized request argument: unheard_of"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, openai.BadRequestError, "tools"),
@@ -148,6 +150,11 @@ def test_errors_are_those_that_the_client_knows(
         with pytest.raises(error) as raised:
             client.chat.completions.create(**CHAT | changes, stream=stream)
         assert told in str(raised.value)
+
+
+def test_a_policy_may_leave_off_what_is_off_by_default(client: openai.OpenAI) -> None:
+    for policy in ("early-stop:threshold=0.2", "early-stop:slack=0.5", "early-stop"):
+        assert client.chat.completions.create(**CHAT, extra_body={"guided": {"policy": policy}}).choices
 
 
 def test_a_prompt_beyond_the_context_has_the_code_that_clients_look_for(client: openai.OpenAI) -> None:
