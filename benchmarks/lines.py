@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.errors import GuidedGenError
+from ..engine.files import errors_of
 
 KEY = ("problem", "policy", "n", "scorer")
 """What a line is of. `scorer` is the one that guided the policy."""
@@ -82,12 +83,14 @@ class LineFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with errors_of(self.path):
+            self._file.close()
 
     def _write(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with errors_of(self.path):
+            self._file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def _cut_half_written(self) -> None:
         content = self.path.read_bytes()

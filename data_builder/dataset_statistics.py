@@ -83,10 +83,11 @@ def dataset_statistics(
 ) -> DatasetStatistics:
     """Count the trees of `folders`; the splits are those of `dataset.load` with equal `test_share` and `seed`."""
     texts = ProblemTexts(common_settings(folders), problems, allow_untouched)
-    test = held_out([problem for folder in folders for problem in problem_ids(folder)], test_share, seed)
+    built = [problem for folder in folders for problem in problem_ids(folder)]
+    test = held_out(built, test_share, seed)
     found = DatasetStatistics()
     for folder in folders:
-        found.skipped.update(read_skipped(folder).values())
+        found.skipped.update(read_skipped(folder, set(built)).values())
         found.bytes += sum(path.stat().st_size for path in tree_files(folder))
     for tree in read_trees(folders):
         problem = texts.problem(tree)

@@ -39,31 +39,32 @@ class Sandbox:
         self, level: Isolation, limits: Limits, configuration: dict[str, Any], main_module: str = "sandbox_child"
     ) -> None:
         self._nonce = secrets.token_bytes(8)
-        self._temp: str | None = None
-        uid = launch.unprivileged_uid() if level != "none" else None
-        if level in ("rlimits", "none"):
-            self._temp = tempfile.mkdtemp(prefix=f"guided-gen-{launch.process_sign()}-")
-            if uid is not None:
-                os.chown(self._temp, uid, uid)
-        self._process = subprocess.Popen(
-            launch.command(level, limits),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=launch.ENVIRONMENT,
-            cwd="/",
-            bufsize=0,
-            start_new_session=True,
-        )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._requests, self._replies = self._process.stdin.fileno(), self._process.stdout.fileno()
-        os.set_blocking(self._requests, False)
-        os.set_blocking(self._replies, False)
-        confinement = launch.confinement(level, limits, self._temp or "/tmp", uid)
-        deadline = time.monotonic() + START_SECONDS
         # The largest honest reply: a report and a standard output at their caps.
         self._reply_bytes = 2 * limits.output_bytes + 4096
+        uid = launch.unprivileged_uid() if level != "none" else None
+        self._temp: str | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         try:
+            if level in ("rlimits", "none"):
+                self._temp = tempfile.mkdtemp(prefix=f"guided-gen-{launch.process_sign()}-")
+                if uid is not None:
+                    os.chown(self._temp, uid, uid)
+            self._process = subprocess.Popen(
+                launch.command(level, limits),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=launch.ENVIRONMENT,
+                cwd="/",
+                bufsize=0,
+                start_new_session=True,
+            )
+            assert self._process.stdin is not None and self._process.stdout is not None
+            self._requests, self._replies = self._process.stdin.fileno(), self._process.stdout.fileno()
+            os.set_blocking(self._requests, False)
+            os.set_blocking(self._replies, False)
+            confinement = launch.confinement(level, limits, self._temp or "/tmp", uid)
+            deadline = time.monotonic() + START_SECONDS
             self._write(launch.boot_code(main_module), deadline)
             self.send({**confinement, **configuration, "nonce": self._nonce}, deadline)
             if self.receive(deadline) != "ready":
@@ -90,23 +91,27 @@ class Sandbox:
 
     def close(self) -> None:
         """Kill everything inside and wait until it is gone; remove the temporary folder."""
-        children = _children(self._process.pid)
+        if self._process is not None:
+            self._end(self._process)
+        if self._temp is not None:
+            _remove_tree(self._temp)
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        children = _children(process.pid)
         for pid in children:
             _kill_group(pid)
             _kill(pid)
         if children and self._temp is None:
             # That was the first process of a PID namespace: the one outside ends once all that was inside is gone.
-            watched = os.pidfd_open(self._process.pid)
+            watched = os.pidfd_open(process.pid)
             with suppress(SandboxTimeout):
                 self._wait(watched, select.POLLIN, time.monotonic() + CLOSE_SECONDS)
             os.close(watched)
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
             if stream is not None:
                 stream.close()
-        if self._temp is not None:
-            _remove_tree(self._temp)
 
     def __enter__(self) -> Sandbox:
         return self
@@ -165,9 +170,9 @@ def _kill_group(pid: int) -> None:
 
 
 def _remove_tree(path: str) -> None:
-    """Remove what a hostile program left: closed folders, and trees deeper than Python's recursion."""
-    if any(Path(path).iterdir()):
+    """Remove what a hostile program left: closed folders, its own included, and trees deeper than Python's recursion."""
+    try:
+        Path(path).rmdir()
+    except OSError:
         for remover in (["chmod", "-R", "u+rwx", path], ["rm", "-rf", path]):
             subprocess.run(remover, stderr=subprocess.DEVNULL, env=launch.ENVIRONMENT, check=False)
-    else:
-        Path(path).rmdir()

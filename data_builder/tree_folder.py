@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -77,9 +77,14 @@ class TreeFolder:
         """Write what was skipped and the card, and let others use the folder."""
         if self._lock.closed:
             return
-        if self._skipped:
-            _write_text(self._skipped_path, json.dumps(self._skipped, indent=1, sort_keys=True) + "\n")
-        _write_text(self.path / "README.md", dataset_card(self.settings, read_summaries(self.path), read_skipped(self.path)))
+        skipped = {problem: reason for problem, reason in self._skipped.items() if problem not in self.present}
+        if skipped:
+            _write_text(self._skipped_path, json.dumps(skipped, indent=1, sort_keys=True) + "\n")
+        else:
+            self._skipped_path.unlink(missing_ok=True)
+        summaries = read_summaries(self.path)
+        built = {summary["problem"] for summary in summaries}
+        _write_text(self.path / "README.md", dataset_card(self.settings, summaries, read_skipped(self.path, built)))
         self._lock.close()
 
     def __enter__(self) -> TreeFolder:
@@ -164,12 +169,12 @@ def problem_ids(folder: Path) -> list[str]:
     return ids
 
 
-def read_skipped(folder: Path) -> dict[str, str]:
-    """Why problems were skipped, by id, all shards together."""
+def read_skipped(folder: Path, built: Collection[str]) -> dict[str, str]:
+    """Why problems got no tree, by id, all shards together; but for those `built` meanwhile, perhaps by another shard."""
     skipped: dict[str, str] = {}
     for path in sorted((folder / "skipped").glob("*.json")):
         skipped |= _read_json(path)
-    return skipped
+    return {problem: reason for problem, reason in skipped.items() if problem not in built}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

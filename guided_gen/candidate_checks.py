@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,9 +11,11 @@ from typing import Any
 from .data_builder.extraction import extract_program
 from .data_builder.judge import Judge
 from .data_builder.problem import Problem
-from .data_builder.verdict import Verdict
+from .data_builder.program import JudgeError
+from .data_builder.verdict import FailedTest, Verdict
 
 Accept = Callable[[str], float | bool]
+log = logging.getLogger("guided_gen")
 
 
 class CandidateChecks:
@@ -49,9 +52,17 @@ class CandidateChecks:
         return self._judge.judge(self._problem, extract_program(text))
 
     def verdict(self, leaf: int) -> Verdict | None:
-        """Waits for it; None where the answer is incomplete or there are no examples."""
+        """Waits for it; None where the answer is incomplete or there are no examples. An answer that could not be run failed."""
         running = self._verdicts.get(leaf)
-        return running.result() if running else None
+        if running is None:
+            return None
+        try:
+            return running.result()
+        except JudgeError as error:  # a sandbox that did not start is no reason to lose the other answers
+            assert self._judge is not None and self._problem is not None
+            log.warning("An answer was not run on the examples, and counts as failing them: %s", error)
+            failure = FailedTest(0, "no_result", "", "", "", "", str(error))
+            return Verdict(self._problem.id, "no_result", (), failure, self._judge.isolation, 0.0)
 
     def accepted(self, leaf: int) -> float | None:
         """What `accept` returned, -inf for NaN; waits for it and raises what it raised. None where the answer is incomplete."""

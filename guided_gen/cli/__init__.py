@@ -51,7 +51,9 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line: a user's error ends in one sentence on stderr and exit code 1, a closed pipe in silence."""
+    """Run the command line: a user's or the system's error ends in one sentence on stderr and exit code 1, a closed pipe in
+    silence.
+    """
     try:
         cli(prog_name="guided-gen")
     except GuidedGenError as error:
@@ -59,4 +61,8 @@ def main() -> None:
         sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        about = f"{error.filename} cannot be read or written: " if error.filename else ""
+        click.echo(f"Error: {about}{error.strerror or error}", err=True)
         sys.exit(1)

@@ -177,18 +177,20 @@ def _judge(options: dict[str, Any]) -> None:
         check_examples(line["tests_kind"] for line in searches.lines)
     source = options["problems"] or told["problems"]
     problems = load_problems(source, told["split"], allow_untouched=options["allow_untouched"])
+    no_examples = options["examples"] is False
+    about = {"kind": "judged", "no_examples": no_examples or None}  # None, as where results do not say
     with (
         Judge(options["isolation"], options["judge_workers"], stop_at_first_failure=True) as judge,
-        LineFile(options["out"] / JUDGED, told | {"kind": "judged", "judge": judge_identity(judge.isolation)}) as written,
+        LineFile(options["out"] / JUDGED, told | about | {"judge": judge_identity(judge.isolation)}) as written,
         stage(f"Judging {len(searches.lines)} searches", total=float(len(searches.lines))) as advance,
     ):
         chosen = searches.lines, options["out"] / TREES, problems, told["scorers"], judge, written
-        judge_searches(*chosen, examples=options["examples"] is not False, watch=lambda done: advance(float(done)))
+        judge_searches(*chosen, examples=not no_examples, watch=lambda done: advance(float(done)))
 
 
 def _scorers(options: dict[str, Any]) -> tuple[dict[str, Scorer], list[str], list[str]]:
     """(those that read a tree, the names of all that rank, of those that guide)."""
-    from ..benchmarks.arms import split_scorers
+    from ..benchmarks.arms import ArmError, split_scorers
     from ..benchmarks.judging import ENDED_AND_PARSES
     from ..benchmarks.text_scorers import TEXT_SCORERS
     from ..engine.scorers import scorer_named
@@ -198,6 +200,9 @@ def _scorers(options: dict[str, Any]) -> tuple[dict[str, Scorer], list[str], lis
     guides = split_scorers(options["guides"]) if options["guides"] else ["value" if "value" in names else "logprob"]
     check_value({*names, *guides}, options["value"])
     of_text = {*TEXT_SCORERS, ENDED_AND_PARSES}
+    for name in guides:
+        if name in of_text:
+            raise ArmError(f"the scorer {name} reads whole answers: it ranks them, and cannot guide a policy")
     return {name: scorer_named(name) for name in dict.fromkeys([*names, *guides]) if name not in of_text}, names, guides
 
 

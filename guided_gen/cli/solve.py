@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import tempfile
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,8 @@ def command(problem: Path, **options: Any) -> None:
     Ctrl-C prints the best answer so far.
     """
     statement = _read(problem)
+    if options["save"]:
+        _check_writable(options["save"])
     vllm = vllm_settings(options)
     # Settings are checked before the model is looked for, which may take minutes, and loaded, which takes seconds.
     from dataclasses import replace
@@ -95,10 +98,12 @@ def command(problem: Path, **options: Any) -> None:
     if options["check_at"] == "lines":
         settings = replace(settings, line_ends=generator.line_ends())
     solution = _run(generator.stream(statement, settings))
-    if options["save"]:
-        solution.tree.save(options["save"])
-    click.echo(_summary(solution), err=True)
-    click.echo(_as_json(solution) if options["as_json"] else solution.program.rstrip("\n"))
+    try:
+        click.echo(_summary(solution), err=True)
+        click.echo(_as_json(solution) if options["as_json"] else solution.program.rstrip("\n"))
+    finally:  # neither is lost where the other cannot be written
+        if options["save"]:
+            solution.tree.save(options["save"])
 
 
 def _read(problem: Path) -> str:
@@ -113,6 +118,13 @@ def _read(problem: Path) -> str:
     if "\0" in statement:
         raise GuidedGenError(f"{problem} is not a text file")
     return statement
+
+
+def _check_writable(path: Path) -> None:
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise GuidedGenError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _run(solving: Solving) -> Solution:

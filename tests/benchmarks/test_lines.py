@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -41,6 +42,17 @@ def test_a_half_written_line_is_cut_off_and_written_again(tmp_path: Path, cut: i
         assert len(file.done) == 1
         file.add(line(1))
     assert path.read_bytes() == whole
+
+
+def test_a_line_that_cannot_be_written_is_told_with_the_files_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with LineFile(tmp_path / "lines", RUN) as file:
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space") as error:
+            file.add(line(0))
+    assert error.value.filename == str(tmp_path / "lines")
 
 
 def _add_for_ever(path: Path) -> None:

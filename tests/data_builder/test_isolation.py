@@ -2,16 +2,19 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from guided_gen.data_builder import isolation
+from guided_gen.data_builder import isolation, launch
 from guided_gen.data_builder.isolation import IsolationError, available_levels, choose_isolation
 from guided_gen.data_builder.judge import Judge
 from guided_gen.data_builder.problem import CallTest, Problem
+from guided_gen.data_builder.sandbox import Sandbox, _remove_tree
+from guided_gen.data_builder.verdict import Limits
 
 PROBLEM = Problem("p/1", "", "p", entry_point="f", tests=(CallTest((1,), "x"),))
 
@@ -74,6 +77,39 @@ def test_the_folder_can_be_written_and_is_removed(level):
     )
     assert answer(level, program) == "xxxxxxxxxx"
     assert set(Path("/tmp").glob(f"guided-gen-judge-{os.getpid()}-*")) - before == set()
+
+
+@pytest.fixture
+def not_root():
+    """Nothing is closed to root."""
+    os.seteuid(launch.unprivileged_uid() or os.getuid())
+    yield
+    os.seteuid(os.getuid())
+
+
+@pytest.mark.parametrize("left", [(), ("file",)])
+def test_a_folder_that_its_program_closed_is_removed(not_root, left):
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    for name in left:
+        (folder / name).touch()
+    folder.chmod(0)
+    _remove_tree(str(folder))
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("broken", ["os.chown", "subprocess.Popen", "guided_gen.data_builder.launch.confinement"])
+def test_a_sandbox_that_does_not_start_leaves_nothing(broken, monkeypatch, sandboxes_of):
+    def fail(*_, **__):
+        raise OSError("out of everything")
+
+    monkeypatch.setattr(launch, "unprivileged_uid", lambda: 1)
+    monkeypatch.setattr("os.chown", lambda *_: None)
+    monkeypatch.setattr(broken, fail)
+    before = set(Path("/tmp").glob(f"guided-gen-judge-{os.getpid()}-*"))
+    with pytest.raises(OSError, match="out of everything"):
+        Sandbox("rlimits", Limits(), {})
+    assert set(Path("/tmp").glob(f"guided-gen-judge-{os.getpid()}-*")) == before
+    assert not sandboxes_of(os.getpid())
 
 
 @pytest.mark.parametrize("name", ["full", "namespaces"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
 from guided_gen.engine.files import replaced_atomically
 from guided_gen.engine.tree import ROOT, Ended, Tree, TreeError, load_trees, save_trees
@@ -104,6 +106,19 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         raise RuntimeError
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("full", [OSError(errno.ENOSPC, "No space left"), SafetensorError("No space left (os error 28)")])
+def test_what_a_full_disk_raises_names_the_file(full: Exception, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left") as error, replaced_atomically(tmp_path / "file"):
+        raise full
+    assert error.value.filename == str(tmp_path / "file")
+
+
+def test_what_a_folder_that_cannot_be_made_raises_names_the_file() -> None:
+    with pytest.raises(NotADirectoryError) as error, replaced_atomically(Path("/dev/null/folder/file")):
+        pass
+    assert error.value.filename == "/dev/null/folder/file"
 
 
 def test_the_stored_columns_are_the_published_schema(tmp_path: Path) -> None:

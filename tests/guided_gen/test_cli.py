@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -18,13 +19,17 @@ STATEMENT = "Double a number.\n\ndef double(x):\n\ndouble(2) == 4\n"
 FAST = ["--n", "2", "--max-new-tokens", "12", "--precision", "float32"]
 
 
-def guided_gen(*arguments: str, input: str | bytes = "", **environment: str) -> subprocess.CompletedProcess[bytes]:
+def guided_gen(
+    *arguments: str, input: str | bytes = "", most_bytes: int = resource.RLIM_INFINITY, **environment: str
+) -> subprocess.CompletedProcess[bytes]:
+    """`most_bytes`: of a file, where the disk is full."""
     data = input.encode() if isinstance(input, str) else input
     return subprocess.run(
         [sys.executable, "-m", "guided_gen", *arguments],
         input=data,
         capture_output=True,
         env=os.environ | environment,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes)),
         timeout=120,
     )
 
@@ -48,6 +53,22 @@ def test_solve_prints_the_program_alone_and_the_rest_to_stderr(problem: Path, ti
     assert Tree.load(tree).rollouts.multiplicity.sum() == 2
 
 
+def test_a_full_disk_costs_what_was_to_be_written_and_is_told_in_one_sentence(
+    problem: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    solve = ["solve", str(problem), "--model", str(tiny_folder), *FAST, "--save"]
+    tree, page = tmp_path / "tree.parquet", tmp_path / "page.html"
+    unlimited = guided_gen(*solve, str(tree))
+    kept = tree.read_bytes()
+    again = guided_gen(*solve, str(tree), most_bytes=100)
+    view = guided_gen("view", str(tree), "--out", str(page), "--model", str(tiny_folder), most_bytes=100)
+    assert again.stdout == unlimited.stdout != b"" and tree.read_bytes() == kept and not page.exists()
+    for run, path in ((again, tree), (view, page)):
+        assert run.returncode == 1 and b"Traceback" not in run.stderr
+        told = run.stderr.decode().strip().splitlines()[-1]
+        assert told.startswith(f"Error: {path} cannot be") and "File too large" in told
+
+
 @pytest.mark.parametrize(
     ("arguments", "input", "complaint"),
     [
@@ -55,6 +76,8 @@ def test_solve_prints_the_program_alone_and_the_rest_to_stderr(problem: Path, ti
         (["-"], b"\xff\xfe\x00binary", "not a text file"),
         (["-"], "null \0 bytes", "not a text file"),
         (["no such file"], "", "cannot be read"),
+        (["-", "--save", "no such folder/tree.parquet"], STATEMENT, "no such folder/tree.parquet cannot be written"),
+        (["-", "--save", "/dev/null/tree.parquet"], STATEMENT, "/dev/null/tree.parquet cannot be written"),
         (["-", "--n", "0"], STATEMENT, "at least 1"),
         (["-", "--temperature", "-1"], STATEMENT, "temperature"),
         (["-", "--policy", "magic"], STATEMENT, "no policy 'magic'"),

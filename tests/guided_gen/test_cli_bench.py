@@ -175,7 +175,7 @@ def test_bench_generates_judges_and_reports(searches: tuple[object, ...], value:
     first, *generated = stored(out / "searches.jsonl")
     told, *judged = stored(out / "judged.jsonl")
     assert len(generated) == len(judged) == 3 * (3 + 1)
-    assert told["run"] == first["run"] | {"kind": "judged", "judge": told["run"]["judge"]}
+    assert told["run"] == first["run"] | {"kind": "judged", "no_examples": None, "judge": told["run"]["judge"]}
     verdicts_of = {key_of(line): line for line in judged}
     for line in generated:
         verdicts = verdicts_of[key_of(line)]
@@ -190,7 +190,9 @@ def test_bench_generates_judges_and_reports(searches: tuple[object, ...], value:
             asked = [one["scores"][name] for name in ("p-true", "rating")]
             assert all(score is None or 0 <= score <= 1 for score in asked)
             assert len(one["trace"]) == tree.depth_of(int(tree.rollouts.leaf[row]))
-        assert (verdicts["examples_seconds"] or 0) >= 0
+            assert (one["examples"] is not None) == (whole and line["problem"] == "made/0")
+        assert (verdicts["examples_seconds"] > 0) == any(one["examples"] is not None for one in verdicts["candidates"])
+    assert any(verdicts["examples_seconds"] > 0 for verdicts in judged)
     assert "Full tests: 3 problems" in result.stdout and (out / "pass-at-1-by-seconds.png").exists()
     page = (out / "report.html").read_text()
     assert "quickly" not in page  # a word of the statements
@@ -226,7 +228,21 @@ def test_what_cannot_be_compared_is_refused_before_the_model_is_loaded(searches:
     assert "no such problems" in refuse(*searches, "--difficulty", "none")
     assert "leave out p-true" in refuse(*searches, "--backend", "vllm", "--scorers", "logprob,p-true")
     assert "--backend vllm" in refuse(*searches, "--vllm", "max_num_seqs=8")
+    assert "cannot guide" in refuse(*searches, "--guides", "logprob,p-true")
+    assert "ended-and-parses reads whole answers" in refuse(*searches, "--guides", "ended-and-parses")
     assert not (tmp_path / "run").exists()
+
+
+def test_answers_that_were_not_run_on_examples_are_not_mixed_with_those_that_were(
+    searches: tuple[object, ...], problems_file: Path, tmp_path: Path
+) -> None:
+    out = ("--out", tmp_path / "run", "--problems", problems_file, "--isolation", "rlimits")
+    succeed(*searches, "--no-examples")
+    succeed("judge", *out, "--no-examples")
+    assert "no_examples is True in one and None in the other" in refuse("judge", *out)
+    (tmp_path / "run" / "judged.jsonl").unlink()
+    succeed("judge", *out)
+    succeed("judge", *out, "--examples")
 
 
 def test_printed_examples_never_rank_where_they_grade(problems_file: Path, searches: tuple[object, ...], tmp_path: Path) -> None:

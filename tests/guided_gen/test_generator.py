@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from guided_gen.data_builder.judge import Judge
+from guided_gen.data_builder.program import JudgeError
 from guided_gen.data_builder.prompts import PromptTooLongError
 from guided_gen.engine.policies import Beam
 from guided_gen.engine.tree import Ended, Tree
@@ -106,6 +108,22 @@ def test_candidates_that_pass_the_examples_come_first_then_complete_ones_then_by
         candidate(None, Ended.PRUNED, float("nan")),
     ]
     assert sorted(ranked, key=lambda c: c.rank, reverse=True) == ranked
+
+
+def test_a_sandbox_that_does_not_start_costs_its_candidates_and_not_the_search(
+    generator: GuidedGenerator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise JudgeError("A sandbox did not start.")
+
+    monkeypatch.setattr(Judge, "judge", fail)
+    solution = generator.solve(STATEMENT, n=8, max_new_tokens=120, seed=0)
+    complete = [candidate for candidate in solution.candidates if candidate.complete]
+    assert complete and {candidate.examples for candidate in complete} == {(0, 2)} and solution.passing == 0
+    for candidate in complete:
+        assert solution.tree.verdicts[candidate.rollout] == "no_result"
+        assert solution.tree.metadata["failures"][str(candidate.rollout)]["error"] == "A sandbox did not start."
+    assert "counts as failing them: A sandbox did not start." in caplog.text
 
 
 def test_a_statement_longer_than_the_context_is_refused(generator: GuidedGenerator) -> None:

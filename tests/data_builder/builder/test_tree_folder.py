@@ -10,6 +10,7 @@ import pytest
 from guided_gen.data_builder.build_settings import BuildError, Shard
 from guided_gen.data_builder.builder import Skipped, run
 from guided_gen.data_builder.dataset import load, read_trees
+from guided_gen.data_builder.dataset_statistics import dataset_statistics
 from guided_gen.data_builder.tree_folder import TreeFolder, problem_ids, read_skipped, tree_files
 from guided_gen.engine.tree import SCHEMA, Tree, TreeError, load_trees
 
@@ -131,8 +132,28 @@ def test_skipped_problems_are_counted_with_their_reason(tmp_path, pinned):
     for _ in range(2):
         with TreeFolder(tmp_path, pinned) as folder:
             folder.add(Skipped("made-up/7", "no tests"))
-    assert read_skipped(tmp_path) == {"made-up/7": "no tests"}
+    assert read_skipped(tmp_path, ()) == {"made-up/7": "no tests"}
     assert "problems skipped: no tests | 1" in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.parametrize("skipping", [Shard(0, 1), Shard(1, 2)])
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_problem_that_was_built_after_all_is_not_counted_as_skipped(
+    tmp_path, pinned, scripted, make_problems, settings, judge, skipping, killed
+):
+    problems = make_problems(1)
+    with TreeFolder(tmp_path, pinned, skipping) as folder:
+        folder.add(Skipped("made-up/0", "not judged: no sandbox"))
+    [tree] = run(scripted, problems, settings, judge)
+    folder = TreeFolder(tmp_path, pinned)
+    folder.add(tree)
+    if killed:
+        folder._lock.close()
+        folder = TreeFolder(tmp_path, pinned)
+    folder.close()
+    assert "skipped" not in (tmp_path / "README.md").read_text()
+    assert not dataset_statistics([tmp_path], problems).skipped
+    assert not (tmp_path / "skipped" / "0-of-1.json").exists()
 
 
 def test_the_card_counts_and_the_hub_can_read_its_header(tmp_path, pinned, scripted, make_problems, settings, judge):
