@@ -6,6 +6,7 @@ a problem's, as the generator is asked; value models are untrained: what a value
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,12 +22,14 @@ from ..engine.language_model import Growth, LanguageModel, Session
 from ..engine.loading import chosen_precision, load_tokenizer, load_transformers
 from ..engine.sampling import Sampling
 from ..engine.search import Search, SearchSettings, run
+from ..engine.tail import Tail
 from ..engine.torch_model import TorchLanguageModel
 from ..engine.tree import Tree
+from ..valuemodel.heads import HeadSettings
+from ..valuemodel.model import ValueModel
 from ..valuemodel.text_scorer import TextScoredModel, ValueReader
 from ..valuemodel.translation import Translation
 from .decoding_contenders import PROMPT
-from .value_speed import untrained_tail
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SAMPLING = Sampling(temperature=0.8, top_p=0.95)
@@ -144,3 +147,12 @@ class Contenders:
 def settings(n: int, new_tokens: int, **changes: Any) -> SearchSettings:
     """A search of best-of-n with a check every 16 tokens."""
     return replace(SearchSettings(n=n, max_new_tokens=new_tokens, sampling=SAMPLING, check_every=16), **changes)
+
+
+def untrained_tail(folder: Path, blocks: int) -> Tail:
+    """A tail of so many blocks on top of the model in `folder`."""
+    config = json.loads((folder / "config.json").read_text())
+    head = HeadSettings(("last", "mean", "logprob"))
+    model = ValueModel.from_base(folder, config["num_hidden_layers"] - blocks, head)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return model.engine_tail(torch.bfloat16 if device == "cuda" else torch.float32, device)
