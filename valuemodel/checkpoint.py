@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 
 from ..engine.errors import GuidedGenError
-from ..engine.files import replaced_atomically
+from ..engine.files import errors_of, replaced_atomically
 
 PROGRESS, BEST = "progress.json", "best.safetensors"
 
@@ -58,10 +58,12 @@ class Checkpoint:
             shutil.rmtree(self._new, ignore_errors=True)
             self._new.mkdir(parents=True)
         self._accelerator.wait_for_everyone()
-        self._accelerator.save_state(str(self._new))
+        with errors_of(self._new):
+            self._accelerator.save_state(str(self._new))
         self._accelerator.wait_for_everyone()
         if self._accelerator.is_main_process:
-            save_file({name: tensor.cpu().contiguous() for name, tensor in best.items()}, self._new / BEST)
+            with errors_of(self._new / BEST):
+                save_file({name: tensor.cpu().contiguous() for name, tensor in best.items()}, self._new / BEST)
             with replaced_atomically(self._new / PROGRESS) as temporary:
                 temporary.write_text(json.dumps(progress | {"run": self._run}))
         self._replace_old()
