@@ -102,6 +102,8 @@ def lines_in(path: Path) -> Path:
     if path.is_file():
         return path
     found = [path / name for name in (JUDGED, REPLAYS) if (path / name).is_file()]
-    if len(found) != 1:
-        raise LinesError(f"{path} holds {'both' if found else 'neither'} {JUDGED} and {REPLAYS}; name the file to report on")
+    if not found:
+        raise LinesError(f"{path} holds neither {JUDGED}, which bench judge makes of a run's searches, nor {REPLAYS}")
+    if len(found) > 1:
+        raise LinesError(f"{path} holds both {JUDGED} and {REPLAYS}; name the file to report on")
     return found[0]
