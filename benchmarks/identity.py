@@ -13,14 +13,14 @@ from ..data_builder.build_settings import statement_hash
 from ..data_builder.problem import Problem
 from ..data_builder.verdict import Limits
 from ..engine.tree import Tree
-from ..valuemodel.early_stop import value_sha256
+from ..valuemodel.identity import value_sha256
 
 SHARED = ("model", "model_sha256", "precision", "template", "template_hash", "sampling", "max_new_tokens")
 """Of the settings of a dataset, those that decide what its rollouts are drawn from."""
 
 
 def value_identity(folder: Path | None) -> dict[str, Any]:
-    """Name and hash of a value model. Raises EarlyStopError where the folder holds none."""
+    """Name and hash of a value model. Raises NoValueModel."""
     if folder is None:
         return {"value": None, "value_sha256": None}
     return {"value": folder.name, "value_sha256": value_sha256(folder)}

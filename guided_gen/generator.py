@@ -20,7 +20,6 @@ import numpy as np
 from .answer_text import AnswerText, SettledText
 from .candidate_checks import Accept, CandidateChecks
 from .data_builder.build_settings import generator_record
-from .data_builder.problem import Problem
 from .data_builder.prompts import DEFAULT_TEMPLATE, PromptTemplate
 from .engine.loading import LoadedModel, line_end_ids, load_model
 from .engine.model_sources import DEFAULT_MODEL
@@ -30,7 +29,7 @@ from .engine.scorers import value as value_scorer
 from .engine.search import Search, SearchSettings
 from .engine.tree import Ended
 from .engine.vllm_settings import VllmSettings
-from .question import ChatQuestion, Continuation, Question, examples_of, question_ids, understood
+from .question import Question, Understood, examples_of, question_ids, understood
 from .scheduler import Run, Scheduler
 from .scoring import Room, ScoredText, reading
 from .shipped_values import AUTO, shipped_value
@@ -135,7 +134,7 @@ class GuidedGenerator:
         """`stream`, to be read by `async for`."""
         return self.stream(question, settings, **changes)
 
-    def scorer_for(self, question: Problem | ChatQuestion | Continuation) -> Scorer:
+    def scorer_for(self, question: Understood) -> Scorer:
         """What candidates are compared by where nobody says: value models know programming problems, not any chat."""
         known = self.loaded.language_model.scores and examples_of(question) is not None
         return value_scorer if known else mean_logprob
@@ -167,7 +166,7 @@ class Solving:
     """
 
     generator: GuidedGenerator
-    question: Problem | ChatQuestion | Continuation
+    question: Understood
     settings: SearchSettings
     text: AnswerText
     accept: Accept | None = None

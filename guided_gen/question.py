@@ -35,28 +35,27 @@ class ChatQuestion:
     problem: Problem | None = None
 
 
-Question = str | Problem | Chat | ChatQuestion | Continuation
+Understood = Problem | ChatQuestion | Continuation
+Question = Understood | str | Chat
 
 
-def understood(question: Question) -> Problem | ChatQuestion | Continuation:
+def understood(question: Question) -> Understood:
     """A statement as the problem that it describes, messages as a chat; anything else as it is."""
     if isinstance(question, str):
         return problem_from_statement(question, "text/problem")
-    if isinstance(question, Problem | ChatQuestion | Continuation):
+    if isinstance(question, Understood):
         return question
     return ChatQuestion(question)
 
 
-def examples_of(question: Problem | ChatQuestion | Continuation) -> Problem | None:
+def examples_of(question: Understood) -> Problem | None:
     """The problem whose printed examples finished answers are run on, if there is one."""
     if isinstance(question, ChatQuestion):
         return question.problem
     return question if isinstance(question, Problem) else None
 
 
-def question_ids(
-    tokenizer: Any, question: Problem | ChatQuestion | Continuation, template: PromptTemplate, max_tokens: int | None = None
-) -> list[int]:
+def question_ids(tokenizer: Any, question: Understood, template: PromptTemplate, max_tokens: int | None = None) -> list[int]:
     """The prompt's token ids. Raises PromptTooLongError, never cuts, where they are more than `max_tokens`; QuestionError."""
     if isinstance(question, Problem):
         return prompt_ids(tokenizer, question, template, max_tokens)

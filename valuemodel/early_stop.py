@@ -6,7 +6,6 @@ were fitted on. They belong to the weights beside them, and to checks every so m
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection
 from dataclasses import replace
@@ -17,10 +16,10 @@ from ..engine.errors import GuidedGenError
 from ..engine.files import replaced_atomically
 from ..engine.policies import EarlyStop, Policy, ThresholdCurve
 from ..engine.policy_names import policy_named
+from .identity import value_sha256
 
 EARLY_STOP = "early_stop.json"
 _FORMAT = 1
-_MADE_FROM = ("config.json", "model.safetensors")
 
 
 class EarlyStopError(GuidedGenError):
@@ -108,14 +107,3 @@ def _folder(value: str | Path) -> Path:
     from .model import local_folder  # a repository of the hub; needs torch
 
     return local_folder(value)
-
-
-def value_sha256(value: Path) -> str:
-    """Of the configuration and weights in a value model's folder. Raises EarlyStopError where it holds none."""
-    digest = hashlib.sha256()
-    try:
-        for name in _MADE_FROM:
-            digest.update(hashlib.sha256((value / name).read_bytes()).digest())
-    except OSError as error:
-        raise EarlyStopError(f"{value} is not the folder of a value model: {error}") from error
-    return digest.hexdigest()

@@ -13,14 +13,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, field_validator
 
 from ..data_builder.plain_text import problem_from_statement
-from ..data_builder.problem import Problem
 from ..engine.policies import BestOfN, EarlyStop, Policy, ThresholdCurve
 from ..engine.policy_names import policy_named
 from ..engine.sampling import Sampling
 from ..engine.scorers import Scorer, scorer_named, value
 from ..engine.search import SearchSettings
 from ..generator import GuidedGenerator
-from ..question import ChatQuestion, Continuation
+from ..question import ChatQuestion, Continuation, Understood
 from .errors import ApiError
 from .limits import Limits
 
@@ -90,7 +89,7 @@ class SearchRequest(Strict):
         generator: GuidedGenerator,
         default: SearchSettings,
         limits: Limits,
-        question: Problem | ChatQuestion | Continuation,
+        question: Understood,
     ) -> SearchSettings:
         """The search for `question`. Raises ApiError where it is beyond the limits, GuidedGenError where it makes no sense."""
         guided = self.guided or Guided()
