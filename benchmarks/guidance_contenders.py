@@ -1,7 +1,8 @@
 """Ways to know the values of a search's candidates while they grow, as `benchmarks/speed/test_guidance_speed.py` compares them.
 
 All ways search with the same generator, prompt, settings and seed, so the candidates are the same, token for token. The prompt is
-a problem's, as the generator is asked; value models are untrained: what a value costs does not depend on what it says.
+a problem's, as the generator is asked. Value models are untrained, since what a value costs does not depend on what it says; only
+policies are compared by one that was trained.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ..engine.search import Search, SearchSettings, run
 from ..engine.tail import Tail
 from ..engine.torch_model import TorchLanguageModel
 from ..engine.tree import Tree
+from ..shipped_values import shipped_value
 from ..valuemodel.heads import HeadSettings
 from ..valuemodel.model import ValueModel
 from ..valuemodel.text_scorer import TextScoredModel, ValueReader
@@ -100,6 +102,7 @@ class Contenders:
         self._precision = chosen_precision("auto", "cuda" if torch.cuda.is_available() else "cpu")
         self.tokenizer = load_tokenizer(folder)
         self._base = load_transformers(folder, self._precision, packed=True)
+        self.shipped = shipped_value(str(folder), self._precision)
         self._models: dict[str, Any] = {}
 
     def search(self, way: str, prompt_tokens: int, settings: SearchSettings) -> Searched:
@@ -128,6 +131,7 @@ class Contenders:
             made: dict[str, Callable[[], Any]] = {
                 "unscored": lambda: TorchLanguageModel(self._base, None),
                 "probe": lambda: TorchLanguageModel(self._base, untrained_tail(self._folder, 0)),
+                "shipped probe": lambda: TorchLanguageModel(self._base, self._shipped_tail()),
                 "2 blocks": lambda: TorchLanguageModel(self._base, untrained_tail(self._folder, 2)),
                 "second model with a cache": lambda: TextScoredModel(
                     self.model("unscored"),
@@ -138,6 +142,10 @@ class Contenders:
             }
             self._models[way] = made[way]()
         return self._models[way]
+
+    def _shipped_tail(self) -> Tail:
+        assert self.shipped is not None
+        return _engine_tail(ValueModel.from_pretrained(self.shipped))
 
     def _second(self) -> Any:
         """A second model of the same size, weights of its own; a new one each time, for the engine changes how one attends."""
@@ -153,6 +161,9 @@ def untrained_tail(folder: Path, blocks: int) -> Tail:
     """A tail of so many blocks on top of the model in `folder`."""
     config = json.loads((folder / "config.json").read_text())
     head = HeadSettings(("last", "mean", "logprob"))
-    model = ValueModel.from_base(folder, config["num_hidden_layers"] - blocks, head)
+    return _engine_tail(ValueModel.from_base(folder, config["num_hidden_layers"] - blocks, head))
+
+
+def _engine_tail(model: ValueModel) -> Tail:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return model.engine_tail(torch.bfloat16 if device == "cuda" else torch.float32, device)
