@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from ..engine import torch_model
-from ..engine.int8 import FbgemmMatrix, Int8Linear, OneDnnMatrix, quantize_rows
+from ..engine.int8 import Int8Linear
 from ..engine.kv_cache import DecodeLayout
 from ..engine.language_model import Growth
 from ..engine.loading import load_model, load_tokenizer
@@ -28,7 +28,7 @@ from ..engine.model_files import resolve_model
 from ..engine.packed_linear import PackedLinear
 from .decoding_contenders import PROMPT, SAMPLING, unlike_leaves
 
-PRODUCTS, QUANTISING, ATTENTION, SAMPLING_PART = "matrix products", "quantising", "attention and cache", "sampling"
+PRODUCTS, ATTENTION, SAMPLING_PART = "matrix products, quantising", "attention and cache", "sampling"
 OTHER, PYTHON = "norms, rotary, activations", "Python: tree, slots, drawing"
 
 
@@ -57,10 +57,8 @@ class Clock:
 def watched(clock: Clock) -> Iterator[None]:
     """The engine with a clock around each of its parts."""
     places: list[tuple[Any, str, str]] = [
-        (OneDnnMatrix, "times", PRODUCTS),
-        (FbgemmMatrix, "times", PRODUCTS),
+        (Int8Linear, "forward", PRODUCTS),
         (PackedLinear, "forward", PRODUCTS),
-        (Int8Linear, "forward", QUANTISING),
         (DecodeLayout, "attend", ATTENTION),
         (torch_model, "distributions", SAMPLING_PART),
         (torch_model.TorchLanguageModel, "_run", OTHER),
@@ -79,15 +77,12 @@ def peak_products(precision: str) -> float:
     """Multiplications and additions a second of a large product, the best of some."""
     size = 2048
     matrix = torch.randn(size, size)
-    rows = torch.rand(size, size) * 200 - 100
+    rows = torch.randn(size, size)
     if precision == "int8":
-        kind = OneDnnMatrix if torch.cpu._is_vnni_supported() else FbgemmMatrix
-        quantised = kind(*quantize_rows(matrix, 64))
-        times = [_seconds(lambda: quantised.times(rows.clone())) - _seconds(rows.clone) for _ in range(20)]
+        layer: Any = Int8Linear([matrix], [None])
     else:
-        packed = PackedLinear(matrix, None)
-        times = [_seconds(lambda: packed(rows)) for _ in range(20)]
-    return float(2 * size**3 / min(times))
+        layer = PackedLinear(matrix, None)
+    return float(2 * size**3 / min(_seconds(lambda: layer(rows)) for _ in range(20)))
 
 
 def bandwidth() -> float:

@@ -22,9 +22,10 @@ import click
 import numpy as np
 
 from ..engine.language_model import Growth
-from ..engine.loading import load_model, load_tokenizer
+from ..engine.loading import load_tokenizer, load_weights
 from ..engine.model_files import resolve_model
 from ..engine.sampling import Sampling
+from ..engine.torch_model import TorchLanguageModel
 from ..engine.tree import ROOT, Tree
 
 PEERS_FOLDER = Path(__file__).parent.parent / ".venv-peers"
@@ -58,7 +59,7 @@ Runner = Callable[[list[int], int, int], tuple[float, float]]  # prompt, candida
 
 
 def engine(precision: str) -> Runner:
-    model = load_model(precision=precision).language_model
+    model = TorchLanguageModel(load_weights(resolve_model(), precision, packed=True))
 
     def run(prompt: list[int], candidates: int, new_tokens: int) -> tuple[float, float]:
         start = time.perf_counter()

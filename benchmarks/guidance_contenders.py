@@ -20,13 +20,14 @@ import torch
 from ..data_builder.problem import Problem
 from ..data_builder.prompts import DEFAULT_TEMPLATE, prompt_ids
 from ..engine.language_model import Growth, LanguageModel, Session
-from ..engine.loading import chosen_precision, load_tokenizer, load_transformers
+from ..engine.loading import chosen_precision, load_tokenizer, load_weights
 from ..engine.sampling import Sampling
 from ..engine.search import Search, SearchSettings, run
 from ..engine.tail import Tail
 from ..engine.torch_model import TorchLanguageModel
 from ..engine.tree import Tree
 from ..shipped_values import shipped_value
+from ..valuemodel.base_layers import last_states
 from ..valuemodel.heads import HeadSettings
 from ..valuemodel.model import ValueModel
 from ..valuemodel.text_scorer import TextScoredModel, ValueReader
@@ -39,7 +40,7 @@ SAMPLING = Sampling(temperature=0.8, top_p=0.95)
 
 class ReencodingModel:
     """`generator` with the values of a second model that at every check reads the prompt and each candidate's text from the
-    beginning, as search-and-learn and other searches by text do: one padded batch, without a cache.
+    beginning, as search-and-learn and other searches by text do: one batch, without a cache and without padding.
     """
 
     scores = True
@@ -67,13 +68,7 @@ class ReencodingModel:
                 continue
             texts = self._tokenizer.batch_decode([tree.tokens(leaf).tolist() for leaf in new.tolist()])
             rows = [self._prompt + ids for ids in self._tokenizer(texts, add_special_tokens=False)["input_ids"]]
-            lengths = torch.tensor([len(row) for row in rows])
-            padded = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
-            for row, ids in zip(padded, rows, strict=True):
-                row[: len(ids)] = torch.tensor(ids)
-            mask = (torch.arange(padded.shape[1]) < lengths[:, None]).long()
-            states = self._second.get_decoder()(input_ids=padded, attention_mask=mask, use_cache=False).last_hidden_state
-            last = states[torch.arange(len(rows)), lengths - 1].float()
+            last = torch.stack([states[-1] for states in last_states(self._second, rows)]).float()
             tree.nodes.value[new] = torch.sigmoid(last @ self._head).numpy()
 
     def keep(self, session: Session, leaves: np.ndarray) -> None:
@@ -101,7 +96,7 @@ class Contenders:
         self._folder = folder
         self._precision = chosen_precision("auto", "cuda" if torch.cuda.is_available() else "cpu")
         self.tokenizer = load_tokenizer(folder)
-        self._base = load_transformers(folder, self._precision, packed=True)
+        self._base = load_weights(folder, self._precision, packed=True)
         self.shipped = shipped_value(str(folder), self._precision)
         self._models: dict[str, Any] = {}
 
@@ -149,7 +144,7 @@ class Contenders:
 
     def _second(self) -> Any:
         """A second model of the same size, weights of its own; a new one each time, for the engine changes how one attends."""
-        return load_transformers(self._folder, self._precision)
+        return load_weights(self._folder, self._precision)
 
 
 def settings(n: int, new_tokens: int, **changes: Any) -> SearchSettings:

@@ -5,7 +5,7 @@
 
 Answers to introductory APPS train problems are decoded greedily (in int8, the fastest); then float32 and each variant read prompt
 and answer, and are compared at every token of the answer. `int8` is the path that is shipped; the others
-are built here, from the same exact integer products, to tell its choices apart. docs/int8.md reports the results.
+are built here, of integers in float32 products, to tell its choices apart. docs/int8.md reports the results.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from torch import nn
 
 from ..data_builder.loaders import load_problems
 from ..data_builder.prompts import prompt_ids
-from ..engine.int8 import FbgemmMatrix, OneDnnMatrix, load_int8, quantize_rows
+from ..engine.int8 import quantize_rows
+from ..engine.int8_model import Int8Model
 from ..engine.loading import load_model
 from ..engine.model_files import resolve_model
 from ..engine.model_sources import DEFAULT_MODEL
 from ..engine.sampling import Sampling
 from ..engine.search import Search, SearchSettings, run
+from ..valuemodel.base_layers import last_states
 
 _MOST_PROMPT_TOKENS = 600
 _MOST_ANSWER_TOKENS = 256
@@ -62,7 +64,7 @@ class StudyLinear(nn.Module):
             step = scale.max()
             weight = (linear.weight.detach() / step).round().to(torch.int8)
             scale = step.expand(len(scale)).clone()
-        self._matrix = OneDnnMatrix(weight, scale) if torch.cpu._is_vnni_supported() else FbgemmMatrix(weight, scale)
+        self._matrix = weight.float() * scale[:, None]
         self._bias = linear.bias
         self._scheme = scheme
         self._second_term = second_term
@@ -72,9 +74,10 @@ class StudyLinear(nn.Module):
         largest = rows.abs().amax() if self._scheme.activations_per_tensor else rows.abs().amax(dim=1, keepdim=True)
         scale = largest.clamp(min=1e-30) / self._scheme.activation_levels
         steps = rows / scale
-        out = self._matrix.times(steps.clone())
+        levels = steps.round()
         if self._second_term:
-            out += self._matrix.times((steps - steps.round()) * 254) / 254
+            levels += ((steps - levels) * 254).round() / 254
+        out = levels @ self._matrix.T
         out = out * scale if self._bias is None else out * scale + self._bias
         return out.view(*x.shape[:-1], -1)
 
@@ -115,7 +118,7 @@ def torch_dynamic(in_float: tuple[str, ...] = ()) -> Callable[[Path], Any]:
 
 _ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head")
 VARIANTS: dict[str, Callable[[Path], Any]] = {
-    "int8": load_int8,
+    "int8": Int8Model,
     "bfloat16": lambda folder: float_model(folder, torch.bfloat16),
     "w8a8": studied(Scheme(weight_levels=127)),  # saturates without VNNI
     "w8a7": studied(Scheme(weight_levels=127, activation_levels=63)),
@@ -175,8 +178,8 @@ def read(model: str, reference: Any, count: int, seed: int, kept: list[Reading])
 @torch.inference_mode()
 def states(model: Any, prompt: list[int], answer: list[int]) -> torch.Tensor:
     """The states below the LM head [answer tokens, H] from which a model predicts the answer."""
-    hidden: torch.Tensor = model.get_decoder()(torch.tensor([prompt + answer[:-1]]), use_cache=False).last_hidden_state
-    return hidden[0, len(prompt) - 1 :].clone()
+    [read] = last_states(model, [prompt + answer[:-1]])
+    return read[len(prompt) - 1 :].clone()
 
 
 @torch.inference_mode()

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from ..data_builder.dataset import read_trees
-from ..engine.loading import load_transformers
+from ..engine.loading import load_weights
 from ..engine.model_files import resolve_model
 from ..engine.model_sources import DEFAULT_MODEL
 from ..engine.tree import ROOT, Tree
@@ -41,7 +41,7 @@ _PRECISION = "int8" if not torch.cuda.is_available() else "bfloat16"
 def main(data: Path, model: str, trees: int) -> None:
     """Tokens computed and wall time of one pass over the same rollouts, packed and one a row (without padding)."""
     folder = resolve_model(model)
-    base = load_transformers(folder, _PRECISION)
+    base = load_weights(folder, _PRECISION)
     chosen = [tree for tree in read_trees([data]) if (tree.rollouts.fork != ROOT).any()][:trees]
     prompts = [_made_up_prompt(tree.prompt_length) for tree in chosen]
     packed = [pack_tree(tree, prompt) for tree, prompt in zip(chosen, prompts, strict=True)]

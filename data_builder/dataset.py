@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from ..engine.tree import SCHEMA, Ended, Tree
+from ..engine.tree import Ended, Tree
+from ..engine.tree_files import SCHEMA
 from .build_settings import BuildError, statement_hash
 from .loaders import load_problems
 from .problem import Problem

@@ -1,7 +1,7 @@
 """A dataset on disk: trees in Parquet files, what they have in common in settings.json, and a card.
 
     settings.json                  model, prompt, sampling, ...: equal for all trees, whatever part of the problems a run builds
-    trees/<shard>-<number>.parquet at most 4 MB each; each has a tree of `engine.tree.SCHEMA` a row
+    trees/<shard>-<number>.parquet at most 4 MB each; each has a tree of `engine.tree_files.SCHEMA` a row
     skipped/<shard>.json           problem ids that got no tree, with the reason
     README.md                      the card, written when a run ends
 
@@ -22,7 +22,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..engine.files import replaced_atomically
-from ..engine.tree import SCHEMA, Tree, TreeError
+from ..engine.tree import Tree, TreeError
+from ..engine.tree_files import SCHEMA
 from .build_settings import BuildError, Shard
 from .builder import Skipped
 from .dataset_card import dataset_card

@@ -2,22 +2,31 @@
 
 `PromptCache` holds a prompt's keys and values as dense tensors, so that all candidates' queries meet them in one matrix product
 without a copy. `SlotPool` holds generated tokens; a candidate's path is a row of slot numbers. The layouts say which tokens of a
-step attend to what; `tree_attention` is the attention function that transformers' layers call, it only asks the layout.
+step attend to what.
 """
 
 from __future__ import annotations
 
+import math
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import torch
-from torch.nn.functional import pad, scaled_dot_product_attention
-from transformers import AttentionInterface
+from torch.nn.functional import scaled_dot_product_attention
+
+from . import kernels
 
 _FIRST_SLOTS = 1024
 _SHORT = 64  # paths up to this length are not parted further
-_LANES = 16
+
+
+class Layout(Protocol):
+    """What a step's tokens attend to, and where their keys and values go."""
+
+    def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
+        """query [1, heads, T, d], key and value [1, kv_heads, T, d] -> [1, T, heads, d]."""
 
 
 class SlotPool:
@@ -26,7 +35,8 @@ class SlotPool:
     """
 
     def __init__(self, layers: int, kv_heads: int, head_dim: int, dtype: torch.dtype, device: torch.device) -> None:
-        self._layers = [torch.empty(0, 2, kv_heads, head_dim, dtype=dtype, device=device) for _ in range(layers)]
+        empty = torch.empty(0, 2, kv_heads, head_dim, dtype=dtype, device=device)
+        self._layers = [empty] * layers
         self._free: list[int] = []
 
     @property
@@ -51,13 +61,24 @@ class SlotPool:
         old = self._layers[0].shape[0]
         new = max(_FIRST_SLOTS, old + old // 2, old + count)
         for i, layer in enumerate(self._layers):
-            grown = layer.new_empty(new, *layer.shape[1:])
+            grown = _fresh(layer, new)
             grown[:old] = layer
             self._layers[i] = grown
         self._free = list(range(new - 1, old - 1, -1)) + self._free
 
     def __getitem__(self, layer: int) -> torch.Tensor:
         return self._layers[layer]
+
+
+def _fresh(like: torch.Tensor, rows: int) -> torch.Tensor:
+    """[rows, ...] of the shape, dtype and device of `like`. On a CPU memory of its own: it is the system's until it is written
+    to, and again when it goes, so that growing leaves no holes in the heap.
+    """
+    if like.device.type != "cpu":
+        return like.new_empty(rows, *like.shape[1:])
+    size = rows * math.prod(like.shape[1:]) * like.element_size()
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(memory, dtype=like.dtype).view(rows, *like.shape[1:])
 
 
 class PromptCache:
@@ -106,6 +127,7 @@ class DecodeLayout:
 
     `groups` lists (prompt, number of rows) in the order of the rows; `slots` [B] is where the rows' own keys and values go;
     `paths` [B, L] names each row's slots from the first generated token to its own, padded with any valid slot; `lengths` [B].
+    Attends by our kernel where there is one for the pool's device and dtype.
     """
 
     def __init__(
@@ -117,12 +139,20 @@ class DecodeLayout:
         lengths: torch.Tensor,
     ) -> None:
         self._pool, self._groups, self._slots = pool, groups, slots
-        self._parts = [_Part.of(rows, paths, lengths, pool[0].dtype) for rows in _of_like_length(lengths)]
-        self._order = torch.argsort(torch.cat([part.rows for part in self._parts]))
+        self._kernel: kernels.TreeAttention | None = None
+        if kernels.compute(pool[0]):
+            counts = torch.tensor([count for _, count in groups])
+            self._kernel = kernels.TreeAttention(slots, paths, lengths, torch.arange(len(groups)).repeat_interleave(counts))
+        else:
+            self._parts = [_Part.of(rows, paths, lengths, pool[0].dtype) for rows in _of_like_length(lengths)]
+            self._order = torch.argsort(torch.cat([part.rows for part in self._parts]))
 
     def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
         """query [1, heads, B, d], key and value [1, kv_heads, B, d] -> [1, B, heads, d]."""
         cells = self._pool[layer]
+        if self._kernel is not None:
+            prompts = [(prompt.keys[layer], prompt.values[layer]) for prompt, _ in self._groups]
+            return self._kernel(query[0], key[0], value[0], cells, prompts, scale)[None]
         cells[self._slots] = torch.stack([key[0], value[0]]).permute(2, 0, 1, 3)
         kv_heads, rows, width = key.shape[1:]
         queries = query[0].transpose(0, 1).reshape(rows, kv_heads, -1, width)  # heads that share a key stand together
@@ -160,11 +190,7 @@ class DecodeLayout:
 
 @dataclass(frozen=True)
 class _Part:
-    """Rows of a step whose paths are about as long: rows [b], paths [b * l] padded to the longest, mask [b, 1, 1, l], added.
-
-    l is a multiple of a vector's width: sums then run in the same order, to the bit, however long the others' paths are. Int8
-    needs that: a last bit may turn a rounding, and where a token has an outlier, logits feel one step of its activations.
-    """
+    """Rows of a step whose paths are about as long: rows [b], paths [b * l] padded to the longest, mask [b, 1, 1, l] to add."""
 
     rows: torch.Tensor
     paths: torch.Tensor
@@ -172,11 +198,10 @@ class _Part:
 
     @classmethod
     def of(cls, rows: torch.Tensor, paths: torch.Tensor, lengths: torch.Tensor, dtype: torch.dtype) -> _Part:
-        longest = -(-int(lengths[rows].max()) // _LANES) * _LANES
-        padded = pad(paths[rows, :longest], (0, max(longest - paths.shape[1], 0)))
+        longest = int(lengths[rows].max())
         beyond = torch.arange(longest, device=paths.device) >= lengths[rows, None]
         mask = torch.zeros(beyond.shape, dtype=dtype, device=paths.device).masked_fill_(beyond, float("-inf"))
-        return cls(rows, padded.flatten(), mask[:, None, None])
+        return cls(rows, paths[rows, :longest].flatten(), mask[:, None, None])
 
 
 def _of_like_length(lengths: torch.Tensor) -> list[torch.Tensor]:
@@ -192,29 +217,8 @@ def _attention(
 
     query [b, h, q, d], key and value [b, h, k, d], mask [b, h, q, k] added -> [b, h, q, d], [b, h, q].
     """
-    if query.device.type == "cpu":
-        flash: Any = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-        out, weight = flash(query, key, value, attn_mask=mask, scale=scale)
-        return out, weight
     scores = torch.matmul(query, key.transpose(2, 3)).float() * scale
     if mask is not None:
         scores = scores + mask
     weight = torch.logsumexp(scores, dim=-1)
     return torch.matmul((scores - weight[..., None]).exp().to(value.dtype), value), weight
-
-
-def tree_attention(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    scaling: float,
-    layout: PrefillLayout | DecodeLayout,
-    **_: Any,
-) -> tuple[torch.Tensor, None]:
-    """The attention function of the engine, as transformers' layers call it; the layout holds the cache."""
-    return layout.attend(module.layer_idx, query, key, value, scaling), None  # type: ignore[arg-type]
-
-
-AttentionInterface.register("guided_gen_tree", tree_attention)

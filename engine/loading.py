@@ -12,6 +12,8 @@ import torch
 from .allocation import keep_freed_memory
 from .errors import GuidedGenError
 from .gguf_conversion import END_TOKENS
+from .int8 import int8_supported
+from .int8_model import Int8Model
 from .language_model import LanguageModel
 from .model_files import ModelIdentity, model_identity, resolve_model
 from .model_sources import DEFAULT_MODEL
@@ -46,7 +48,8 @@ def load_model(
     backend: str = "torch",
     vllm: VllmSettings | None = None,
 ) -> LoadedModel:
-    """Load a model by name, folder, GGUF file or hub id. `precision` auto is bfloat16 on CUDA and int8 on a CPU.
+    """Load a model by name, folder, GGUF file or hub id. `precision` auto is bfloat16 on CUDA and
+    int8 on a CPU that has the kernels for it, else float32.
 
     `backend` vllm serves it with vLLM, as `vllm` says, and has no int8: auto is float32 on a CPU.
     """
@@ -59,7 +62,7 @@ def load_model(
     folder = resolve_model(name)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = chosen_precision(precision, device)
-    model = load_transformers(folder, chosen, packed=True)
+    model = load_weights(folder, chosen, packed=True)
     tokenizer = load_tokenizer(folder)
     stop_ids = end_ids(tokenizer, model.generation_config)
     return LoadedModel(TorchLanguageModel(model, tail), tokenizer, stop_ids, model_identity(folder), chosen, folder)
@@ -73,7 +76,9 @@ def chosen_precision(precision: str, device: str) -> str:
         raise LoadError("precision int8 is for CPUs; this machine decodes on its GPU: use bfloat16 or float32")
     if precision != "auto":
         return precision
-    return "int8" if device == "cpu" else "bfloat16"
+    if device != "cpu":
+        return "bfloat16"
+    return "int8" if int8_supported() else "float32"
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -99,20 +104,20 @@ def line_end_ids(tokenizer: Any) -> frozenset[int]:
     return frozenset(i for i, text in zip(ids, tokenizer.batch_decode([[i] for i in ids]), strict=True) if "\n" in text)
 
 
-def load_transformers(folder: Path, precision: str, packed: bool = False) -> Any:
-    """The `*ForCausalLM` in a folder, in one of `PRECISIONS` but auto, on the GPU if there is one.
+def load_weights(folder: Path, precision: str, packed: bool = False) -> Any:
+    """The causal language model in a folder, in one of `PRECISIONS` but auto, on the GPU if there is one: an `Int8Model`, or a
+    `*ForCausalLM` of transformers.
 
     `packed`: where it is float32 on a CPU its matrices are made faster, for decoding only (packed_linear.py).
     """
     _quieten_transformers()
-    from .int8 import load_int8
     from .packed_linear import pack_linears_
 
     try:
-        model = load_int8(folder) if precision == "int8" else _load_float(folder, precision)
+        model = Int8Model(folder).eval() if precision == "int8" else _load_float(folder, precision)
     except (OSError, ValueError, KeyError) as error:
         raise LoadError(f"{folder} cannot be loaded as a causal language model: {error}") from error
-    if model.device.type == "cpu":
+    if next(model.parameters()).device.type == "cpu":
         if packed and precision == "float32":
             pack_linears_(model, folder)
         keep_freed_memory()  # only now: what loading needed is given back

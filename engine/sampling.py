@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from . import kernels
 from .errors import GuidedGenError
 
 # Nuclei are nearly always narrower than the first width; a wider one costs a second, wider selection.
 _WIDTHS = (64, 2048)
-_COLUMN = 64  # tokens of which only the largest logit is looked at first
 
 
 class SamplingError(GuidedGenError):
@@ -67,11 +67,9 @@ class Distributions:
 def distributions(logits: torch.Tensor, sampling: Sampling) -> Distributions:
     """Reduce `logits` [K, V] (finite, any float type, any device) to what `sampling` can draw."""
     logits = logits.float()
-    plain = torch.softmax(logits, dim=-1)
-    tempered = plain if sampling.temperature in (0, 1) else torch.softmax(logits / sampling.temperature, dim=-1)
-    top, tokens, probability = _nucleus(logits, tempered, sampling, _first_width(sampling, logits.shape[1]))
-    best = plain.gather(1, tokens[:, :2])
-    normaliser = top[:, 0] - best[:, 0].log()
+    sums = _Sums.of(logits, sampling.temperature or 1.0)
+    top, tokens, probability = _nucleus(logits, sums.tempered, sampling, _first_width(sampling, logits.shape[1]))
+    best = (top[:, :2] - sums.normaliser[:, None]).exp()
     if sampling.temperature == 0:
         top, tokens, probability = top[:, :1], tokens[:, :1], torch.ones_like(probability[:, :1])
     probability = probability / probability.sum(dim=-1, keepdim=True)
@@ -80,25 +78,46 @@ def distributions(logits: torch.Tensor, sampling: Sampling) -> Distributions:
     return Distributions(
         tokens=tokens.cpu().numpy(),
         cumulative=cumulative.cpu().numpy(),
-        logprob=(top - normaliser[:, None]).cpu().numpy(),
+        logprob=(top - sums.normaliser[:, None]).cpu().numpy(),
         sample_logprob=probability.log().float().cpu().numpy(),
-        entropy=(normaliser - torch.linalg.vecdot(plain, logits)).cpu().numpy(),
+        entropy=sums.entropy.cpu().numpy(),
         margin=(best[:, 0] - best[:, 1]).cpu().numpy(),
-        certainty=(normaliser - logits.mean(dim=-1) - math.log(logits.shape[1])).cpu().numpy(),
+        certainty=(sums.normaliser - sums.mean - math.log(logits.shape[1])).cpu().numpy(),
     )
 
 
+@dataclass(frozen=True)
+class _Sums:
+    """Over rows of logits x: log sum e^x, log sum e^(x / temperature), the entropy of their softmax and their mean; each [K]."""
+
+    normaliser: torch.Tensor
+    tempered: torch.Tensor
+    entropy: torch.Tensor
+    mean: torch.Tensor
+
+    @classmethod
+    def of(cls, logits: torch.Tensor, temperature: float) -> _Sums:
+        if kernels.compute(logits):
+            largest, plain, tempered, weighted, total = kernels.sum_up(logits, temperature)
+            above = plain.log()
+            normalisers = largest + above, largest / temperature + tempered.log()
+            return cls(*normalisers, above - weighted / plain, total / logits.shape[1])
+        normaliser = logits.logsumexp(dim=-1)
+        entropy = normaliser - torch.linalg.vecdot(torch.softmax(logits, dim=-1), logits)
+        return cls(normaliser, (logits / temperature).logsumexp(dim=-1), entropy, logits.mean(dim=-1))
+
+
 def _nucleus(
-    logits: torch.Tensor, tempered: torch.Tensor, sampling: Sampling, width: int
+    logits: torch.Tensor, normaliser: torch.Tensor, sampling: Sampling, width: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The most likely tokens of each row, as many as the widest row's nucleus has but at least 2, the most likely first.
 
-    Returns their logits, their ids and their probabilities (float64, 0 beyond the nucleus, not yet normalised), each [K, W]. Rows
-    whose nucleus is wider than `width` are selected again, they alone.
+    `normaliser` [K] is that of the tempered logits. Returns the tokens' logits, their ids and their probabilities (float64, 0
+    beyond the nucleus, not yet normalised), each [K, W]. Rows whose nucleus is wider than `width` are selected again, they alone.
     """
     vocabulary = logits.shape[1]
     top, tokens = largest(logits, width)
-    probability = tempered.gather(1, tokens).double()
+    probability = (top.double() / (sampling.temperature or 1.0) - normaliser[:, None]).exp()
     narrow = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
     if sampling.top_k:
         probability[:, sampling.top_k :] = 0
@@ -111,7 +130,7 @@ def _nucleus(
     top, tokens, probability = top[:, :used], tokens[:, :used], probability[:, :used]
     if bool(narrow.any()):
         wider = next((w for w in _WIDTHS if width < w < vocabulary), vocabulary)
-        found = _nucleus(logits[narrow], tempered[narrow], sampling, wider)
+        found = _nucleus(logits[narrow], normaliser[narrow], sampling, wider)
         missing = found[0].shape[1] - used
         padded = [torch.nn.functional.pad(part, (0, max(missing, 0))) for part in (top, tokens, probability)]
         for part, again in zip(padded, found, strict=True):
@@ -121,22 +140,10 @@ def _nucleus(
 
 
 def largest(logits: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """`logits.topk(width)`; few of a large vocabulary are found in a quarter of its time on a CPU.
-
-    The vocabulary is laid out in columns: the `width` columns with the largest maxima hold the `width` largest logits. What fills
-    no column is looked at with them.
-    """
-    columns = logits.shape[1] // _COLUMN
-    if 8 * width > columns:
-        return logits.topk(width, dim=-1)
-    ids = torch.arange(logits.shape[1], device=logits.device)
-    laid_out = logits[:, : _COLUMN * columns].view(len(logits), _COLUMN, columns)
-    best = laid_out.amax(dim=1).topk(width, dim=-1).indices[:, None]
-    theirs = laid_out.gather(2, best.expand(-1, _COLUMN, -1)).flatten(1)
-    their_ids = (best + columns * ids[:_COLUMN, None]).flatten(1)
-    rest, rest_ids = logits[:, _COLUMN * columns :], ids[_COLUMN * columns :].expand(len(logits), -1)
-    top, place = torch.cat([theirs, rest], dim=1).topk(width, dim=-1)
-    return top, torch.cat([their_ids, rest_ids], dim=1).gather(1, place)
+    """`logits.topk(width)`; few of a large vocabulary by our kernel, where there is one."""
+    if kernels.compute(logits) and 8 * width <= logits.shape[1]:
+        return kernels.largest(logits, width)
+    return logits.topk(width, dim=-1)
 
 
 def _first_width(sampling: Sampling, vocabulary: int) -> int:

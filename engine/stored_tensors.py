@@ -38,22 +38,6 @@ class StoredMatrix:
             return cast(torch.Tensor, file.get_slice(self.name)[rows])
 
 
-@dataclass(frozen=True)
-class StoredLinear:
-    """A linear layer without a bias whose weights [N, K] are still in their file."""
-
-    weight: StoredMatrix
-    bias: None = None
-
-    @property
-    def in_features(self) -> int:
-        return self.weight.shape[1]
-
-    @property
-    def out_features(self) -> int:
-        return self.weight.shape[0]
-
-
 def files_of_tensors(folder: Path) -> dict[str, Path]:
     """Which safetensors file of `folder` holds which tensor; empty where there is none."""
     index, file = folder / "model.safetensors.index.json", folder / "model.safetensors"

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from .errors import GuidedGenError
+from .int8_model import Int8Model
 from .kv_cache import DecodeLayout, PrefillLayout, PromptCache, SlotPool
 from .language_model import Growth
 from .language_model import Session as AnySession
@@ -58,7 +59,7 @@ class TorchLanguageModel:
     """A causal language model of transformers and, optionally, a value tail on it. Not thread-safe: one thread decodes.
 
     `passes`: forward passes so far, prompts included. `scoring_seconds`: what the tail took of them (on a GPU: to launch).
-    `model` is any `*ForCausalLM` whose decoder layers attend through transformers' attention interface.
+    `model` is an `Int8Model` or any `*ForCausalLM` whose decoder layers attend through transformers' attention interface.
     """
 
     in_process = True
@@ -67,9 +68,12 @@ class TorchLanguageModel:
         self._model = model.eval()
         config = model.config
         self._decoder = model.get_decoder()
-        self._decoder.config._attn_implementation = "guided_gen_tree"
-        for layer in self._decoder.layers:  # layers may hold a config of their own
-            layer.self_attn.config._attn_implementation = "guided_gen_tree"
+        if not isinstance(model, Int8Model):
+            from .tree_attention import NAME
+
+            self._decoder.config._attn_implementation = NAME
+            for layer in self._decoder.layers:  # layers may hold a config of their own
+                layer.self_attn.config._attn_implementation = NAME
         self.device = next(model.parameters()).device
         self._tail = tail
         self.scores = tail is not None

@@ -2,7 +2,7 @@
 
 Two tables. `nodes` has one row a token; a node's parent comes before it; the root, -1, is the prompt itself, which is named by
 its length and hash and never stored. Equal tokens below one parent are one node. `rollouts` has one row a distinct rollout.
-A tree is one row of a Parquet file (`SCHEMA`), so a saved search and a row of a dataset are the same thing.
+A tree is one row of a Parquet file (tree_files.py), so a saved search and a row of a dataset are the same thing.
 
 What it does not do: it holds no text, no model and no KV cache; caches mirror it.
 """
@@ -11,17 +11,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from .errors import GuidedGenError
-from .files import replaced_atomically
 
 ROOT = -1
 
@@ -53,12 +50,6 @@ ROLLOUT_COLUMNS = {
     "ended": np.int8,
     "seed": np.int64,  # the number of its stream of random draws (see randomness.py)
 }
-SCHEMA = pa.schema(
-    [("prompt_length", pa.int32()), ("prompt_hash", pa.string()), ("metadata", pa.string())]
-    + [(f"nodes.{name}", pa.list_(pa.from_numpy_dtype(dtype))) for name, dtype in NODE_COLUMNS.items()]
-    + [(f"rollouts.{name}", pa.list_(pa.from_numpy_dtype(dtype))) for name, dtype in ROLLOUT_COLUMNS.items()]
-    + [("rollouts.verdict", pa.list_(pa.string()))]
-)
 
 
 class Table:
@@ -223,7 +214,7 @@ class Tree:
     # -- storage
 
     def to_row(self) -> dict[str, Any]:
-        """One row of `SCHEMA`. NaN is stored as null, so that rows compare equal."""
+        """One row of `tree_files.SCHEMA`. NaN is stored as null, so that rows compare equal."""
         row: dict[str, Any] = {
             "prompt_length": self.prompt_length,
             "prompt_hash": self.prompt_hash,
@@ -240,7 +231,7 @@ class Tree:
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Tree:
-        """Rebuild a tree from a row of `SCHEMA`. Raises TreeError where the row is no tree."""
+        """Rebuild a tree from a row of `tree_files.SCHEMA`. Raises TreeError where the row is no tree."""
         try:
             tree = cls(row["prompt_length"], row["prompt_hash"], json.loads(row["metadata"]))
             nodes = {}
@@ -277,11 +268,15 @@ class Tree:
 
     def save(self, path: str | Path) -> None:
         """Write this tree alone to a Parquet file, by way of a temporary name."""
+        from .tree_files import save_trees  # here, since decoding needs no Parquet
+
         save_trees([self], path)
 
     @classmethod
     def load(cls, path: str | Path) -> Tree:
         """Read a file with exactly one tree. Raises TreeError where the file holds anything else."""
+        from .tree_files import load_trees
+
         trees = load_trees(path)
         if len(trees) != 1:
             raise TreeError(f"{path} holds {len(trees)} trees, not one")
@@ -290,19 +285,3 @@ class Tree:
 
 class TreeError(GuidedGenError):
     """A file or row that is not a token tree."""
-
-
-def save_trees(trees: Iterable[Tree], path: str | Path) -> None:
-    """Write trees to a Parquet file of `SCHEMA`, one a row, by way of a temporary name."""
-    table = pa.Table.from_pylist([tree.to_row() for tree in trees], schema=SCHEMA)
-    with replaced_atomically(Path(path)) as temporary:
-        pq.write_table(table, temporary, compression="zstd", compression_level=9, use_dictionary=False)
-
-
-def load_trees(path: str | Path) -> list[Tree]:
-    """Read all trees of a Parquet file of `SCHEMA`."""
-    try:
-        rows = pq.read_table(path).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise TreeError(f"{path} cannot be read as a file of token trees: {error}") from error
-    return [Tree.from_row(row) for row in rows]

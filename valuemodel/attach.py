@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..engine.loading import LoadedModel, chosen_precision, load_model, load_tokenizer, load_transformers
+from ..engine.loading import LoadedModel, chosen_precision, load_model, load_tokenizer, load_weights
 from ..engine.model_files import model_identity, resolve_model
 from ..engine.tail import Tail
 from ..engine.vllm_loading import load_vllm, vllm_precision
@@ -64,7 +64,7 @@ def load_scored_model(
     made_for.check(asdict(replace(found, generator=own.model, generator_sha256=own.model_sha256)))
     tail = _tail(ValueModel.from_pretrained(value, base), text_precision, device)
     loaded, tokenizer = load_model(name, precision, None, backend, vllm), load_tokenizer(base)
-    reader = ValueReader(load_transformers(base, text_precision), tail)
+    reader = ValueReader(load_weights(base, text_precision), tail)
     translation = Translation(loaded.tokenizer, loaded.stop_ids, tokenizer)
     return replace(loaded, language_model=TextScoredModel(loaded.language_model, reader, translation)), tokenizer
 

@@ -18,12 +18,11 @@ from safetensors import safe_open
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from ..engine import kv_cache  # noqa: F401  (registers the attention function)
+from ..engine import tree_attention
 from ..engine.errors import GuidedGenError
+from ..engine.int8_model import Int8Decoder
 from .packed_attention import packed_layout
-from .packing import Pack
-
-ATTENTION = "guided_gen_tree"
+from .packing import Pack, join_packs, pack_sequence
 
 
 class BaseModelError(GuidedGenError):
@@ -49,11 +48,11 @@ def empty_blocks(config: Any, first: int, count: int) -> Blocks:
     """`count` layers from `first` on and the final norm, with their shapes and without weights (on the meta device)."""
     config = copy.deepcopy(config)
     config.name_or_path = ""  # where this machine keeps it is no part of what is saved
-    config._attn_implementation = ATTENTION
+    config._attn_implementation = tree_attention.NAME
     with torch.device("meta"):
         decoder = AutoModelForCausalLM.from_config(config).get_decoder()  # type: ignore[no-untyped-call]
     rotary = type(decoder.rotary_emb)(decoder.config)
-    decoder.config._attn_implementation = ATTENTION
+    decoder.config._attn_implementation = tree_attention.NAME
     return Blocks(nn.ModuleList(decoder.layers[first : first + count]), decoder.norm, rotary, config)
 
 
@@ -129,7 +128,7 @@ def shared_states(base: Any, pack: Pack, fork_layers: Sequence[int]) -> list[tor
     decoder = base.get_decoder()
     implementations = [(module, module.config._attn_implementation) for module in _attending(decoder)]
     for module, _ in implementations:
-        module.config._attn_implementation = ATTENTION
+        module.config._attn_implementation = tree_attention.NAME
     try:
         embedded = decoder.embed_tokens(pack.token_ids)
         return run_layers(decoder.layers[: max(fork_layers)], decoder.rotary_emb, embedded, pack, keep=fork_layers)
@@ -138,5 +137,13 @@ def shared_states(base: Any, pack: Pack, fork_layers: Sequence[int]) -> list[tor
             module.config._attn_implementation = implementation
 
 
+def last_states(base: Any, texts: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+    """The states below the LM head of `base` at all tokens of each text, [T, H] each, all from one pass without padding."""
+    decoder = base.get_decoder()
+    [states] = shared_states(base, join_packs([pack_sequence(ids) for ids in texts]), [len(decoder.layers)])
+    return list(torch.split(decoder.norm(states), [len(ids) for ids in texts]))
+
+
 def _attending(decoder: Any) -> list[Any]:
-    return [decoder, *(layer.self_attn for layer in decoder.layers)]
+    """What looks up an attention function."""
+    return [] if isinstance(decoder, Int8Decoder) else [decoder, *(layer.self_attn for layer in decoder.layers)]

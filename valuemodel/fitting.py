@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
 from ..engine.files import replaced_atomically
-from ..engine.loading import load_transformers
+from ..engine.loading import load_weights
 from ..engine.model_files import cache_dir, model_identity
 from . import probe
 from .base_layers import layer_count
@@ -95,7 +95,7 @@ def base_states(
     """The states below each of `fork_layers`, computed in the precision of the trees where the cache does not have them."""
     folder = (cache or cache_dir() / "states") / f"{made_for.model_sha256[:16]}-{made_for.precision}"
     packs = [example.pack for example in examples]
-    return cached_states(folder, packs, fork_layers, lambda: load_transformers(base, made_for.precision))
+    return cached_states(folder, packs, fork_layers, lambda: load_weights(base, made_for.precision))
 
 
 def fit_statement(

@@ -1,4 +1,4 @@
-"""Attention over a pack, as the layouts of the engine's attention function (`engine.kv_cache.tree_attention`) give it.
+"""Attention over a pack, as the layouts of the engine's attention function (`engine.tree_attention`) give it.
 
 On a CPU the rows go in blocks, each against only the tokens that some row of the block sees: with depth-first order these are
 the block itself and the one path above it, so that the cost grows with tokens x depth, not with tokens squared, and no T x T mask
@@ -7,23 +7,19 @@ is made. On CUDA FlexAttention skips the same parts from the mask function alone
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from ..engine.kv_cache import Layout
 from .packing import Pack
 
 BLOCK = 256
 """Rows a block: smaller ones waste less on masked pairs, larger ones make better matrix products."""
 
 
-class PackedLayout(Protocol):
-    def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
-        """query [1, heads, T, d], key and value [1, kv_heads, T, d] -> [1, T, heads, d]."""
-
-
-def packed_layout(pack: Pack) -> PackedLayout:
+def packed_layout(pack: Pack) -> Layout:
     """The layout for the device that the pack is on."""
     return FlexLayout(pack) if pack.ends.device.type == "cuda" else BlockLayout(pack)
 

@@ -91,6 +91,18 @@ def pack_tree(tree: Tree, prompt_ids: Sequence[int]) -> Pack:
     return Pack(**{name: torch.from_numpy(array.astype(np.int64)) for name, array in arrays.items()})
 
 
+def pack_sequence(token_ids: Sequence[int]) -> Pack:
+    """A pack of one text, all of it read and none of it generated."""
+    size = len(token_ids)
+    none = torch.empty(0, dtype=torch.int64)
+    return Pack(
+        token_ids=torch.tensor(token_ids),
+        positions=torch.arange(size),
+        ends=torch.full((size,), size),
+        **dict.fromkeys(("rows", "depths", "generated_ends", "nodes", "trees"), none),
+    )
+
+
 def join_packs(packs: Sequence[Pack]) -> Pack:
     """Several packs one after the other; no token attends across their borders."""
     joined: dict[str, list[torch.Tensor]] = {field.name: [] for field in fields(Pack)}

@@ -17,7 +17,7 @@ def command(value: Path, out: Path, model: str | None) -> None:
     It holds all layers, so it is as large as the base. A label is a number that the head emits at a token; config.json says,
     under guided_gen_value, how they make a value.
     """
-    from ..engine.loading import load_tokenizer, load_transformers
+    from ..engine.loading import load_tokenizer, load_weights
     from ..engine.model_files import model_identity, resolve_model
     from ..valuemodel.export import export_classifier
     from ..valuemodel.model import ValueModel, ValueModelMismatch, read_settings
@@ -28,6 +28,6 @@ def command(value: Path, out: Path, model: str | None) -> None:
     if identity.sha256 != made_for.model_sha256:
         raise ValueModelMismatch(f"this value model was trained for {made_for.model}, not for {identity.name}")
     values = ValueModel.from_pretrained(value, base)
-    export_classifier(values, load_transformers(base, "float32"), out)
+    export_classifier(values, load_weights(base, "float32"), out)
     load_tokenizer(base).save_pretrained(out)
     click.echo(out)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from guided_gen.engine.loading import load_transformers
+from guided_gen.engine.loading import load_weights
 from guided_gen.engine.packed_linear import PackedLinear
 from guided_gen.engine.policies import Beam
 from guided_gen.engine.sampling import Sampling
@@ -49,7 +49,7 @@ def test_a_layer_computes_what_it_was_made_from(rows: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_greedy_equals_generate_and_logprobs_an_uncached_pass(architecture: str, tmp_path: Path) -> None:
     folder = saved(tmp_path, architecture)
-    plain, model = load_transformers(folder, "float32"), TorchLanguageModel(load_transformers(folder, "float32", packed=True))
+    plain, model = load_weights(folder, "float32"), TorchLanguageModel(load_weights(folder, "float32", packed=True))
     greedy = Search(model, PROMPT, SearchSettings(n=1, max_new_tokens=40, sampling=Sampling(0)))
     forked = Search(model, PROMPT, SearchSettings(n=9, max_new_tokens=30, policy=Beam(2), check_every=4))
     run(model, [greedy, forked])
@@ -66,11 +66,11 @@ def test_a_tied_head_and_other_types_on_disk_change_nothing(tied: bool, dtype: t
     folder = saved(tmp_path, "qwen2", tied, dtype)
     ids = torch.arange(3, 40)[None]
     with torch.inference_mode():
-        plain, packed = (load_transformers(folder, "float32", packed=packed)(ids).logits for packed in (False, True))
+        plain, packed = (load_weights(folder, "float32", packed=packed)(ids).logits for packed in (False, True))
     torch.testing.assert_close(packed, plain, atol=1e-4, rtol=1e-4)
 
 
 def test_no_matrix_is_held_twice_and_the_table_stays(tmp_path: Path) -> None:
-    model = load_transformers(saved(tmp_path, "qwen2", tied=True), "float32", packed=True)
+    model = load_weights(saved(tmp_path, "qwen2", tied=True), "float32", packed=True)
     assert not any(isinstance(module, nn.Linear) for module in model.modules())
     assert [name for name, parameter in model.named_parameters() if parameter.dim() == 2] == ["model.embed_tokens.weight"]

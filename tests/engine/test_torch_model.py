@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 import torch
 
 from guided_gen.engine import kv_cache
-from guided_gen.engine.int8 import int8_supported, quantize_model_
+from guided_gen.engine.int8 import int8_supported
+from guided_gen.engine.int8_model import Int8Model
 from guided_gen.engine.language_model import Growth
 from guided_gen.engine.policies import Beam
 from guided_gen.engine.sampling import Sampling
@@ -68,11 +70,10 @@ def test_logprobs_equal_an_uncached_pass_for_forked_pruned_and_mixed_searches(
             np.testing.assert_allclose(tree.nodes.logprob[tree.path(leaf)], expected, atol=1e-4)
 
 
-@pytest.mark.skipif(not int8_supported(), reason="this CPU has no int8 matrix products")
-def test_an_int8_search_is_the_same_to_the_bit_alone_and_beside_longer_ones() -> None:
-    quantised = tiny_model("qwen2")
-    quantize_model_(quantised)
-    engine = TorchLanguageModel(quantised)
+@pytest.mark.skipif(not int8_supported(), reason="this machine has no int8 kernels")
+def test_an_int8_search_is_the_same_to_the_bit_alone_and_beside_longer_ones(tmp_path: Path) -> None:
+    tiny_model("qwen2").save_pretrained(tmp_path)
+    engine = TorchLanguageModel(Int8Model(tmp_path))
     settings = SearchSettings(n=3, max_new_tokens=20)
     alone = Search(engine, PROMPT, settings)
     run(engine, [alone])

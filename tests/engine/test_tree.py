@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError
 
 from guided_gen.engine.files import replaced_atomically
-from guided_gen.engine.tree import ROOT, Ended, Tree, TreeError, load_trees, save_trees
+from guided_gen.engine.tree import ROOT, Ended, Tree, TreeError
+from guided_gen.engine.tree_files import load_trees, save_trees
 
 sequences = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=8), min_size=1, max_size=12)
 

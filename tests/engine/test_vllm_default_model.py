@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("vllm", reason="vLLM is not installed; make test-vllm sets up an environment that has it")
 
 from guided_gen.engine.language_model import LanguageModel
-from guided_gen.engine.loading import load_tokenizer, load_transformers
+from guided_gen.engine.loading import load_tokenizer, load_weights
 from guided_gen.engine.model_files import resolve_model
 from guided_gen.engine.model_sources import DEFAULT_MODEL
 from guided_gen.engine.sampling import Sampling
@@ -33,7 +33,7 @@ AGREED = 50
 @pytest.mark.model
 def test_greedy_answers_and_their_values_agree() -> None:
     folder = resolve_model(DEFAULT_MODEL)
-    model = load_transformers(folder, "float32")
+    model = load_weights(folder, "float32")
     tail = value_tail(model, 22, 2)
     tokenizer = load_tokenizer(folder)
     prompts = [

@@ -16,7 +16,7 @@ from guided_gen.data_builder.prompts import prompt_ids
 from guided_gen.engine.errors import GuidedGenError
 from guided_gen.engine.loading import load_model
 from guided_gen.engine.search import Search, SearchSettings, run
-from guided_gen.engine.tree import load_trees
+from guided_gen.engine.tree_files import load_trees
 from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.model import MadeFor, ValueModel
 

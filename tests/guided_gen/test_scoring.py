@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from guided_gen.data_builder.prompts import PromptTooLongError
-from guided_gen.engine.loading import load_model, load_transformers
+from guided_gen.engine.loading import load_model, load_weights
 from guided_gen.engine.scorers import value
 from guided_gen.engine.tree import Ended
 from guided_gen.generator import GuidedGenerator
@@ -23,7 +23,7 @@ CHAT = [{"role": "user", "content": "Say something."}]
 
 @pytest.fixture(scope="module")
 def generator(tiny_folder: Path) -> GuidedGenerator:
-    values = ValueModel.from_base(load_transformers(tiny_folder, "float32"), 1, HeadSettings(("last", "mean", "logprob")))
+    values = ValueModel.from_base(load_weights(tiny_folder, "float32"), 1, HeadSettings(("last", "mean", "logprob")))
     torch.manual_seed(1)
     for parameter in values.parameters():
         torch.nn.init.normal_(parameter, std=0.3)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from guided_gen.engine.int8 import int8_supported, load_int8
+from guided_gen.engine.int8 import int8_supported
+from guided_gen.engine.int8_model import Int8Model
 from guided_gen.engine.language_model import Growth
 from guided_gen.engine.policies import Policy
 from guided_gen.engine.sampling import Sampling
@@ -149,18 +150,18 @@ def test_a_saved_folder_does_not_say_where_its_base_lay(base: Any, tmp_path: Pat
     assert str(tmp_path) not in (tmp_path / "value" / "config.json").read_text()
 
 
-@pytest.mark.skipif(not int8_supported(), reason="this machine's torch has no int8 matrix products")
+@pytest.mark.skipif(not int8_supported(), reason="this machine has no int8 kernels")
 def test_a_float_tail_reads_the_states_of_an_int8_base(base: Any, tmp_path: Path) -> None:
     """Rounding to int8 may turn a last bit into a step: equal in most places, close in all."""
     base.save_pretrained(tmp_path)
     model = trained(ValueModel.from_base(tmp_path, 2))
-    quantised = load_int8(tmp_path)
+    quantised = Int8Model(tmp_path)
     engine = TorchLanguageModel(quantised, copy.deepcopy(model).engine_tail(torch.float32, "cpu"))
     search = Search(engine, [3, 4, 5], SearchSettings(n=6, max_new_tokens=20, check_every=4, sampling=Sampling(1.0, 1.0)))
     run(engine, [search])
     everything = np.arange(len(search.tree))
     engine.read_values([(search.session, everything)])
-    difference = np.abs(search.tree.nodes.value - packed_values(model, load_int8(tmp_path), search.tree, [3, 4, 5]))
+    difference = np.abs(search.tree.nodes.value - packed_values(model, Int8Model(tmp_path), search.tree, [3, 4, 5]))
     assert np.mean(difference < 1e-5) > 0.7 and difference.max() < 0.02
 
 

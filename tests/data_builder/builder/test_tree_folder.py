@@ -12,7 +12,8 @@ from guided_gen.data_builder.builder import Skipped, run
 from guided_gen.data_builder.dataset import load, read_trees
 from guided_gen.data_builder.dataset_statistics import dataset_statistics
 from guided_gen.data_builder.tree_folder import TreeFolder, problem_ids, read_skipped, tree_files
-from guided_gen.engine.tree import SCHEMA, Tree, TreeError, load_trees
+from guided_gen.engine.tree import Tree, TreeError
+from guided_gen.engine.tree_files import SCHEMA, load_trees
 
 PROBLEMS = 60
 

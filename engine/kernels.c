@@ -1,0 +1,150 @@
+/* Decoding on x86-64 CPUs: int8 products, what is between them, and attention over a tree's cache.
+ *
+ * kernels.py describes the functions and calls them. One source is compiled for three levels of instructions, of which the best
+ * that the machine has is used; all give the same numbers to the bit. It is not linked to an OpenMP library: it takes torch's, so
+ * that both use the same threads.
+ */
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define LEVEL_AVX2 1
+#define LEVEL_AVXVNNI 2
+#define LEVEL_AVX512 3
+
+#define INLINE static inline __attribute__((always_inline))
+#define TINY 1e-30f              /* a row of zeros has some scale, too */
+#define PANEL 32                 /* outputs that stand together: for each four inputs 32 x 4 weights */
+#define CACHED_LEVELS (512 << 10) /* bytes */
+#define PREFETCH 2048            /* bytes ahead */
+#define SMALL_WORK (1 << 17)     /* multiplications for which a second thread does not pay */
+#define SMALL_ROWS (1 << 14)     /* numbers for which it does not */
+
+static inline long padded(long k) { return (k + 3) / 4 * 4; }
+
+struct attention {
+    long rows, heads, kv_heads, head_dim, groups, path_stride;
+    float scale;
+    const float *query, *key, *value;
+    long query_row, query_head, key_row, key_head, value_row, value_head;
+    float *cells;
+    const int64_t *slots, *paths, *lengths, *group_of_row;
+    const float *const *prompt_keys, *const *prompt_values;
+    const int64_t *prompt_head, *prompt_tokens;
+};
+
+struct kernels {
+    void (*linear)(const float *, long, long, const int8_t *, const int32_t *, const float *, const float *, float *, long, int);
+    void (*rms_norm)(const float *, const float *, float, float *, long, long, int);
+    void (*silu_mul)(const float *, float *, long, long, int);
+    void (*rotate)(float *, long, long, long, long, const float *, const float *, long, int);
+    void (*attend)(const struct attention *, float *, int);
+    void (*sum_up)(const float *, long, long, float, float *, int);
+    void (*find_largest)(const float *, long, long, long, float *, int64_t *, int);
+};
+
+struct place {
+    float value;
+    int32_t place;
+};
+
+static int larger_first(const void *a, const void *b) {
+    const struct place *x = a, *y = b;
+    if (x->value != y->value) return x->value > y->value ? -1 : 1;
+    return x->place < y->place ? -1 : 1;
+}
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")
+#define LEVEL LEVEL_AVX512
+#define NAME(name) name##_avx512
+#include "kernels_lanes.h"
+#include "kernels_body.h"
+#undef LEVEL
+#undef NAME
+#pragma GCC pop_options
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,avxvnni")
+#define LEVEL LEVEL_AVXVNNI
+#define NAME(name) name##_avxvnni
+#include "kernels_lanes.h"
+#include "kernels_body.h"
+#undef LEVEL
+#undef NAME
+#pragma GCC pop_options
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#define LEVEL LEVEL_AVX2
+#define NAME(name) name##_avx2
+#include "kernels_lanes.h"
+#include "kernels_body.h"
+#undef LEVEL
+#undef NAME
+#pragma GCC pop_options
+
+static const struct kernels *chosen;
+
+int gg_level(void) {
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl"))
+        return LEVEL_AVX512;
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 0;
+    return __builtin_cpu_supports("avxvnni") ? LEVEL_AVXVNNI : LEVEL_AVX2;
+}
+
+void gg_use(int level) {
+    chosen = level == LEVEL_AVX512 ? &kernels_avx512 : level == LEVEL_AVXVNNI ? &kernels_avxvnni : &kernels_avx2;
+}
+
+/* Weights [n, k] -> the rows from `first` on of panels of 32 rows, each of which holds for every four inputs 32 x 4 weights; starts:
+ * what a zero point of 128 adds to each row. */
+void gg_pack(const int8_t *weights, long n, long k, long first, int8_t *packed, int32_t *starts) {
+    long stride = padded(k);
+    for (long row = first; row < first + n; row++, weights += k) {
+        int8_t *panel = packed + row / PANEL * PANEL * stride + row % PANEL * 4;
+        int32_t sum = 0;
+        for (long i = 0; i < k; i++) {
+            panel[i / 4 * 4 * PANEL + i % 4] = weights[i];
+            sum += weights[i];
+        }
+        starts[row] = -128 * sum;
+    }
+}
+
+void gg_linear(
+    const float *x, long rows, long k, const int8_t *packed, const int32_t *starts, const float *steps, const float *bias, float *out,
+    long n, int threads
+) {
+    chosen->linear(x, rows, k, packed, starts, steps, bias, out, n, threads);
+}
+void gg_rms_norm(const float *x, const float *weight, float epsilon, float *out, long rows, long k, int threads) {
+    chosen->rms_norm(x, weight, epsilon, out, rows, k, threads);
+}
+void gg_silu_mul(const float *gate_up, float *out, long rows, long k, int threads) { chosen->silu_mul(gate_up, out, rows, k, threads); }
+void gg_rotate(
+    float *x, long tokens, long heads, long token_stride, long head_dim, const float *cosine, const float *sine, long width, int threads
+) {
+    chosen->rotate(x, tokens, heads, token_stride, head_dim, cosine, sine, width, threads);
+}
+void gg_attend(const struct attention *a, float *out, int threads) { chosen->attend(a, out, threads); }
+void gg_sum_up(const float *logits, long rows, long n, float inverse, float *out, int threads) {
+    chosen->sum_up(logits, rows, n, inverse, out, threads);
+}
+void gg_find_largest(const float *logits, long rows, long n, long width, float *values, int64_t *places, int threads) {
+    chosen->find_largest(logits, rows, n, width, values, places, threads);
+}
+
+#else
+
+int gg_level(void) { return 0; }
+
+#endif

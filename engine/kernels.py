@@ -1,0 +1,228 @@
+"""Decoding on x86-64 CPUs by our own kernels (kernels.c): int8 products, what is between them, and attention over a tree's cache.
+
+They are compiled when guided-gen is installed, where there is a C compiler, and use the instructions that the machine has,
+AVX-512 VNNI, AVX-VNNI or AVX2, with the same results to the bit. All tensors are on the CPU, and float32 where nothing else is
+said.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from ctypes import c_float, c_int, c_long, c_void_p
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import torch
+
+AVX2, AVX_VNNI, AVX512 = 1, 2, 3
+_PANEL = 32  # outputs that stand together in a packed matrix
+
+
+@cache
+def level() -> int:
+    """The best level of instructions that the kernels have on this machine; 0 where they cannot be used."""
+    library = _library()
+    return 0 if library is None else int(library.gg_level())
+
+
+def compute(tensor: torch.Tensor) -> bool:
+    """Whether the kernels are there for computing with this tensor."""
+    return tensor.device.type == "cpu" and tensor.dtype == torch.float32 and level() > 0
+
+
+def use(chosen: int) -> None:
+    """Use a level up to `level()`, which is in use at first."""
+    _kernels().gg_use(chosen)
+
+
+class Int8Matrix:
+    """An int8 matrix [N, K], |w| <= 64, with a scale for each of its rows, in the order in which the kernels read it."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self.out_features, self.in_features = rows, columns
+        room = -(-rows // _PANEL) * _PANEL
+        self._packed = torch.zeros(room * -(-columns // 4) * 4, dtype=torch.int8)
+        self._starts = torch.zeros(room, dtype=torch.int32)
+        self._scale = torch.zeros(room)
+
+    def fill(self, first: int, weight: torch.Tensor, scale: torch.Tensor) -> None:
+        """Set some rows from `first` on: weight [n, K] int8, scale [n]."""
+        weight = weight.contiguous()
+        assert weight.dtype == torch.int8 and weight.shape[1] == self.in_features and first + len(weight) <= self.out_features
+        self._scale[first : first + len(weight)] = scale
+        _kernels().gg_pack(weight.data_ptr(), *weight.shape, first, self._packed.data_ptr(), self._starts.data_ptr())
+
+    def times(self, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """x [T, K], each row rounded to 255 levels of its own -> x W^T + bias [T, N]."""
+        x = x.contiguous()
+        out = torch.empty(x.shape[0], self.out_features)
+        _kernels().gg_linear(
+            x.data_ptr(),
+            *x.shape,
+            self._packed.data_ptr(),
+            self._starts.data_ptr(),
+            self._scale.data_ptr(),
+            None if bias is None else bias.data_ptr(),
+            out.data_ptr(),
+            self.out_features,
+            torch.get_num_threads(),
+        )
+        return out
+
+
+def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """x [..., K] over the root of its mean square, times weight [K]."""
+    x = x.contiguous()
+    out = torch.empty_like(x)
+    width = x.shape[-1]
+    _kernels().gg_rms_norm(
+        x.data_ptr(), weight.data_ptr(), epsilon, out.data_ptr(), x.numel() // width, width, torch.get_num_threads()
+    )
+    return out
+
+
+def silu_mul(gate_up: torch.Tensor) -> torch.Tensor:
+    """gate_up [..., 2 K] -> silu(gate) * up [..., K]."""
+    gate_up = gate_up.contiguous()
+    width = gate_up.shape[-1] // 2
+    out = torch.empty(*gate_up.shape[:-1], width)
+    _kernels().gg_silu_mul(gate_up.data_ptr(), out.data_ptr(), out.numel() // width, width, torch.get_num_threads())
+    return out
+
+
+def rotate_(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> None:
+    """Rotary embedding, in place: x [T, heads, d], heads and d dense; cosine and sine [T, r], r <= d: the first r dimensions
+    turn.
+    """
+    _kernels().gg_rotate(
+        x.data_ptr(),
+        x.shape[0],
+        x.shape[1],
+        x.stride(0),
+        x.shape[2],
+        cosine.contiguous().data_ptr(),
+        sine.contiguous().data_ptr(),
+        cosine.shape[1],
+        torch.get_num_threads(),
+    )
+
+
+def sum_up(logits: torch.Tensor, temperature: float) -> tuple[torch.Tensor, ...]:
+    """Of each row of logits [K, V]: its largest x, the sums of e^(x - largest), e^((x - largest) / temperature) and
+    (x - largest) e^(x - largest), and the sum of x; each [K].
+    """
+    logits = logits.contiguous()
+    out = torch.empty(len(logits), 5)
+    _kernels().gg_sum_up(logits.data_ptr(), *logits.shape, 1 / temperature, out.data_ptr(), torch.get_num_threads())
+    return out.unbind(dim=1)
+
+
+def largest(logits: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """`logits.topk(width)` of rows [K, V] -> values and places (int64) [K, width]; of equal ones the first comes first."""
+    logits = logits.contiguous()
+    values, places = torch.empty(len(logits), width), torch.empty(len(logits), width, dtype=torch.int64)
+    _kernels().gg_find_largest(
+        logits.data_ptr(), *logits.shape, width, values.data_ptr(), places.data_ptr(), torch.get_num_threads()
+    )
+    return values, places
+
+
+class TreeAttention:
+    """The attention of a step of B rows, each one token at the end of its own path below one of G prompts.
+
+    `slots` [B] is where the rows' own keys and values go; `paths` [B, L] names each row's slots from the first generated token to
+    its own, `lengths` [B] says how many there are; `prompts` [B] says which of the prompts a row is below. All int64.
+    """
+
+    def __init__(self, slots: torch.Tensor, paths: torch.Tensor, lengths: torch.Tensor, prompts: torch.Tensor) -> None:
+        self._held = [slots.contiguous(), paths.contiguous(), lengths.contiguous(), prompts.contiguous()]
+        self._arguments = _Attention()
+        self._arguments.rows, self._arguments.path_stride = paths.shape
+        for name, tensor in zip(("slots", "paths", "lengths", "group_of_row"), self._held, strict=True):
+            setattr(self._arguments, name, tensor.data_ptr())
+
+    def __call__(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        cells: torch.Tensor,
+        prompts: Sequence[tuple[torch.Tensor, torch.Tensor]],
+        scale: float,
+    ) -> torch.Tensor:
+        """query [heads, B, d], key and value [kv_heads, B, d], d dense in all; cells [slots, 2, kv_heads, d], where the rows'
+        keys and values are written; the prompts' keys and values [kv_heads, tokens, d] -> [B, heads, d].
+        """
+        given = self._arguments
+        given.heads, _, given.head_dim = query.shape
+        given.kv_heads, given.groups, given.scale = key.shape[0], len(prompts), scale
+        for name, tensor in (("query", query), ("key", key), ("value", value)):
+            assert tensor.stride(2) == 1
+            setattr(given, name, tensor.data_ptr())
+            setattr(given, f"{name}_head", tensor.stride(0))
+            setattr(given, f"{name}_row", tensor.stride(1))
+        given.cells = cells.data_ptr()
+        described = np.array(
+            [
+                [keys.data_ptr() for keys, _ in prompts],
+                [values.data_ptr() for _, values in prompts],
+                [keys.stride(0) for keys, _ in prompts],
+                [keys.shape[1] for keys, _ in prompts],
+            ],
+            np.int64,
+        )
+        start, line = described.ctypes.data, described.strides[0]
+        given.prompt_keys, given.prompt_values, given.prompt_head, given.prompt_tokens = (start + i * line for i in range(4))
+        out = torch.empty(query.shape[1], query.shape[0], query.shape[2])
+        _kernels().gg_attend(ctypes.byref(given), out.data_ptr(), torch.get_num_threads())
+        return out
+
+
+class _Attention(ctypes.Structure):
+    """`struct attention` of kernels.c."""
+
+    _fields_ = [
+        *((name, c_long) for name in ("rows", "heads", "kv_heads", "head_dim", "groups", "path_stride")),
+        ("scale", c_float),
+        *((name, c_void_p) for name in ("query", "key", "value")),
+        *((f"{name}_{step}", c_long) for name in ("query", "key", "value") for step in ("row", "head")),
+        *((name, c_void_p) for name in ("cells", "slots", "paths", "lengths", "group_of_row")),
+        *((name, c_void_p) for name in ("prompt_keys", "prompt_values", "prompt_head", "prompt_tokens")),
+    ]
+
+
+_SIGNATURES = {
+    "gg_use": [c_int],
+    "gg_pack": [c_void_p, c_long, c_long, c_long, c_void_p, c_void_p],
+    "gg_linear": [c_void_p, c_long, c_long, *[c_void_p] * 5, c_long, c_int],
+    "gg_rms_norm": [c_void_p, c_void_p, c_float, c_void_p, c_long, c_long, c_int],
+    "gg_silu_mul": [c_void_p, c_void_p, c_long, c_long, c_int],
+    "gg_rotate": [c_void_p, *[c_long] * 4, c_void_p, c_void_p, c_long, c_int],
+    "gg_attend": [c_void_p, c_void_p, c_int],
+    "gg_sum_up": [c_void_p, c_long, c_long, c_float, c_void_p, c_int],
+    "gg_find_largest": [c_void_p, c_long, c_long, c_long, c_void_p, c_void_p, c_int],
+}
+
+
+def _kernels() -> Any:
+    library = _library()
+    assert library is not None
+    return library
+
+
+@cache
+def _library() -> Any:
+    """The compiled kernels, None where they were not compiled. They take OpenMP from torch, which is loaded by now."""
+    spec = find_spec(f"{__package__}._kernels")
+    if spec is None or spec.origin is None:
+        return None
+    library = ctypes.CDLL(spec.origin)
+    if library.gg_level():
+        for name, arguments in _SIGNATURES.items():
+            function = getattr(library, name)
+            function.argtypes, function.restype = arguments, None
+        library.gg_use(library.gg_level())
+    return library

@@ -1,0 +1,32 @@
+"""The attention function through which the layers of transformers' models attend: it only asks a step's layout.
+
+Importing this imports what transformers needs for any model, which an int8 model does without.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import AttentionInterface
+
+from .kv_cache import Layout
+
+NAME = "guided_gen_tree"
+
+
+def tree_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    layout: Layout,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """See `Layout.attend`; the layout holds the cache."""
+    return layout.attend(module.layer_idx, query, key, value, scaling), None  # type: ignore[arg-type]
+
+
+AttentionInterface.register(NAME, tree_attention)
