@@ -98,6 +98,8 @@ $(INSTALLED): pyproject.toml constraints.txt $(wildcard engine/kernels*.c engine
 	@$(PIP) install -q --disable-pip-version-check -c constraints.txt "$(TORCH)" $(TORCH_PIP_ARGS) >&2
 	@$(MAKE) --no-print-directory compiler
 	@$(PIP) install -q --disable-pip-version-check -c constraints.txt -e '.[dev]' >&2
+	@ls engine/_kernels.* >/dev/null 2>&1 \
+	  || echo "The int8 kernels were not compiled, so CPUs will decode in float32; $(PIP) install -v -e . shows why" >&2
 	@$(MAKE) --no-print-directory sandbox
 	@touch $@
 

@@ -19,7 +19,7 @@ import click
 import numpy as np
 import torch
 
-from ..engine import torch_model
+from ..engine import kernels, torch_model
 from ..engine.int8 import Int8Linear
 from ..engine.kv_cache import DecodeLayout
 from ..engine.language_model import Growth
@@ -29,6 +29,7 @@ from ..engine.packed_linear import PackedLinear
 from .decoding_contenders import PROMPT, SAMPLING, unlike_leaves
 
 PRODUCTS, ATTENTION, SAMPLING_PART = "matrix products, quantising", "attention and cache", "sampling"
+INSTRUCTIONS = {"avx2": kernels.AVX2, "avx-vnni": kernels.AVX_VNNI, "avx-512": kernels.AVX512}
 OTHER, PYTHON = "norms, rotary, activations", "Python: tree, slots, drawing"
 
 
@@ -102,8 +103,13 @@ def _seconds(call: Callable[[], object]) -> float:
 @click.option("--prompt-tokens", default=300, show_default=True)
 @click.option("--new-tokens", default=128, show_default=True)
 @click.option("--precision", default="auto", show_default=True)
-def main(candidates: int, prompt_tokens: int, new_tokens: int, precision: str) -> None:
+@click.option("--instructions", type=click.Choice(INSTRUCTIONS), help="Of the kernels; by default the best there are.")
+def main(candidates: int, prompt_tokens: int, new_tokens: int, precision: str, instructions: str | None) -> None:
     """Print the shares of a decode step."""
+    if instructions:
+        if INSTRUCTIONS[instructions] not in kernels.levels():
+            raise click.ClickException(f"this machine has no {instructions}")
+        kernels.use(INSTRUCTIONS[instructions])
     loaded = load_model(precision=precision)
     model = loaded.language_model
     prompt = load_tokenizer(resolve_model())(PROMPT)["input_ids"][:prompt_tokens]

@@ -33,7 +33,7 @@ class Int8Error(GuidedGenError):
 
 def int8_supported() -> bool:
     """Whether this machine has the kernels: compiled, and an x86-64 CPU with AVX2 or better."""
-    return kernels.level() > 0
+    return bool(kernels.levels())
 
 
 class Int8Linear(nn.Module):

@@ -63,7 +63,7 @@ class Int8Layer(nn.Module):
         self.input_layernorm = weights.norm(f"{name}.input_layernorm", config)
         self.self_attn = Int8Attention(config, weights, index)
         self.post_attention_layernorm = weights.norm(f"{name}.post_attention_layernorm", config)
-        self.mlp = Int8MLP(weights, f"{name}.mlp")
+        self.mlp = Int8MLP(config, weights, f"{name}.mlp")
 
     def forward(
         self, hidden: torch.Tensor, *, position_embeddings: tuple[torch.Tensor, torch.Tensor], layout: Layout, **_: Any
@@ -82,10 +82,11 @@ class Int8Attention(nn.Module):
         self.layer_idx = index
         self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
         self.head_dim = getattr(config, "head_dim", None) or config.hidden_size // self.heads
-        together = [f"{name}.qkv_proj"] if f"{name}.qkv_proj.weight" in weights else [f"{name}.{x}_proj" for x in "qkv"]
-        self.qkv_proj = weights.linear(*together)
-        self.o_proj = weights.linear(f"{name}.o_proj")
-        normed = f"{name}.q_norm.weight" in weights
+        together = [f"{name}.qkv_proj"] if config.model_type == "phi3" else [f"{name}.{x}_proj" for x in "qkv"]
+        biased = getattr(config, "attention_bias", False)
+        self.qkv_proj = weights.linear(*together, biased=biased or config.model_type == "qwen2")
+        self.o_proj = weights.linear(f"{name}.o_proj", biased=biased and config.model_type != "qwen2")
+        normed = config.model_type == "qwen3"
         self.q_norm = weights.norm(f"{name}.q_norm", config) if normed else nn.Identity()
         self.k_norm = weights.norm(f"{name}.k_norm", config) if normed else nn.Identity()
 
@@ -105,11 +106,12 @@ class Int8Attention(nn.Module):
 class Int8MLP(nn.Module):
     """The gated feed-forward block, gate and up from one product."""
 
-    def __init__(self, weights: _Weights, name: str) -> None:
+    def __init__(self, config: Any, weights: _Weights, name: str) -> None:
         super().__init__()
-        together = ["gate_up_proj"] if f"{name}.gate_up_proj.weight" in weights else ["gate_proj", "up_proj"]
-        self.gate_up_proj = weights.linear(*(f"{name}.{part}" for part in together))
-        self.down_proj = weights.linear(f"{name}.down_proj")
+        together = ["gate_up_proj"] if config.model_type == "phi3" else ["gate_proj", "up_proj"]
+        biased = getattr(config, "mlp_bias", False)
+        self.gate_up_proj = weights.linear(*(f"{name}.{part}" for part in together), biased=biased)
+        self.down_proj = weights.linear(f"{name}.down_proj", biased=biased)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.down_proj(kernels.silu_mul(self.gate_up_proj(x)))
@@ -169,9 +171,6 @@ class _Weights:
     def __init__(self, stored: dict[str, Path]) -> None:
         self._stored = stored
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._stored
-
     def matrix(self, name: str) -> StoredMatrix:
         return StoredMatrix(self._stored, name)
 
@@ -179,8 +178,8 @@ class _Weights:
         with opened(self._stored, name) as file:
             return file.get_tensor(name).float().clone()  # the file's mapping goes
 
-    def linear(self, *names: str) -> Int8Linear:
-        biases = [self.vector(f"{name}.bias") if f"{name}.bias" in self else None for name in names]
+    def linear(self, *names: str, biased: bool = False) -> Int8Linear:
+        biases = [self.vector(f"{name}.bias") if biased else None for name in names]
         return Int8Linear([self.matrix(f"{name}.weight") for name in names], biases)
 
     def norm(self, name: str, config: Any) -> RMSNorm:

@@ -1,8 +1,8 @@
 /* Decoding on x86-64 CPUs: int8 products, what is between them, and attention over a tree's cache.
  *
  * kernels.py describes the functions and calls them. One source is compiled for three levels of instructions, of which the best
- * that the machine has is used; all give the same numbers to the bit. It is not linked to an OpenMP library: it takes torch's, so
- * that both use the same threads.
+ * that the machine has is used; all give the same numbers to the bit (with -ffp-contract=off: what is fused, the source says). It
+ * is not linked to an OpenMP library: it takes torch's, so that both use the same threads.
  */
 
 #include <math.h>
@@ -70,6 +70,8 @@ static int larger_first(const void *a, const void *b) {
 #undef NAME
 #pragma GCC pop_options
 
+#if __GNUC__ >= 11 /* older ones do not know it */
+#define WITH_AVXVNNI
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,avxvnni")
 #define LEVEL LEVEL_AVXVNNI
@@ -79,6 +81,7 @@ static int larger_first(const void *a, const void *b) {
 #undef LEVEL
 #undef NAME
 #pragma GCC pop_options
+#endif
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
@@ -92,17 +95,25 @@ static int larger_first(const void *a, const void *b) {
 
 static const struct kernels *chosen;
 
-int gg_level(void) {
+/* Whether the machine has a level. AVX-512 VNNI does not imply AVX-VNNI. */
+int gg_has(int level) {
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl"))
-        return LEVEL_AVX512;
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 0;
-    return __builtin_cpu_supports("avxvnni") ? LEVEL_AVXVNNI : LEVEL_AVX2;
+    int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (level == LEVEL_AVX512)
+        return avx2 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#ifdef WITH_AVXVNNI
+    if (level == LEVEL_AVXVNNI) return avx2 && __builtin_cpu_supports("avxvnni");
+#endif
+    return level == LEVEL_AVX2 && avx2;
 }
 
 void gg_use(int level) {
-    chosen = level == LEVEL_AVX512 ? &kernels_avx512 : level == LEVEL_AVXVNNI ? &kernels_avxvnni : &kernels_avx2;
+    chosen = &kernels_avx2;
+    if (level == LEVEL_AVX512) chosen = &kernels_avx512;
+#ifdef WITH_AVXVNNI
+    if (level == LEVEL_AVXVNNI) chosen = &kernels_avxvnni;
+#endif
 }
 
 /* Weights [n, k] -> the rows from `first` on of panels of 32 rows, each of which holds for every four inputs 32 x 4 weights; starts:
@@ -145,6 +156,9 @@ void gg_find_largest(const float *logits, long rows, long n, long width, float *
 
 #else
 
-int gg_level(void) { return 0; }
+int gg_has(int level) {
+    (void)level;
+    return 0;
+}
 
 #endif

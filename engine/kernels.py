@@ -22,19 +22,19 @@ _PANEL = 32  # outputs that stand together in a packed matrix
 
 
 @cache
-def level() -> int:
-    """The best level of instructions that the kernels have on this machine; 0 where they cannot be used."""
+def levels() -> tuple[int, ...]:
+    """The levels of instructions that the kernels have and this machine has, the best last; none where they cannot be used."""
     library = _library()
-    return 0 if library is None else int(library.gg_level())
+    return () if library is None else tuple(level for level in (AVX2, AVX_VNNI, AVX512) if library.gg_has(level))
 
 
 def compute(tensor: torch.Tensor) -> bool:
     """Whether the kernels are there for computing with this tensor."""
-    return tensor.device.type == "cpu" and tensor.dtype == torch.float32 and level() > 0
+    return tensor.device.type == "cpu" and tensor.dtype == torch.float32 and bool(levels())
 
 
 def use(chosen: int) -> None:
-    """Use a level up to `level()`, which is in use at first."""
+    """Use one of `levels()`; at first it is the best."""
     _kernels().gg_use(chosen)
 
 
@@ -44,28 +44,29 @@ class Int8Matrix:
     def __init__(self, rows: int, columns: int) -> None:
         self.out_features, self.in_features = rows, columns
         room = -(-rows // _PANEL) * _PANEL
-        self._packed = torch.zeros(room * -(-columns // 4) * 4, dtype=torch.int8)
-        self._starts = torch.zeros(room, dtype=torch.int32)
-        self._scale = torch.zeros(room)
+        self._packed = torch.zeros(room * -(-columns // 4) * 4, dtype=torch.int8, device="cpu")
+        self._starts = torch.zeros(room, dtype=torch.int32, device="cpu")
+        self._scale = torch.zeros(room, dtype=torch.float32, device="cpu")
 
     def fill(self, first: int, weight: torch.Tensor, scale: torch.Tensor) -> None:
         """Set some rows from `first` on: weight [n, K] int8, scale [n]."""
         weight = weight.contiguous()
-        assert weight.dtype == torch.int8 and weight.shape[1] == self.in_features and first + len(weight) <= self.out_features
+        _require(weight.dtype == torch.int8 and weight.shape[1] == self.in_features)
+        _require(first + len(weight) <= self.out_features)
         self._scale[first : first + len(weight)] = scale
         _kernels().gg_pack(weight.data_ptr(), *weight.shape, first, self._packed.data_ptr(), self._starts.data_ptr())
 
     def times(self, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """x [T, K], each row rounded to 255 levels of its own -> x W^T + bias [T, N]."""
         x = x.contiguous()
-        out = torch.empty(x.shape[0], self.out_features)
+        out = x.new_empty(x.shape[0], self.out_features)
         _kernels().gg_linear(
-            x.data_ptr(),
+            _address(x),
             *x.shape,
             self._packed.data_ptr(),
             self._starts.data_ptr(),
             self._scale.data_ptr(),
-            None if bias is None else bias.data_ptr(),
+            None if bias is None else _address(bias),
             out.data_ptr(),
             self.out_features,
             torch.get_num_threads(),
@@ -79,7 +80,7 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Ten
     out = torch.empty_like(x)
     width = x.shape[-1]
     _kernels().gg_rms_norm(
-        x.data_ptr(), weight.data_ptr(), epsilon, out.data_ptr(), x.numel() // width, width, torch.get_num_threads()
+        _address(x), _address(weight), epsilon, out.data_ptr(), x.numel() // width, width, torch.get_num_threads()
     )
     return out
 
@@ -88,8 +89,8 @@ def silu_mul(gate_up: torch.Tensor) -> torch.Tensor:
     """gate_up [..., 2 K] -> silu(gate) * up [..., K]."""
     gate_up = gate_up.contiguous()
     width = gate_up.shape[-1] // 2
-    out = torch.empty(*gate_up.shape[:-1], width)
-    _kernels().gg_silu_mul(gate_up.data_ptr(), out.data_ptr(), out.numel() // width, width, torch.get_num_threads())
+    out = gate_up.new_empty(*gate_up.shape[:-1], width)
+    _kernels().gg_silu_mul(_address(gate_up), out.data_ptr(), out.numel() // width, width, torch.get_num_threads())
     return out
 
 
@@ -97,14 +98,16 @@ def rotate_(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> None:
     """Rotary embedding, in place: x [T, heads, d], heads and d dense; cosine and sine [T, r], r <= d: the first r dimensions
     turn.
     """
+    cosine, sine = cosine.contiguous(), sine.contiguous()
+    _require(x.dtype == torch.float32 and x.stride(2) == 1 and x.stride(1) == x.shape[2] and cosine.shape == sine.shape)
     _kernels().gg_rotate(
         x.data_ptr(),
         x.shape[0],
         x.shape[1],
         x.stride(0),
         x.shape[2],
-        cosine.contiguous().data_ptr(),
-        sine.contiguous().data_ptr(),
+        _address(cosine),
+        _address(sine),
         cosine.shape[1],
         torch.get_num_threads(),
     )
@@ -115,17 +118,18 @@ def sum_up(logits: torch.Tensor, temperature: float) -> tuple[torch.Tensor, ...]
     (x - largest) e^(x - largest), and the sum of x; each [K].
     """
     logits = logits.contiguous()
-    out = torch.empty(len(logits), 5)
-    _kernels().gg_sum_up(logits.data_ptr(), *logits.shape, 1 / temperature, out.data_ptr(), torch.get_num_threads())
+    out = logits.new_empty(len(logits), 5)
+    _kernels().gg_sum_up(_address(logits), *logits.shape, 1 / temperature, out.data_ptr(), torch.get_num_threads())
     return out.unbind(dim=1)
 
 
 def largest(logits: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
     """`logits.topk(width)` of rows [K, V] -> values and places (int64) [K, width]; of equal ones the first comes first."""
     logits = logits.contiguous()
-    values, places = torch.empty(len(logits), width), torch.empty(len(logits), width, dtype=torch.int64)
+    values = logits.new_empty(len(logits), width)
+    places = logits.new_empty(len(logits), width, dtype=torch.int64)
     _kernels().gg_find_largest(
-        logits.data_ptr(), *logits.shape, width, values.data_ptr(), places.data_ptr(), torch.get_num_threads()
+        _address(logits), *logits.shape, width, values.data_ptr(), places.data_ptr(), torch.get_num_threads()
     )
     return values, places
 
@@ -159,12 +163,15 @@ class TreeAttention:
         given = self._arguments
         given.heads, _, given.head_dim = query.shape
         given.kv_heads, given.groups, given.scale = key.shape[0], len(prompts), scale
+        kv_shape = (cells.shape[2], query.shape[1], cells.shape[3])
+        _require(key.shape == value.shape == kv_shape and query.shape[2] == key.shape[2] and query.shape[0] % key.shape[0] == 0)
+        for part in (*prompts, *[(query, key), (value, cells)]):
+            _require(all(tensor.dtype == torch.float32 and tensor.stride(-1) == 1 for tensor in part))
         for name, tensor in (("query", query), ("key", key), ("value", value)):
-            assert tensor.stride(2) == 1
             setattr(given, name, tensor.data_ptr())
             setattr(given, f"{name}_head", tensor.stride(0))
             setattr(given, f"{name}_row", tensor.stride(1))
-        given.cells = cells.data_ptr()
+        given.cells = _address(cells)
         described = np.array(
             [
                 [keys.data_ptr() for keys, _ in prompts],
@@ -176,7 +183,7 @@ class TreeAttention:
         )
         start, line = described.ctypes.data, described.strides[0]
         given.prompt_keys, given.prompt_values, given.prompt_head, given.prompt_tokens = (start + i * line for i in range(4))
-        out = torch.empty(query.shape[1], query.shape[0], query.shape[2])
+        out = query.new_empty(query.shape[1], query.shape[0], query.shape[2])
         _kernels().gg_attend(ctypes.byref(given), out.data_ptr(), torch.get_num_threads())
         return out
 
@@ -207,6 +214,17 @@ _SIGNATURES = {
 }
 
 
+def _require(holds: bool) -> None:
+    """The kernels take addresses: what does not fit together would be read and written beyond its end."""
+    if not holds:
+        raise ValueError("tensors of shapes, strides or types that the kernels do not take")
+
+
+def _address(tensor: torch.Tensor) -> int:
+    _require(tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.is_contiguous())
+    return tensor.data_ptr()
+
+
 def _kernels() -> Any:
     library = _library()
     assert library is not None
@@ -215,14 +233,21 @@ def _kernels() -> Any:
 
 @cache
 def _library() -> Any:
-    """The compiled kernels, None where they were not compiled. They take OpenMP from torch, which is loaded by now."""
+    """The compiled kernels, None where they were not compiled, or for another machine. They take OpenMP from torch, which is
+    loaded by now.
+    """
     spec = find_spec(f"{__package__}._kernels")
     if spec is None or spec.origin is None:
         return None
-    library = ctypes.CDLL(spec.origin)
-    if library.gg_level():
-        for name, arguments in _SIGNATURES.items():
-            function = getattr(library, name)
-            function.argtypes, function.restype = arguments, None
-        library.gg_use(library.gg_level())
+    try:
+        library = ctypes.CDLL(spec.origin)
+    except OSError:
+        return None
+    found = [level for level in (AVX2, AVX_VNNI, AVX512) if library.gg_has(level)]
+    if not found:
+        return None
+    for name, arguments in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, None
+    library.gg_use(found[-1])
     return library

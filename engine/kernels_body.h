@@ -12,12 +12,16 @@
 
 /* x [k] -> levels [k] from 1 to 255, 128 for zero, padded by 128 to a multiple of four; returns the scale. */
 INLINE float NAME(quantise)(const float *x, long k, uint8_t *levels) {
-    lanes largest = NAME(all)(0);
+    lanes largest = NAME(all)(0), nothing = NAME(all)(0);
     long i = 0;
-    for (; i + 16 <= k; i += 16) largest = NAME(max)(NAME(absolute)(NAME(load)(x + i)), largest);
-    if (i < k) largest = NAME(max)(NAME(absolute)(NAME(load_first)(x + i, k - i)), largest);
+    for (; i < k; i += 16) {
+        lanes some = i + 16 <= k ? NAME(load)(x + i) : NAME(load_first)(x + i, k - i);
+        largest = NAME(max)(NAME(absolute)(some), largest);
+        nothing = NAME(fma)(some, NAME(all)(0), nothing);
+    }
     float amax = NAME(largest)(largest);
-    if (!(amax > TINY)) amax = TINY;
+    if (amax < TINY) amax = TINY;
+    float none = NAME(sum)(nothing); /* no number where an input is none: the scale hands it on */
     lanes inverse = NAME(all)(127.0f / amax), half = NAME(all)(128.5f);
     for (i = 0; i + 16 <= k; i += 16) NAME(store_levels)(levels + i, NAME(fma)(NAME(load)(x + i), inverse, half));
     if (i < k) {
@@ -25,7 +29,7 @@ INLINE float NAME(quantise)(const float *x, long k, uint8_t *levels) {
         NAME(store_levels)(last, NAME(fma)(NAME(load_first)(x + i, k - i), inverse, half));
         memcpy(levels + i, last, (size_t)(padded(k) - i));
     }
-    return amax / 127.0f;
+    return amax / 127.0f + none;
 }
 
 /* Sixteen of a panel's outputs, of which `used` are there, for `count` rows. */
@@ -80,6 +84,7 @@ static void NAME(linear)(
     if (part > rows) part = rows;
     uint8_t *levels = aligned_alloc(64, (size_t)((part * stride + 64 + 63) / 64 * 64));
     float *scales = malloc((size_t)part * sizeof(float));
+    if (threads > panels) threads = (int)panels;
     if (rows * k * n < SMALL_WORK) threads = 1;
 #pragma omp parallel num_threads(threads)
     for (long first = 0; first < rows; first += part) {
@@ -161,8 +166,8 @@ static void NAME(rotate)(
             float *restrict a = x + t * token_stride + h * head_dim, *restrict b = a + half;
             for (long i = 0; i < half; i++) {
                 float low = a[i], high = b[i];
-                a[i] = low * c[i] - high * s[i];
-                b[i] = high * c[half + i] + low * s[half + i];
+                a[i] = fmaf(low, c[i], -(high * s[i]));
+                b[i] = fmaf(high, c[half + i], low * s[half + i]);
             }
         }
     }
@@ -229,6 +234,7 @@ static void NAME(attend)(const struct attention *a, float *out, int threads) {
     for (long g = 0; g < a->groups; g++) most = a->prompt_tokens[g] > most ? a->prompt_tokens[g] : most;
     for (long r = 0; r < a->rows; r++) longest = a->lengths[r] > longest ? a->lengths[r] : longest;
     longest += most;
+    if (threads > a->rows * a->kv_heads) threads = (int)(a->rows * a->kv_heads);
 #pragma omp parallel num_threads(threads)
     {
         /* A pass writes the keys and values of all its rows before any row reads its path. */

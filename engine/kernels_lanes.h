@@ -136,7 +136,7 @@ INLINE void NAME(eight_sums)(float *sums, const lanes *a) {
 
 /* e^x to about one part in 10^7: x = n log 2 + r, |r| <= log 2 / 2, and a polynomial for e^r. Below -87 it is about 1e-38. */
 INLINE lanes NAME(exponential)(lanes x) {
-    x = NAME(max)(NAME(min)(x, NAME(all)(88.0f)), NAME(all)(-87.0f));
+    x = NAME(max)(NAME(all)(-87.0f), NAME(min)(NAME(all)(88.0f), x)); /* in this order NaN stays NaN */
     lanes n = NAME(nearest)(NAME(mul)(x, NAME(all)(1.44269504f)));
     lanes r = NAME(fma)(n, NAME(all)(-0.693359375f), x);
     r = NAME(fma)(n, NAME(all)(2.12194440e-4f), r);

@@ -1,8 +1,7 @@
 """The KV cache as a tree: one slot a generated token, shared by all candidates that pass through it; a prompt is stored once.
 
-`PromptCache` holds a prompt's keys and values as dense tensors, so that all candidates' queries meet them in one matrix product
-without a copy. `SlotPool` holds generated tokens; a candidate's path is a row of slot numbers. The layouts say which tokens of a
-step attend to what.
+`PromptCache` holds a prompt's keys and values as dense tensors, which all candidates' queries meet without a copy. `SlotPool`
+holds generated tokens; a candidate's path is a row of slot numbers. The layouts say which tokens of a step attend to what.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import math
 import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -217,6 +216,10 @@ def _attention(
 
     query [b, h, q, d], key and value [b, h, k, d], mask [b, h, q, k] added -> [b, h, q, d], [b, h, q].
     """
+    if query.device.type == "cpu":
+        flash: Any = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+        out, weight = flash(query, key, value, attn_mask=mask, scale=scale)
+        return out, weight
     scores = torch.matmul(query, key.transpose(2, 3)).float() * scale
     if mask is not None:
         scores = scores + mask

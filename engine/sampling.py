@@ -88,7 +88,9 @@ def distributions(logits: torch.Tensor, sampling: Sampling) -> Distributions:
 
 @dataclass(frozen=True)
 class _Sums:
-    """Over rows of logits x: log sum e^x, log sum e^(x / temperature), the entropy of their softmax and their mean; each [K]."""
+    """Over rows of logits x: log sum e^x, log sum e^((x - largest) / temperature), the entropy of their softmax and their mean;
+    each [K].
+    """
 
     normaliser: torch.Tensor
     tempered: torch.Tensor
@@ -100,11 +102,11 @@ class _Sums:
         if kernels.compute(logits):
             largest, plain, tempered, weighted, total = kernels.sum_up(logits, temperature)
             above = plain.log()
-            normalisers = largest + above, largest / temperature + tempered.log()
-            return cls(*normalisers, above - weighted / plain, total / logits.shape[1])
+            return cls(largest + above, tempered.log(), above - weighted / plain, total / logits.shape[1])
         normaliser = logits.logsumexp(dim=-1)
         entropy = normaliser - torch.linalg.vecdot(torch.softmax(logits, dim=-1), logits)
-        return cls(normaliser, (logits / temperature).logsumexp(dim=-1), entropy, logits.mean(dim=-1))
+        off = logits - logits.amax(dim=-1, keepdim=True)
+        return cls(normaliser, (off / temperature).logsumexp(dim=-1), entropy, logits.mean(dim=-1))
 
 
 def _nucleus(
@@ -112,12 +114,13 @@ def _nucleus(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The most likely tokens of each row, as many as the widest row's nucleus has but at least 2, the most likely first.
 
-    `normaliser` [K] is that of the tempered logits. Returns the tokens' logits, their ids and their probabilities (float64, 0
-    beyond the nucleus, not yet normalised), each [K, W]. Rows whose nucleus is wider than `width` are selected again, they alone.
+    `normaliser` [K] is that of the tempered logits less the largest. Returns the tokens' logits, ids and probabilities
+    (float64, 0 beyond the nucleus, not yet normalised), each [K, W]. Rows whose nucleus is wider than `width` are selected again,
+    they alone.
     """
     vocabulary = logits.shape[1]
     top, tokens = largest(logits, width)
-    probability = (top.double() / (sampling.temperature or 1.0) - normaliser[:, None]).exp()
+    probability = ((top - top[:, :1]).double() / (sampling.temperature or 1.0) - normaliser[:, None]).exp()
     narrow = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
     if sampling.top_k:
         probability[:, sampling.top_k :] = 0

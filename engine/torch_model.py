@@ -29,7 +29,7 @@ from .tree import ROOT, Tree
 
 _NO_SLOT = -1
 _LOGIT_ROWS = 64  # whose logits are held at once where a given answer is read
-_PASS_CELLS = 1 << 18  # of a pass: rows times the longest path; what attention gathers in each layer
+_PASS_CELLS = 1 << 18  # of a pass: rows times the longest path; what attention may gather in each layer
 
 
 class ContextError(GuidedGenError):

@@ -96,7 +96,7 @@ def pack_sequence(token_ids: Sequence[int]) -> Pack:
     size = len(token_ids)
     none = torch.empty(0, dtype=torch.int64)
     return Pack(
-        token_ids=torch.tensor(token_ids),
+        token_ids=torch.tensor(token_ids, dtype=torch.int64),
         positions=torch.arange(size),
         ends=torch.full((size,), size),
         **dict.fromkeys(("rows", "depths", "generated_ends", "nodes", "trees"), none),

@@ -116,6 +116,13 @@ def test_biases_of_all_projections_are_kept(tmp_path: Path) -> None:
             "high_freq_factor": 4.0,
             "original_max_position_embeddings": 16,
         },
+        {
+            "rope_type": "longrope",
+            "short_factor": [1.0] * 4,
+            "long_factor": [2.0] * 4,
+            "factor": 2.0,
+            "original_max_position_embeddings": 16,
+        },
     ],
     ids=lambda rope: rope["rope_type"],
 )
@@ -151,7 +158,7 @@ def test_another_activation_is_refused_in_one_sentence(tmp_path: Path) -> None:
 def test_without_kernels_int8_is_refused_and_auto_is_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_model("qwen2").save_pretrained(tmp_path)
     assert chosen_precision("auto", "cpu") == "int8"
-    monkeypatch.setattr(int8_model.kernels, "level", lambda: 0)
+    monkeypatch.setattr(int8_model.kernels, "levels", lambda: ())
     assert chosen_precision("auto", "cpu") == "float32"
     with pytest.raises(Int8Error, match="C compiler"):
         Int8Model(tmp_path)

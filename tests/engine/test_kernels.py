@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -13,22 +13,21 @@ from torch.nn import functional as F
 from guided_gen.engine import kernels, kv_cache
 from guided_gen.engine.kv_cache import DecodeLayout, PromptCache, SlotPool
 
-pytestmark = pytest.mark.skipif(not kernels.level(), reason="this machine has no kernels")
-LEVELS = range(1, kernels.level() + 1)
+pytestmark = pytest.mark.skipif(not kernels.levels(), reason="this machine has no kernels")
 
 
 @pytest.fixture(autouse=True)
 def best_level() -> Iterator[None]:
     yield
-    kernels.use(kernels.level())
+    kernels.use(kernels.levels()[-1])
 
 
-def on_all_levels(compute: object) -> torch.Tensor:
+def on_all_levels(compute: Callable[[], torch.Tensor]) -> torch.Tensor:
     """What `compute` gives, which must be the same to the bit on each."""
     found = []
-    for level in LEVELS:
+    for level in kernels.levels():
         kernels.use(level)
-        found.append(compute())  # type: ignore[operator]
+        found.append(compute())
     assert all(torch.equal(found[0], other) for other in found)
     return found[0]
 
@@ -91,7 +90,7 @@ def test_norms_activations_and_rotations_equal_torchs(width: int) -> None:
     torch.testing.assert_close(found, F.silu(gate) * up, rtol=1e-5, atol=1e-6)
 
     turned = width // 4 * 2
-    angles = torch.randn(5, turned // 2).repeat(1, 2)
+    angles = torch.randn(turned // 2, 5).repeat(2, 1).T  # not dense
     heads = torch.randn(5, 7, width)
     first, rest = heads[..., :turned], heads[..., turned:]
     swapped = torch.cat([-first[..., turned // 2 :], first[..., : turned // 2]], dim=-1)
@@ -174,9 +173,40 @@ def test_the_largest_are_found_wherever_they_are_and_the_first_of_equal_ones_fir
     x = torch.randint(0, different, (rows, size), generator=generator).float()
     if seed % 2:
         x = x.sort(dim=1).values  # each is larger than all before
-    values, places = kernels.largest(x, width)
+    values, places = (on_all_levels(lambda part=part: kernels.largest(x, width)[part]) for part in (0, 1))
     order = torch.sort(x, dim=1, descending=True, stable=True)
     assert torch.equal(values, order.values[:, :width]) and torch.equal(places, order.indices[:, :width])
+
+
+def test_a_vocabularys_logits_are_reduced_by_several_threads() -> None:
+    logits = torch.randn(5, 20_000)
+    found = on_all_levels(lambda: torch.stack(kernels.sum_up(logits, 0.8)))
+    assert torch.equal(found, torch.cat([torch.stack(kernels.sum_up(row[None], 0.8)) for row in logits], dim=1))
+    values, places = kernels.largest(logits, 64)
+    expected = logits.topk(64)
+    assert torch.equal(values, expected.values) and torch.equal(places, expected.indices)
+
+
+def test_what_is_no_number_stays_none() -> None:
+    x = torch.randn(3, 50)
+    x[1, 49] = torch.nan
+    product = on_all_levels(lambda: matrix(torch.ones(8, 50, dtype=torch.int8), torch.ones(8)).times(x, None).nan_to_num(7.5))
+    assert (product[1] == 7.5).all() and (product[[0, 2]] != 7.5).all()
+    assert kernels.silu_mul(x).isnan().sum() == 1 and kernels.rms_norm(x, torch.ones(50), 1e-6)[1].isnan().all()
+
+
+def test_tensors_that_do_not_fit_are_refused() -> None:
+    ones = torch.ones(4, 8, dtype=torch.int8)
+    with pytest.raises(ValueError):
+        kernels.Int8Matrix(4, 9).fill(0, ones, torch.ones(4))
+    with pytest.raises(ValueError):
+        kernels.Int8Matrix(4, 8).fill(1, ones, torch.ones(4))
+    with pytest.raises(ValueError):
+        kernels.rms_norm(torch.ones(2, 8, dtype=torch.bfloat16), torch.ones(8), 1e-6)
+    narrow = kernels.TreeAttention(*(torch.zeros(shape, dtype=torch.int64) for shape in ((1,), (1, 1), (1,), (1,))))
+    prompt = (torch.ones(1, 3, 8), torch.ones(1, 3, 8))
+    with pytest.raises(ValueError):
+        narrow(torch.ones(2, 1, 8), torch.ones(1, 1, 8), torch.ones(1, 1, 4), torch.ones(1, 2, 1, 8), [prompt], 1.0)
 
 
 def test_logits_that_are_no_numbers_name_a_token_all_the_same() -> None:

@@ -9,8 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+from guided_gen.engine import sampling
 from guided_gen.engine.randomness import path_keys, uniforms
 from guided_gen.engine.sampling import Sampling, SamplingError, distributions, largest
+
+
+@pytest.fixture(params=[False, True], ids=["", "without kernels"])
+def without_kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param:
+        monkeypatch.setattr(sampling.kernels, "compute", lambda tensor: False)
 
 
 def expected_probabilities(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
@@ -29,18 +36,22 @@ def expected_probabilities(logits: torch.Tensor, sampling: Sampling) -> torch.Te
     top_p=st.sampled_from([0.3, 0.9, 0.95, 1.0]),
     top_k=st.sampled_from([0, 1, 5, 200]),
     spread=st.sampled_from([0.1, 1.0, 5.0]),
+    with_kernels=st.booleans(),
 )
 @settings(max_examples=60)
 def test_distributions_equal_those_of_transformers(
-    seed: int, temperature: float, top_p: float, top_k: int, spread: float
+    seed: int, temperature: float, top_p: float, top_k: int, spread: float, with_kernels: bool
 ) -> None:
     logits = torch.randn(3, 150, generator=torch.Generator().manual_seed(seed)) * spread
-    sampling = Sampling(temperature, top_p, top_k)
-    found = distributions(logits, sampling)
+    settings = Sampling(temperature, top_p, top_k)
+    with pytest.MonkeyPatch.context() as patch:
+        if not with_kernels:
+            patch.setattr(sampling.kernels, "compute", lambda tensor: False)
+        found = distributions(logits, settings)
     probabilities = np.diff(found.cumulative, prepend=0, axis=1)
     scattered = np.zeros((3, 150))
     np.put_along_axis(scattered, found.tokens, probabilities, axis=1)
-    np.testing.assert_allclose(scattered, expected_probabilities(logits, sampling).numpy(), atol=1e-5)
+    np.testing.assert_allclose(scattered, expected_probabilities(logits, settings).numpy(), atol=1e-5)
     possible = probabilities > 1e-9  # differences of the distribution function resolve no less
     np.testing.assert_allclose(found.sample_logprob[possible], np.log(probabilities[possible]), atol=1e-4)
     model = torch.log_softmax(logits, -1).numpy()
@@ -50,15 +61,21 @@ def test_distributions_equal_those_of_transformers(
 
 
 @settings(deadline=None)
-@given(st.integers(0, 999), st.integers(1, 5), st.integers(2, 12), st.integers(64 * 100, 64 * 101 + 70))
+@given(st.integers(0, 999), st.integers(1, 5), st.integers(2, 12), st.integers(96, 5000))
 def test_the_largest_of_a_large_vocabulary_are_found_wherever_they_are(seed: int, rows: int, width: int, vocabulary: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(rows, vocabulary, generator=generator)
-    logits[:, -1:] += 9 * torch.rand(rows, 1, generator=generator)  # the part that fills no column is looked at, too
-    logits[:, 7::101] += 4  # many in one column
+    logits[:, -1:] += 9 * torch.rand(rows, 1, generator=generator)
     top, tokens = largest(logits, width)
     assert torch.equal(top, logits.topk(width).values) and torch.equal(logits.gather(1, tokens), top)
     assert all(len(set(row)) == width for row in tokens.tolist())
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 1e-6, 1e-10, 1e-30])
+def test_low_temperatures_are_almost_greedy(temperature: float, without_kernels: None) -> None:
+    logits = torch.tensor([[30.0, 30.0, 29.9, -5.0], [-3.0, 1e4, 0.0, 9999.0]])
+    found = distributions(logits, Sampling(temperature, 0.95))
+    np.testing.assert_allclose(found.cumulative, [[0.5, 1], [1, 1]])
 
 
 def test_signals_are_entropy_margin_and_self_certainty() -> None:
