@@ -21,6 +21,7 @@ from ..data_builder.problem import Problem
 from ..data_builder.prompts import DEFAULT_TEMPLATE, prompt_ids
 from ..engine.language_model import Growth, LanguageModel, Session
 from ..engine.loading import chosen_precision, load_tokenizer, load_weights
+from ..engine.packed_linear import pack_linears_
 from ..engine.sampling import Sampling
 from ..engine.search import Search, SearchSettings, run
 from ..engine.tail import Tail
@@ -161,4 +162,6 @@ def untrained_tail(folder: Path, blocks: int) -> Tail:
 
 def _engine_tail(model: ValueModel) -> Tail:
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return model.engine_tail(torch.bfloat16 if device == "cuda" else torch.float32, device)
+    tail = model.engine_tail(torch.bfloat16 if device == "cuda" else torch.float32, device)
+    pack_linears_(tail.layers)
+    return tail

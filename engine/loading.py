@@ -17,6 +17,7 @@ from .int8_model import Int8Model
 from .language_model import LanguageModel
 from .model_files import ModelIdentity, model_identity, resolve_model
 from .model_sources import DEFAULT_MODEL
+from .packed_linear import pack_linears_
 from .tail import Tail
 from .torch_model import TorchLanguageModel
 from .vllm_settings import VllmSettings
@@ -63,6 +64,8 @@ def load_model(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = chosen_precision(precision, device)
     model = load_weights(folder, chosen, packed=True)
+    if tail is not None:
+        pack_linears_(tail.layers)
     tokenizer = load_tokenizer(folder)
     stop_ids = end_ids(tokenizer, model.generation_config)
     return LoadedModel(TorchLanguageModel(model, tail), tokenizer, stop_ids, model_identity(folder), chosen, folder)
@@ -111,14 +114,12 @@ def load_weights(folder: Path, precision: str, packed: bool = False) -> Any:
     `packed`: where it is float32 on a CPU its matrices are made faster, for decoding only (packed_linear.py).
     """
     _quieten_transformers()
-    from .packed_linear import pack_linears_
-
     try:
         model = Int8Model(folder).eval() if precision == "int8" else _load_float(folder, precision)
     except (OSError, ValueError, KeyError) as error:
         raise LoadError(f"{folder} cannot be loaded as a causal language model: {error}") from error
     if next(model.parameters()).device.type == "cpu":
-        if packed and precision == "float32":
+        if packed:
             pack_linears_(model, folder)
         keep_freed_memory()  # only now: what loading needed is given back
     return model

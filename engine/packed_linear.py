@@ -36,19 +36,18 @@ class PackedLinear(nn.Module):
 
 
 @torch.no_grad()
-def pack_linears_(model: nn.Module, folder: Path) -> None:
-    """Replace every linear layer of a float32 model on the CPU, loaded from `folder`, in place. Where torch lacks oneDNN nothing
-    changes.
+def pack_linears_(model: nn.Module, folder: Path | None = None) -> None:
+    """Replace every linear layer of `model` that is float32 and on the CPU, in place. Where torch lacks oneDNN nothing changes.
 
-    Weights are read from their files again, each by a mapping of its own that goes with it: transformers maps a file as a whole,
-    so that what was read once from there would be held for good. One that is not in a file by its name (as an LM head that is
-    tied to the embedding, whose table stays) is packed from memory.
+    Weights that are stored in `folder`, from which the model was loaded, are read from their files again, each by a mapping of
+    its own that goes with it: transformers maps a file as a whole, so that what was read once from there would be held for good.
+    One that is not in a file by its name (as an LM head that is tied to the embedding, whose table stays) is packed from memory.
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
-    stored = files_of_tensors(folder)
+    stored = {} if folder is None else files_of_tensors(folder)
     for name, module in reversed(list(model.named_modules())):  # the LM head, the largest, while little else is there
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear) and module.weight.device.type == "cpu" and module.weight.dtype == torch.float32:
             own = f"{name}.weight"
             weight: Any = StoredMatrix(stored, own)[:].float() if own in stored else module.weight
             model.set_submodule(name, PackedLinear(weight, None if module.bias is None else module.bias.detach()))

@@ -10,6 +10,7 @@ import torch
 
 from ..engine.loading import LoadedModel, chosen_precision, load_model, load_tokenizer, load_weights
 from ..engine.model_files import model_identity, resolve_model
+from ..engine.packed_linear import pack_linears_
 from ..engine.tail import Tail
 from ..engine.vllm_loading import load_vllm, vllm_precision
 from ..engine.vllm_pooling import exported_about
@@ -63,6 +64,7 @@ def load_scored_model(
     found = replace(own, model=read_by.name, model_sha256=read_by.sha256, precision=text_precision)
     made_for.check(asdict(replace(found, generator=own.model, generator_sha256=own.model_sha256)))
     tail = _tail(ValueModel.from_pretrained(value, base), text_precision, device)
+    pack_linears_(tail.layers)
     loaded, tokenizer = load_model(name, precision, None, backend, vllm), load_tokenizer(base)
     reader = ValueReader(load_weights(base, text_precision), tail)
     translation = Translation(loaded.tokenizer, loaded.stop_ids, tokenizer)
