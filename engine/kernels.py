@@ -165,8 +165,11 @@ class TreeAttention:
         given.kv_heads, given.groups, given.scale = key.shape[0], len(prompts), scale
         kv_shape = (cells.shape[2], query.shape[1], cells.shape[3])
         _require(key.shape == value.shape == kv_shape and query.shape[2] == key.shape[2] and query.shape[0] % key.shape[0] == 0)
-        for part in (*prompts, *[(query, key), (value, cells)]):
-            _require(all(tensor.dtype == torch.float32 and tensor.stride(-1) == 1 for tensor in part))
+        _require(all(part.dtype == torch.float32 and part.stride(2) == 1 for part in (query, key, value)))
+        for keys, values in prompts:
+            _require(keys.dtype == values.dtype == torch.float32 and keys.shape == values.shape)
+            _require(keys.shape[::2] == key.shape[::2] and keys.stride()[1:] == values.stride()[1:] == (given.head_dim, 1))
+            _require(keys.stride(0) == values.stride(0) or len(keys) == 1)
         for name, tensor in (("query", query), ("key", key), ("value", value)):
             setattr(given, name, tensor.data_ptr())
             setattr(given, f"{name}_head", tensor.stride(0))
