@@ -17,6 +17,7 @@ from .engine.errors import GuidedGenError
 from .engine.language_model import LanguageModel
 from .engine.prefix_store import HoldsPrefixes
 from .engine.search import Search, advance_round
+from .engine.threads import end_helper_threads
 
 Event = TypeVar("Event")
 Result = TypeVar("Result")
@@ -32,6 +33,7 @@ class Scheduler:
 
     def __init__(self, model: LanguageModel) -> None:
         self.model = model
+        end_helper_threads()  # of the thread that loaded the model
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="decoding")
         self._lock = threading.RLock()
         self._live: list[Run[Any]] = []
