@@ -56,6 +56,8 @@ class SearchSettings:
             raise SearchError(f"a check is made every 1 or more tokens, not every {self.check_every}")
         if self.budget is not None and self.budget < 1:
             raise SearchError(f"the budget must be at least 1 token, not {self.budget}")
+        if not callable(self.policy):
+            raise SearchError(f"{self.policy!r} is no policy; `engine.policy_names.policy_named` makes one from its name")
 
 
 @dataclass

@@ -182,10 +182,10 @@ def test_a_policy_that_breaks_the_rules_is_told_so(engine: TorchLanguageModel) -
         searched(engine, policy=Broken())
 
 
-@pytest.mark.parametrize("wrong", [{"n": 0}, {"max_new_tokens": 0}, {"budget": 0}, {"check_every": 0}])
-def test_senseless_settings_are_refused(wrong: dict[str, int]) -> None:
+@pytest.mark.parametrize("wrong", [{"n": 0}, {"max_new_tokens": 0}, {"budget": 0}, {"check_every": 0}, {"policy": "beam"}])
+def test_senseless_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(SearchError):
-        SearchSettings(**wrong)  # type: ignore[arg-type]
+        SearchSettings(**wrong)
 
 
 @pytest.mark.parametrize("policy", [BestOfN(), ForkingSearch()], ids=repr)
