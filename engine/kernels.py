@@ -52,13 +52,14 @@ class Int8Matrix:
         """Set some rows from `first` on: weight [n, K] int8, scale [n]."""
         weight = weight.contiguous()
         _require(weight.dtype == torch.int8 and weight.shape[1] == self.in_features)
-        _require(first + len(weight) <= self.out_features)
+        _require(0 <= first <= self.out_features - len(weight))
         self._scale[first : first + len(weight)] = scale
         _kernels().gg_pack(weight.data_ptr(), *weight.shape, first, self._packed.data_ptr(), self._starts.data_ptr())
 
     def times(self, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """x [T, K], each row rounded to 255 levels of its own -> x W^T + bias [T, N]."""
         x = x.contiguous()
+        _require(x.shape[1] == self.in_features and (bias is None or bias.numel() == self.out_features))
         out = x.new_empty(x.shape[0], self.out_features)
         _kernels().gg_linear(
             _address(x),
@@ -79,6 +80,7 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Ten
     x = x.contiguous()
     out = torch.empty_like(x)
     width = x.shape[-1]
+    _require(weight.numel() == width)
     _kernels().gg_rms_norm(
         _address(x), _address(weight), epsilon, out.data_ptr(), x.numel() // width, width, torch.get_num_threads()
     )
@@ -99,7 +101,8 @@ def rotate_(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> None:
     turn.
     """
     cosine, sine = cosine.contiguous(), sine.contiguous()
-    _require(x.dtype == torch.float32 and x.stride(2) == 1 and x.stride(1) == x.shape[2] and cosine.shape == sine.shape)
+    _require(x.dtype == torch.float32 and x.stride(2) == 1 and x.stride(1) == x.shape[2])
+    _require(cosine.shape == sine.shape and len(cosine) == len(x) and cosine.shape[1] <= x.shape[2])
     _kernels().gg_rotate(
         x.data_ptr(),
         x.shape[0],
@@ -126,6 +129,7 @@ def sum_up(logits: torch.Tensor, temperature: float) -> tuple[torch.Tensor, ...]
 def largest(logits: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
     """`logits.topk(width)` of rows [K, V] -> values and places (int64) [K, width]; of equal ones the first comes first."""
     logits = logits.contiguous()
+    _require(width <= logits.shape[1])
     values = logits.new_empty(len(logits), width)
     places = logits.new_empty(len(logits), width, dtype=torch.int64)
     _kernels().gg_find_largest(
@@ -168,8 +172,9 @@ class TreeAttention:
         _require(all(part.dtype == torch.float32 and part.stride(2) == 1 for part in (query, key, value)))
         for keys, values in prompts:
             _require(keys.dtype == values.dtype == torch.float32 and keys.shape == values.shape)
-            _require(keys.shape[::2] == key.shape[::2] and keys.stride()[1:] == values.stride()[1:] == (given.head_dim, 1))
-            _require(keys.stride(0) == values.stride(0) or len(keys) == 1)
+            _require(keys.shape[::2] == key.shape[::2] and keys.stride(2) == values.stride(2) == 1)
+            _require(keys.shape[1] == 1 or keys.stride(1) == values.stride(1) == given.head_dim)
+            _require(len(keys) == 1 or keys.stride(0) == values.stride(0))
         for name, tensor in (("query", query), ("key", key), ("value", value)):
             setattr(given, name, tensor.data_ptr())
             setattr(given, f"{name}_head", tensor.stride(0))
@@ -236,17 +241,17 @@ def _kernels() -> Any:
 
 @cache
 def _library() -> Any:
-    """The compiled kernels, None where they were not compiled, or for another machine. They take OpenMP from torch, which is
-    loaded by now.
+    """The compiled kernels, None where they were not compiled, or for another machine or from older sources. They take OpenMP
+    from torch, which is loaded by now.
     """
     spec = find_spec(f"{__package__}._kernels")
     if spec is None or spec.origin is None:
         return None
     try:
         library = ctypes.CDLL(spec.origin)
-    except OSError:
+        found = [level for level in (AVX2, AVX_VNNI, AVX512) if library.gg_has(level)]
+    except (OSError, AttributeError):
         return None
-    found = [level for level in (AVX2, AVX_VNNI, AVX512) if library.gg_has(level)]
     if not found:
         return None
     for name, arguments in _SIGNATURES.items():

@@ -33,6 +33,11 @@ class Sampling:
     top_p: float = 0.95
     top_k: int = 0
 
+    @property
+    def divisor(self) -> float:
+        """What logits are divided by: any number where sampling is greedy, and none too small for float32."""
+        return max(self.temperature, 1e-30) if self.temperature else 1.0
+
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < math.inf:
             raise SamplingError(f"the temperature must be 0 or more, not {self.temperature}")
@@ -67,7 +72,7 @@ class Distributions:
 def distributions(logits: torch.Tensor, sampling: Sampling) -> Distributions:
     """Reduce `logits` [K, V] (finite, any float type, any device) to what `sampling` can draw."""
     logits = logits.float()
-    sums = _Sums.of(logits, sampling.temperature or 1.0)
+    sums = _Sums.of(logits, sampling.divisor)
     top, tokens, probability = _nucleus(logits, sums.tempered, sampling, _first_width(sampling, logits.shape[1]))
     best = (top[:, :2] - sums.normaliser[:, None]).exp()
     if sampling.temperature == 0:
@@ -120,7 +125,7 @@ def _nucleus(
     """
     vocabulary = logits.shape[1]
     top, tokens = largest(logits, width)
-    probability = ((top - top[:, :1]).double() / (sampling.temperature or 1.0) - normaliser[:, None]).exp()
+    probability = ((top - top[:, :1]).double() / sampling.divisor - normaliser[:, None]).exp()
     narrow = torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
     if sampling.top_k:
         probability[:, sampling.top_k :] = 0

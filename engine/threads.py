@@ -15,7 +15,7 @@ _SOFT = 1  # of omp_pause_resource_all(3)
 
 
 def end_helper_threads() -> None:
-    """End those of the calling thread; it gets new ones when it computes again. Does nothing without GNU's OpenMP."""
+    """End those of the calling thread; it gets new ones when it computes again. Does nothing where OpenMP cannot."""
     library = ctypes.CDLL(None)
     if hasattr(library, "omp_pause_resource_all"):
         library.omp_pause_resource_all(_SOFT)

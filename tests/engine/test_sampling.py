@@ -71,7 +71,7 @@ def test_the_largest_of_a_large_vocabulary_are_found_wherever_they_are(seed: int
     assert all(len(set(row)) == width for row in tokens.tolist())
 
 
-@pytest.mark.parametrize("temperature", [1e-3, 1e-6, 1e-10, 1e-30])
+@pytest.mark.parametrize("temperature", [1e-3, 1e-6, 1e-10, 1e-30, 5e-324])
 def test_low_temperatures_are_almost_greedy(temperature: float, without_kernels: None) -> None:
     logits = torch.tensor([[30.0, 30.0, 29.9, -5.0], [-3.0, 1e4, 0.0, 9999.0]])
     found = distributions(logits, Sampling(temperature, 0.95))

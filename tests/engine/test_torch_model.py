@@ -13,6 +13,7 @@ from guided_gen.engine import kv_cache
 from guided_gen.engine.int8 import int8_supported
 from guided_gen.engine.int8_model import Int8Model
 from guided_gen.engine.language_model import Growth
+from guided_gen.engine.loading import load_weights
 from guided_gen.engine.policies import Beam
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.search import Search, SearchSettings, advance_round, run
@@ -85,6 +86,17 @@ def test_an_int8_search_is_the_same_to_the_bit_alone_and_beside_longer_ones(tmp_
     run(engine, [*longer, beside])
     for column in ("token_id", "parent", "logprob", "entropy"):
         assert np.array_equal(getattr(alone.tree.nodes, column), getattr(beside.tree.nodes, column))
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_prompt_of_one_token_is_gone_on_from(precision: str, architecture: str, tmp_path: Path) -> None:
+    tiny_model(architecture).save_pretrained(tmp_path)
+    if precision == "int8" and not int8_supported():
+        pytest.skip("this machine has no int8 kernels")
+    engine = TorchLanguageModel(load_weights(tmp_path, precision))
+    session = engine.open([7], Sampling(), seed=0)
+    grow(engine, session, [ROOT] * 3, 5)
 
 
 def grow(engine: TorchLanguageModel, session: Any, leaves: list[int], steps: int, first_stream: int = 0) -> np.ndarray:
