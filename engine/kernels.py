@@ -21,11 +21,9 @@ AVX2, AVX_VNNI, AVX512 = 1, 2, 3
 _PANEL = 32  # outputs that stand together in a packed matrix
 
 
-@cache
 def levels() -> tuple[int, ...]:
     """The levels of instructions that the kernels have and this machine has, the best last; none where they cannot be used."""
-    library = _library()
-    return () if library is None else tuple(level for level in (AVX2, AVX_VNNI, AVX512) if library.gg_has(level))
+    return _loaded()[1]
 
 
 def compute(tensor: torch.Tensor) -> bool:
@@ -234,28 +232,28 @@ def _address(tensor: torch.Tensor) -> int:
 
 
 def _kernels() -> Any:
-    library = _library()
-    assert library is not None
+    library, found = _loaded()
+    assert found
     return library
 
 
 @cache
-def _library() -> Any:
-    """The compiled kernels, None where they were not compiled, or for another machine or from older sources. They take OpenMP
-    from torch, which is loaded by now.
+def _loaded() -> tuple[Any, tuple[int, ...]]:
+    """The compiled kernels with their levels: none where they were not compiled, or for another machine or from older sources.
+    They take OpenMP from torch, which is loaded by now.
     """
     spec = find_spec(f"{__package__}._kernels")
     if spec is None or spec.origin is None:
-        return None
+        return None, ()
     try:
         library = ctypes.CDLL(spec.origin)
-        found = [level for level in (AVX2, AVX_VNNI, AVX512) if library.gg_has(level)]
+        found = tuple(level for level in (AVX2, AVX_VNNI, AVX512) if library.gg_has(level))
     except (OSError, AttributeError):
-        return None
+        return None, ()
     if not found:
-        return None
+        return None, ()
     for name, arguments in _SIGNATURES.items():
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, None
     library.gg_use(found[-1])
-    return library
+    return library, found

@@ -178,7 +178,7 @@ static void NAME(rotate)(
 /* `count` queries [count][16 x chunks] that share keys: -> out [count][head_dim]. `scores` [keys][8]. */
 INLINE void NAME(attend_to_keys)(
     const int count, const float *queries, long head_dim, const float *const *keys, const float *const *values, long n, float *scores,
-    float *out, long out_stride
+    float *out
 ) {
     long chunks = (head_dim + 15) / 16, tail = head_dim % 16;
     lanes largest = NAME(all)(-INFINITY);
@@ -222,8 +222,8 @@ INLINE void NAME(attend_to_keys)(
 #pragma GCC unroll 8
         for (int q = 0; q < count; q++) {
             lanes y = NAME(mul)(sum[q], NAME(all)(total[q]));
-            if (partly) NAME(store_first)(out + q * out_stride + 16 * c, y, tail);
-            else NAME(store)(out + q * out_stride + 16 * c, y);
+            if (partly) NAME(store_first)(out + q * head_dim + 16 * c, y, tail);
+            else NAME(store)(out + q * head_dim + 16 * c, y);
         }
     }
 }
@@ -271,7 +271,7 @@ static void NAME(attend)(const struct attention *a, float *out, int threads) {
                     for (long i = 0; i < 16 * chunks; i++) queries[q * 16 * chunks + i] = i < a->head_dim ? from[i] * a->scale : 0;
                 }
                 float *to = out + (r * a->heads + h * shared + first) * a->head_dim;
-#define ATTEND(number) NAME(attend_to_keys)(number, queries, a->head_dim, keys, values, n, scores, to, a->head_dim)
+#define ATTEND(number) NAME(attend_to_keys)(number, queries, a->head_dim, keys, values, n, scores, to)
                 switch (count) {
 #if QUERIES_AT_ONCE == 8
                 case 8: ATTEND(8); break;

@@ -69,11 +69,10 @@ class TorchLanguageModel:
         config = model.config
         self._decoder = model.get_decoder()
         if not isinstance(model, Int8Model):
-            from .tree_attention import NAME
+            from .tree_attention import NAME, attending
 
-            self._decoder.config._attn_implementation = NAME
-            for layer in self._decoder.layers:  # layers may hold a config of their own
-                layer.self_attn.config._attn_implementation = NAME
+            for module in attending(self._decoder):
+                module.config._attn_implementation = NAME
         self.device = next(model.parameters()).device
         self._tail = tail
         self.scores = tail is not None

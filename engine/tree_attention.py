@@ -30,3 +30,8 @@ def tree_attention(
 
 
 AttentionInterface.register(NAME, tree_attention)
+
+
+def attending(decoder: Any) -> list[Any]:
+    """The modules of a transformers decoder that look up an attention function; its layers may hold a config of their own."""
+    return [decoder, *(layer.self_attn for layer in decoder.layers)]

@@ -126,7 +126,8 @@ def run_layers(
 def shared_states(base: Any, pack: Pack, fork_layers: Sequence[int]) -> list[torch.Tensor]:
     """What enters layer f of `base` (for f = all its layers: what leaves the last, before the norm), [T, H] for each f."""
     decoder = base.get_decoder()
-    implementations = [(module, module.config._attn_implementation) for module in _attending(decoder)]
+    modules = [] if isinstance(decoder, Int8Decoder) else tree_attention.attending(decoder)
+    implementations = [(module, module.config._attn_implementation) for module in modules]
     for module, _ in implementations:
         module.config._attn_implementation = tree_attention.NAME
     try:
@@ -142,8 +143,3 @@ def last_states(base: Any, texts: Sequence[Sequence[int]]) -> list[torch.Tensor]
     decoder = base.get_decoder()
     [states] = shared_states(base, join_packs([pack_sequence(ids) for ids in texts]), [len(decoder.layers)])
     return list(torch.split(decoder.norm(states), [len(ids) for ids in texts]))
-
-
-def _attending(decoder: Any) -> list[Any]:
-    """What looks up an attention function."""
-    return [] if isinstance(decoder, Int8Decoder) else [decoder, *(layer.self_attn for layer in decoder.layers)]
