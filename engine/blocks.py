@@ -1,8 +1,8 @@
 """Matrices in GGUF's blocks, and products of rows with them.
 
-A block holds 32 or 256 numbers of a row as small integers with a few scales. A `BlockMatrix` keeps these very integers and scales,
-in the order in which the kernels read them, and never the floats that they stand for. What it multiplies is rounded, a row at a
-time, to 255 levels: products of integers are exact, so a row's result depends neither on the batch nor on the machine.
+A block holds 32 or 256 numbers of a row as small integers with a few scales. A `BlockMatrix` keeps these very integers and
+scales, in the order in which the kernels read them, and never the floats that they stand for. What it multiplies is rounded, a
+row at a time, to 255 levels: products of integers are exact, so a row's result depends neither on the batch nor on the machine.
 
 Not covered: matrices with float blocks (F16, BF16, F32) are rounded to Q8_0 by `quantize_to_q8_0`; other GGML types are refused.
 """
@@ -79,8 +79,8 @@ class BlockMatrix:
         return self._raw.nbytes
 
     def fill(self, first: int, raw: np.ndarray) -> None:
-        """Set rows `first`, `first` + 1, ... to stored rows: raw uint8 [n, bytes_of_row(kind, K)], as they stand in a file, each row
-        dense. Rows may come in any order and in pieces; 16 or more at once, starting at a multiple of 16, is fastest.
+        """Set rows `first`, `first` + 1, ... to stored rows: raw uint8 [n, bytes_of_row(kind, K)], as they stand in a file, each
+        row dense. Rows may come in any order and in pieces; 16 or more at once, starting at a multiple of 16, is fastest.
 
         Raises ValueError where rows, bytes or the dtype do not fit.
         """
@@ -95,8 +95,8 @@ class BlockMatrix:
     ) -> torch.Tensor:
         """x [T, K] float32 -> x W^T + bias, [T, N]; bias [N] float32.
 
-        Several matrices over the same x share a `QuantizedRows` and write side by side into one `out` [T, >= column + N], float32 and
-        contiguous, from `column` on; then `out` is returned.
+        Several matrices over the same x share a `QuantizedRows` and write side by side into one `out` [T, >= column + N], float32
+        and contiguous, from `column` on; then `out` is returned.
         """
         rows = x.x if isinstance(x, QuantizedRows) else x
         y = rows @ self.rows(torch.arange(self.out_features)).T
@@ -108,7 +108,7 @@ class BlockMatrix:
         return out
 
     def rows(self, ids: torch.Tensor) -> torch.Tensor:
-        """Rows `ids` [n] (int64) as the float32 numbers that they stand for, [n, K], the same to the bit as gguf's own dequantizing.
+        """Rows `ids` [n] (int64) as the float32 numbers that they stand for, [n, K], the same to the bit as `gguf.dequantize`.
 
         Raises IndexError for an id outside [0, N).
         """
