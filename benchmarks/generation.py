@@ -14,12 +14,12 @@ from typing import Any, cast
 
 from ..data_builder.build_settings import generator_record
 from ..data_builder.dataset import problem_format
-from ..data_builder.extraction import extract_program
-from ..data_builder.problem import Problem
-from ..data_builder.prompts import DEFAULT_TEMPLATE, PromptTemplate, PromptTooLongError, prompt_ids
-from ..data_builder.quality import skip_reason
+from ..data_builder.problems.extraction import extract_program
+from ..data_builder.problems.problem import Problem
+from ..data_builder.problems.prompts import DEFAULT_TEMPLATE, PromptTemplate, PromptTooLongError, prompt_ids
+from ..data_builder.problems.quality import skip_reason
 from ..engine.errors import GuidedGenError
-from ..engine.loading import LoadedModel
+from ..engine.models.loading import LoadedModel
 from ..engine.sampling import Sampling
 from ..engine.scorers import Scorer
 from ..engine.search import Search, SearchSettings, advance_round

@@ -8,10 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..data_builder import comparison, extraction
 from ..data_builder.build_settings import statement_hash
-from ..data_builder.problem import Problem
-from ..data_builder.verdict import Limits
+from ..data_builder.judge import comparison
+from ..data_builder.judge.verdict import Limits
+from ..data_builder.problems import extraction
+from ..data_builder.problems.problem import Problem
 from ..engine.tree import Tree
 from ..valuemodel.identity import value_sha256
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from ..data_builder.examples import call_examples, stdin_examples
-from ..data_builder.judge import Judge
-from ..data_builder.problem import Problem
-from ..data_builder.syntax import parse
-from ..data_builder.verdict import Verdict
+from ..data_builder.judge.judge import Judge
+from ..data_builder.judge.verdict import Verdict
+from ..data_builder.problems.examples import call_examples, stdin_examples
+from ..data_builder.problems.problem import Problem
+from ..data_builder.problems.syntax import parse
 from ..engine.errors import GuidedGenError
 from ..engine.scorers import SCORERS
 from ..engine.tree import Ended, Tree

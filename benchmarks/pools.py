@@ -7,7 +7,7 @@ from typing import Any
 
 from ..data_builder.build_settings import build_order
 from ..data_builder.dataset import DatasetError, ProblemTexts, problem_format
-from ..data_builder.problem import Problem
+from ..data_builder.problems.problem import Problem
 from ..engine.progress import stage
 from ..engine.scorers import Scorer
 from ..engine.tree import Tree

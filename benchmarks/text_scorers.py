@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from ..data_builder.problem import Problem
-from ..data_builder.prompts import PromptTemplate, interface
+from ..data_builder.problems.problem import Problem
+from ..data_builder.problems.prompts import PromptTemplate, interface
 from ..engine.errors import GuidedGenError
 from ..engine.language_model import ReadsAnswers
-from ..engine.prefix_store import HoldsPrefixes
+from ..engine.torch_backend.prefix_store import HoldsPrefixes
 
 _HELD_BYTES = 1 << 28  # the statement is read once for all answers, an answer once for all words
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..engine.errors import GuidedGenError
-from ..engine.loading import LoadedModel
+from ..engine.models.loading import LoadedModel
 from ..engine.sampling import Sampling
 from .forking import STRATEGIES, ForkingError
-from .problem import Problem
-from .prompts import DEFAULT_TEMPLATE, PromptTemplate
+from .problems.problem import Problem
+from .problems.prompts import DEFAULT_TEMPLATE, PromptTemplate
 
 
 class BuildError(GuidedGenError):

@@ -12,15 +12,15 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass
 
-from ..engine.loading import LoadedModel
+from ..engine.models.loading import LoadedModel
 from ..engine.search import Search, advance_round
 from ..engine.tree import Tree
 from .build_settings import BuildSettings
-from .problem import Problem
+from .judge.program import JudgeError
 from .problem_growth import Awaited, ProblemGrowth, ProgramJudge
-from .program import JudgeError
-from .prompts import PromptTooLongError
-from .quality import skip_reason
+from .problems.problem import Problem
+from .problems.prompts import PromptTooLongError
+from .problems.quality import skip_reason
 
 # Open problems hold caches, also while they wait for the judge.
 _MOST_OPEN = 48

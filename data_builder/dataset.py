@@ -20,9 +20,9 @@ import pyarrow as pa
 from ..engine.tree import Ended, Tree
 from ..engine.tree_files import SCHEMA
 from .build_settings import BuildError, statement_hash
-from .loaders import load_problems
-from .problem import Problem
-from .prompts import PromptTemplate, prompt_messages, template_named
+from .problems.loaders import load_problems
+from .problems.problem import Problem
+from .problems.prompts import PromptTemplate, prompt_messages, template_named
 from .tree_folder import problem_ids, read_settings, read_table, tree_files
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..engine.tree import Ended, Tree
 from .dataset import Part, ProblemTexts, common_settings, held_out, oversampled, parts, problem_format, read_trees
-from .problem import Problem
+from .problems.problem import Problem
 from .tree_folder import problem_ids, read_skipped, tree_files
 
 BINS = 10

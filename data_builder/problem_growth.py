@@ -7,15 +7,15 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 from ..engine.language_model import Session
-from ..engine.loading import LoadedModel
+from ..engine.models.loading import LoadedModel
 from ..engine.search import Search, SearchSettings
 from ..engine.tree import ROOT, Tree
 from .build_settings import BuildSettings, statement_hash
-from .extraction import extract_program
 from .forking import branch_points
-from .problem import Problem
-from .prompts import prompt_ids
-from .verdict import Isolation, Verdict
+from .judge.verdict import Isolation, Verdict
+from .problems.extraction import extract_program
+from .problems.problem import Problem
+from .problems.prompts import prompt_ids
 
 # What a growing problem waits for: a search that others advance together with theirs, or verdicts.
 Awaited = Search | list[Future[Verdict]]

@@ -27,7 +27,7 @@ from ..engine.tree_files import SCHEMA
 from .build_settings import BuildError, Shard
 from .builder import Skipped
 from .dataset_card import dataset_card
-from .problem import Problem
+from .problems.problem import Problem
 
 MOST_BYTES = 4_000_000
 _PARQUET: dict[str, Any] = {"compression": "zstd", "compression_level": 3, "use_dictionary": False}

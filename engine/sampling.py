@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from . import kernels
+from .cpu import kernels
 from .errors import GuidedGenError
 
 # Nuclei are nearly always narrower than the first width; a wider one costs a second, wider selection.

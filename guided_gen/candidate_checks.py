@@ -8,11 +8,11 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from .data_builder.extraction import extract_program
-from .data_builder.judge import Judge
-from .data_builder.problem import Problem
-from .data_builder.program import JudgeError
-from .data_builder.verdict import FailedTest, Verdict
+from .data_builder.judge.judge import Judge
+from .data_builder.judge.program import JudgeError
+from .data_builder.judge.verdict import FailedTest, Verdict
+from .data_builder.problems.extraction import extract_program
+from .data_builder.problems.problem import Problem
 
 Accept = Callable[[str], float | bool]
 log = logging.getLogger("guided_gen")

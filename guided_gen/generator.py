@@ -20,15 +20,15 @@ import numpy as np
 from .answer_text import AnswerText, SettledText
 from .candidate_checks import Accept, CandidateChecks
 from .data_builder.build_settings import generator_record
-from .data_builder.prompts import DEFAULT_TEMPLATE, PromptTemplate
-from .engine.loading import LoadedModel, line_end_ids, load_model
-from .engine.model_sources import DEFAULT_MODEL
-from .engine.prefix_store import HoldsPrefixes
+from .data_builder.problems.prompts import DEFAULT_TEMPLATE, PromptTemplate
+from .engine.models.loading import LoadedModel, line_end_ids, load_model
+from .engine.models.sources import DEFAULT_MODEL
 from .engine.scorers import Scorer, mean_logprob
 from .engine.scorers import value as value_scorer
 from .engine.search import Search, SearchSettings
+from .engine.torch_backend.prefix_store import HoldsPrefixes
 from .engine.tree import Ended
-from .engine.vllm_settings import VllmSettings
+from .engine.vllm_backend.settings import VllmSettings
 from .question import Question, Understood, examples_of, question_ids, understood
 from .scheduler import Run, Scheduler
 from .scoring import Room, ScoredText, reading

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .benchmarks.text_scorers import TEXT_SCORERS, judged_scores
-from .data_builder.loaders import load_problems
-from .data_builder.problem import Problem
-from .data_builder.prompts import template_named
+from .data_builder.problems.loaders import load_problems
+from .data_builder.problems.problem import Problem
+from .data_builder.problems.prompts import template_named
 from .data_builder.tree_folder import read_settings
-from .engine.loading import load_model
+from .engine.models.loading import load_model
 from .valuemodel.packing import PromptedTree
 from .valuemodel.rollout_table import Answer, Ask
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from .data_builder.dataset import ProblemTexts
-from .data_builder.prompts import prompt_ids, template_named
+from .data_builder.problems.prompts import prompt_ids, template_named
 from .data_builder.tree_folder import read_settings, read_table, tree_files
 from .engine.errors import GuidedGenError
-from .engine.loading import load_tokenizer
+from .engine.models.loading import load_tokenizer
 from .engine.tree import Tree
 from .engine.tree_files import load_trees, save_trees
 from .valuemodel.examples import make_examples

@@ -8,9 +8,9 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from .data_builder.plain_text import problem_from_statement
-from .data_builder.problem import Problem
-from .data_builder.prompts import PromptTemplate, PromptTooLongError, prompt_ids
+from .data_builder.problems.plain_text import problem_from_statement
+from .data_builder.problems.problem import Problem
+from .data_builder.problems.prompts import PromptTemplate, PromptTooLongError, prompt_ids
 from .engine.errors import GuidedGenError
 
 Chat = Sequence[Mapping[str, Any]]

@@ -13,11 +13,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
+from .engine.cpu.threads import end_helper_threads
 from .engine.errors import GuidedGenError
 from .engine.language_model import LanguageModel
-from .engine.prefix_store import HoldsPrefixes
 from .engine.search import Search, advance_round
-from .engine.threads import end_helper_threads
+from .engine.torch_backend.prefix_store import HoldsPrefixes
 
 Event = TypeVar("Event")
 Result = TypeVar("Result")

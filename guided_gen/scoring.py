@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from .data_builder.prompts import PromptTemplate
+from .data_builder.problems.prompts import PromptTemplate
 from .engine.errors import GuidedGenError
 from .engine.language_model import LanguageModel, ReadsAnswers
 from .engine.sampling import Sampling

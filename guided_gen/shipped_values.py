@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from .data_builder.prompts import DEFAULT_TEMPLATE, PromptTemplate
-from .engine.model_files import resolve_model
+from .data_builder.problems.prompts import DEFAULT_TEMPLATE, PromptTemplate
+from .engine.models.files import resolve_model
 from .valuemodel.attach import Prompts, wanted_for
 from .valuemodel.model import ValueModel, ValueModelMismatch
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .data_builder.extraction import extract_program
+from .data_builder.problems.extraction import extract_program
 from .engine.tree import Ended, Tree
 
 

@@ -11,13 +11,13 @@ import torch
 from transformers import GenerationConfig
 
 from .data_builder.dataset import ProblemTexts, held_out, read_trees, selected, tree_row
-from .data_builder.extraction import extract_program
-from .data_builder.problem import Problem
-from .data_builder.prompts import prompt_ids, template_named
-from .data_builder.syntax import parse
+from .data_builder.problems.extraction import extract_program
+from .data_builder.problems.problem import Problem
+from .data_builder.problems.prompts import prompt_ids, template_named
+from .data_builder.problems.syntax import parse
 from .data_builder.tree_folder import read_settings
-from .engine.loading import chosen_precision, end_ids, load_tokenizer
-from .engine.model_files import ModelIdentity, model_identity
+from .engine.models.files import ModelIdentity, model_identity
+from .engine.models.loading import chosen_precision, end_ids, load_tokenizer
 from .engine.tree import Tree
 from .valuemodel.packing import DataError, PromptedTree
 from .valuemodel.rollout_table import Answer, ReadAnswer

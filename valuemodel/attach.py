@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from ..engine.loading import LoadedModel, chosen_precision, load_model, load_tokenizer, load_weights
-from ..engine.model_files import model_identity, resolve_model
-from ..engine.packed_linear import pack_linears_
+from ..engine.cpu.packed_linear import pack_linears_
+from ..engine.models.files import model_identity, resolve_model
+from ..engine.models.loading import LoadedModel, chosen_precision, load_model, load_tokenizer, load_weights
 from ..engine.tail import Tail
-from ..engine.vllm_loading import load_vllm, vllm_precision
-from ..engine.vllm_pooling import exported_about
-from ..engine.vllm_settings import VllmSettings
+from ..engine.vllm_backend.loading import load_vllm, vllm_precision
+from ..engine.vllm_backend.pooling import exported_about
+from ..engine.vllm_backend.settings import VllmSettings
 from .model import MadeFor, ValueModel
 from .text_scorer import TextScoredModel, ValueReader
 from .translation import Translation

@@ -18,9 +18,9 @@ from safetensors import safe_open
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from ..engine import tree_attention
+from ..engine.cpu.int8_model import Int8Decoder
 from ..engine.errors import GuidedGenError
-from ..engine.int8_model import Int8Decoder
+from ..engine.torch_backend import tree_attention
 from .packed_attention import packed_layout
 from .packing import Pack, join_packs, pack_sequence
 

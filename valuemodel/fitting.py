@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
 from ..engine.files import replaced_atomically
-from ..engine.loading import load_weights
-from ..engine.model_files import cache_dir, model_identity
+from ..engine.models.files import cache_dir, model_identity
+from ..engine.models.loading import load_weights
 from . import probe
 from .base_layers import layer_count
 from .data_checks import check_trees

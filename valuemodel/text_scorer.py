@@ -16,9 +16,9 @@ import torch
 
 from ..engine.errors import GuidedGenError
 from ..engine.language_model import Growth, LanguageModel, ReadsAnswers, Session
-from ..engine.prefix_store import HoldsPrefixes
 from ..engine.sampling import Sampling
-from ..engine.torch_model import TorchLanguageModel, TorchSession
+from ..engine.torch_backend.model import TorchLanguageModel, TorchSession
+from ..engine.torch_backend.prefix_store import HoldsPrefixes
 from ..engine.tree import ROOT, Tree
 from .translation import Translation, add_translated, logprob_sums_to
 

@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from guided_gen.benchmarks.decoding_contenders import Timing, missing_peer
+from guided_gen.benchmarks.studies.decoding_contenders import Timing, missing_peer
 
 WAYS = ["generate", "repeated-cache", "vllm", "llama.cpp", "engine-float32", "engine-int8"]
 _timings: dict[tuple[str, int], Timing] = {}
 
 
 def timed(contender: str, candidates: int, new_tokens: int) -> Timing:
-    command = [sys.executable, "-W", "ignore", "-m", "guided_gen.benchmarks.decoding_contenders", contender]
+    command = [sys.executable, "-W", "ignore", "-m", "guided_gen.benchmarks.studies.decoding_contenders", contender]
     command += ["--candidates", str(candidates), "--new-tokens", str(new_tokens)]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     return Timing(**json.loads(run.stdout.splitlines()[-1]))

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from guided_gen.benchmarks.guidance_contenders import Contenders, Searched, settings
-from guided_gen.engine.model_files import resolve_model
+from guided_gen.benchmarks.studies.guidance_contenders import Contenders, Searched, settings
+from guided_gen.engine.models.files import resolve_model
 from guided_gen.valuemodel.early_stop import chosen_policy
 
 N, PROMPT, ANSWER = 16, 300, 192

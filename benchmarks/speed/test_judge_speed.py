@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from guided_gen.data_builder.isolation import LEVELS, why_unavailable
-from guided_gen.data_builder.judge import Judge
-from guided_gen.data_builder.problem import CallTest, Problem
-from guided_gen.data_builder.verdict import Isolation
+from guided_gen.data_builder.judge.isolation import LEVELS, why_unavailable
+from guided_gen.data_builder.judge.judge import Judge
+from guided_gen.data_builder.judge.verdict import Isolation
+from guided_gen.data_builder.problems.problem import CallTest, Problem
 
 PROGRAMS = 60
 PROBLEM = Problem("p/digits", "", "p", entry_point="f", tests=tuple(CallTest((10**n,), n + 1) for n in range(5)))

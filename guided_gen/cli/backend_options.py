@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from ..engine.errors import GuidedGenError
-from ..engine.vllm_settings import VllmSettings
+from ..engine.vllm_backend.settings import VllmSettings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..engine.model_sources import DEFAULT_MODEL
+from ..engine.models.sources import DEFAULT_MODEL
 from .backend_options import backend_options, vllm_settings
 from .bench import check_value, show_report
 
 if TYPE_CHECKING:
     from ..benchmarks.arms import Arm
     from ..benchmarks.generation import GenerationSettings
-    from ..data_builder.problem import Problem
+    from ..data_builder.problems.problem import Problem
     from ..engine.scorers import Scorer
 
 Option = Callable[[Any], Any]
@@ -123,8 +123,8 @@ def _generate(options: dict[str, Any]) -> None:
     from ..benchmarks.lines import LineFile
     from ..benchmarks.reporting import SEARCHES, TREES
     from ..benchmarks.text_scorers import TEXT_SCORERS, check_asked
-    from ..data_builder.prompts import template_named
-    from ..engine.loading import load_model
+    from ..data_builder.problems.prompts import template_named
+    from ..engine.models.loading import load_model
     from ..engine.progress import stage
     from ..valuemodel.attach import Prompts, load_scored_model
 
@@ -167,8 +167,8 @@ def _judge(options: dict[str, Any]) -> None:
     from ..benchmarks.judging import check_examples, judge_searches
     from ..benchmarks.lines import LineFile, read_results
     from ..benchmarks.reporting import JUDGED, SEARCHES, TREES
-    from ..data_builder.judge import Judge
-    from ..data_builder.loaders import load_problems
+    from ..data_builder.judge.judge import Judge
+    from ..data_builder.problems.loaders import load_problems
     from ..engine.progress import stage
 
     searches = read_results([options["out"] / SEARCHES])
@@ -208,7 +208,7 @@ def _scorers(options: dict[str, Any]) -> tuple[dict[str, Scorer], list[str], lis
 
 def _settings(options: dict[str, Any]) -> GenerationSettings:
     from ..benchmarks.generation import GenerationSettings
-    from ..data_builder.prompts import template_named
+    from ..data_builder.problems.prompts import template_named
     from ..engine.sampling import Sampling
 
     names = ("max_new_tokens", "max_prompt_tokens", "check_every", "budget", "together", "seed")
@@ -223,7 +223,7 @@ def _problems(options: dict[str, Any]) -> list[Problem]:
     """Those that can be graded, in the order of builds: with full tests, those that these are strong enough for."""
     from ..benchmarks.generation import GenerationError, gradable
     from ..data_builder.build_settings import build_order
-    from ..data_builder.loaders import load_problems
+    from ..data_builder.problems.loaders import load_problems
 
     problems = load_problems(options["problems"], options["split"], allow_untouched=options["allow_untouched"])
     for name in ("difficulty", "tests_kind"):

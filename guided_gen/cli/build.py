@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..engine.model_sources import DEFAULT_MODEL
+from ..engine.models.sources import DEFAULT_MODEL
 from .backend_options import backend_options, vllm_settings
 
 if TYPE_CHECKING:
     from ..data_builder.build_settings import BuildSettings, Shard
-    from ..data_builder.problem import Problem
-    from ..engine.vllm_settings import VllmSettings
+    from ..data_builder.problems.problem import Problem
+    from ..engine.vllm_backend.settings import VllmSettings
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -70,7 +70,7 @@ def command(**options: Any) -> None:
 
 def _settings(options: dict[str, Any]) -> BuildSettings:
     from ..data_builder.build_settings import BuildSettings
-    from ..data_builder.prompts import template_named
+    from ..data_builder.problems.prompts import template_named
     from ..engine.sampling import Sampling
 
     names = ("independent", "trunk_tries", "tries_at_once", "forks", "branches", "strategy", "min_distance")
@@ -83,7 +83,7 @@ def _settings(options: dict[str, Any]) -> BuildSettings:
 
 def _problems(options: dict[str, Any]) -> list[Problem]:
     from ..data_builder.build_settings import BuildError, build_order
-    from ..data_builder.loaders import load_problems
+    from ..data_builder.problems.loaders import load_problems
 
     problems = load_problems(options["problems"], options["split"], allow_untouched=options["allow_untouched"])
     if options["difficulty"] is not None:
@@ -97,9 +97,9 @@ def _build(
     shard: Shard, settings: BuildSettings, problems: list[Problem], vllm: VllmSettings | None, options: dict[str, Any]
 ) -> None:
     from ..data_builder.builder import run
-    from ..data_builder.judge import Judge
+    from ..data_builder.judge.judge import Judge
     from ..data_builder.tree_folder import TreeFolder
-    from ..engine.loading import load_model
+    from ..engine.models.loading import load_model
     from .build_display import BuildDisplay
 
     click.echo(f"Loading {options['model']}", err=True)

@@ -38,7 +38,7 @@ def stats_command(
     """Count what is in FOLDERS: samples and classes, formats, difficulties, duplicates, fork positions, tokens."""
     from ..data_builder.dataset import common_settings
     from ..data_builder.dataset_statistics import dataset_statistics, plot_fork_positions
-    from ..data_builder.loaders import load_problems
+    from ..data_builder.problems.loaders import load_problems
 
     loaded = None
     if problems is not None:

@@ -17,8 +17,8 @@ def command(value: Path, out: Path, model: str | None) -> None:
     It holds all layers, so it is as large as the base. A label is a number that the head emits at a token; config.json says,
     under guided_gen_value, how they make a value.
     """
-    from ..engine.loading import load_tokenizer, load_weights
-    from ..engine.model_files import model_identity, resolve_model
+    from ..engine.models.files import model_identity, resolve_model
+    from ..engine.models.loading import load_tokenizer, load_weights
     from ..valuemodel.export import export_classifier
     from ..valuemodel.model import ValueModel, ValueModelMismatch, read_settings
 

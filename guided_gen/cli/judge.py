@@ -14,10 +14,10 @@ import click
 from ..engine.errors import GuidedGenError
 
 if TYPE_CHECKING:
-    from ..data_builder.attacks import AttackResult
-    from ..data_builder.judge import Judge
-    from ..data_builder.problem import Problem
-    from ..data_builder.verdict import Verdict
+    from ..data_builder.judge.attacks import AttackResult
+    from ..data_builder.judge.judge import Judge
+    from ..data_builder.judge.verdict import Verdict
+    from ..data_builder.problems.problem import Problem
 
 
 class AnswersError(GuidedGenError):
@@ -45,8 +45,8 @@ def command(
         return
     if problems is None or answers is None:
         raise click.UsageError("Give --problems and --answers, or --selftest.")
-    from ..data_builder.judge import Judge
-    from ..data_builder.loaders import load_problems
+    from ..data_builder.judge.judge import Judge
+    from ..data_builder.problems.loaders import load_problems
 
     by_id = {problem.id: problem for problem in load_problems(problems, split)}
     items = list(_read_answers(answers, by_id))
@@ -62,7 +62,7 @@ def command(
 
 def _read_answers(path: Path, problems: dict[str, Problem]) -> Iterator[tuple[int, Problem, str]]:
     """(line number, problem, program) for each answer; the program is extracted from the completion."""
-    from ..data_builder.extraction import extract_program
+    from ..data_builder.problems.extraction import extract_program
 
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -104,8 +104,8 @@ def _selftest(isolation: Any, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ..data_builder.attacks import ATTACKS, run_attacks
-    from ..data_builder.isolation import LEVELS, available_levels, choose_isolation, why_unavailable
+    from ..data_builder.judge.attacks import ATTACKS, run_attacks
+    from ..data_builder.judge.isolation import LEVELS, available_levels, choose_isolation, why_unavailable
 
     levels = available_levels() if isolation == "auto" else (choose_isolation(isolation),)
     results: dict[tuple[str, str], AttackResult] = {}

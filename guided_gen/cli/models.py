@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ..engine.model_files import list_models, resolve_model
-from ..engine.model_sources import DEFAULT_MODEL
+from ..engine.models.files import list_models, resolve_model
+from ..engine.models.sources import DEFAULT_MODEL
 
 NAME_HELP = f"""NAME is a folder, a GGUF file, a hub id (owner/name) or a known model; {DEFAULT_MODEL} when left out."""
 

@@ -38,10 +38,10 @@ def command(**options: Any) -> None:
         import uvicorn
     except ImportError:
         raise GuidedGenError("the server needs the extra serve: pip install '.[serve]' in the checkout") from None
-    from ..engine.model_sources import DEFAULT_MODEL
-    from ..engine.prefix_store import HoldsPrefixes
+    from ..engine.models.sources import DEFAULT_MODEL
     from ..engine.scorers import scorer_named
     from ..engine.search import SearchSettings
+    from ..engine.torch_backend.prefix_store import HoldsPrefixes
     from ..generator import GuidedGenerator
     from ..server.app import create_app
     from ..server.gate import read_api_keys

@@ -63,7 +63,7 @@ def command(problem: Path, **options: Any) -> None:
     # Settings are checked before the model is looked for, which may take minutes, and loaded, which takes seconds.
     from dataclasses import replace
 
-    from ..engine.model_sources import DEFAULT_MODEL
+    from ..engine.models.sources import DEFAULT_MODEL
     from ..engine.sampling import Sampling
     from ..engine.scorers import scorer_named
     from ..engine.search import SearchSettings

@@ -75,13 +75,13 @@ def command(**options: Any) -> None:
 def base_folder(data: Sequence[Path], model: str | None) -> Path:
     """The folder of the base model: as named, else as the first dataset says."""
     from ..data_builder.tree_folder import read_settings
-    from ..engine.model_files import resolve_model
+    from ..engine.models.files import resolve_model
 
     return resolve_model(model or read_settings(data[0])["model"])
 
 
 def _trees(base: Path, options: dict[str, Any]) -> tuple[list[PromptedTree], list[PromptedTree]]:
-    from ..engine.loading import load_tokenizer
+    from ..engine.models.loading import load_tokenizer
     from ..value_data import TextBase, load_prompted_trees, split_by_problem
 
     generator = base_folder(options["data"], options["generator"]) if options["as_text"] else base
@@ -100,7 +100,7 @@ def _trees(base: Path, options: dict[str, Any]) -> tuple[list[PromptedTree], lis
 
 def problems_of(data: Sequence[Path], source: str | None, allow_untouched: bool = False) -> list[Any] | None:
     """The problems of datasets, read from `source` instead of where their builds found them; None to leave it to the builds."""
-    from ..data_builder.loaders import load_problems
+    from ..data_builder.problems.loaders import load_problems
     from ..data_builder.tree_folder import read_settings
 
     if source is None:

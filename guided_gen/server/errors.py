@@ -10,12 +10,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from ..data_builder.isolation import IsolationError
-from ..data_builder.program import JudgeError
-from ..data_builder.prompts import PromptTooLongError
+from ..data_builder.judge.isolation import IsolationError
+from ..data_builder.judge.program import JudgeError
+from ..data_builder.problems.prompts import PromptTooLongError
 from ..engine.errors import GuidedGenError
-from ..engine.torch_model import ContextError
-from ..engine.vllm_settings import VllmError
+from ..engine.torch_backend.model import ContextError
+from ..engine.vllm_backend.settings import VllmError
 from ..scheduler import SchedulerClosed
 
 log = logging.getLogger("guided_gen.server")

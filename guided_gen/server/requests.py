@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, field_validator
 
-from ..data_builder.plain_text import problem_from_statement
+from ..data_builder.problems.plain_text import problem_from_statement
 from ..engine.policies import BestOfN, EarlyStop, Policy, ThresholdCurve
 from ..engine.policy_names import policy_named
 from ..engine.sampling import Sampling

@@ -27,7 +27,7 @@ from guided_gen.engine.policies import Beam, BestOfN, EarlyStop, Policy, Specula
 from guided_gen.engine.scorers import mean_logprob, self_certainty, value
 from guided_gen.engine.search import Search, SearchSettings, run
 from guided_gen.engine.tail import Tail
-from guided_gen.engine.torch_model import TorchLanguageModel
+from guided_gen.engine.torch_backend.model import TorchLanguageModel
 from guided_gen.engine.tree import Ended, Tree
 from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.model import ValueModel

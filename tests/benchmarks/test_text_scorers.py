@@ -9,8 +9,8 @@ import pytest
 
 from guided_gen.benchmarks.judging import JudgingError, check_examples, printed_examples
 from guided_gen.benchmarks.text_scorers import TEXT_SCORERS, Judgement, TextScorerError, first_tokens, judged_scores
-from guided_gen.data_builder.problem import CallTest, Problem
-from guided_gen.data_builder.prompts import CODE
+from guided_gen.data_builder.problems.problem import CallTest, Problem
+from guided_gen.data_builder.problems.prompts import CODE
 
 TESTS = tuple(CallTest((x,), 2 * x) for x in range(3))
 PROBLEM = Problem("made/1", "Double it.\n\nf(21) == 42\n", "made", entry_point="f", tests=TESTS)

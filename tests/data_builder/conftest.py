@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from guided_gen.data_builder.isolation import LEVELS, available_levels, why_unavailable
+from guided_gen.data_builder.judge.isolation import LEVELS, available_levels, why_unavailable
 
 _ran = set()
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from guided_gen.engine.loading import LoadedModel, load_model, load_tokenizer
-from guided_gen.engine.model_files import resolve_model
+from guided_gen.engine.models.files import resolve_model
+from guided_gen.engine.models.loading import LoadedModel, load_model, load_tokenizer
 from guided_gen.engine.policies import Beam
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.search import Search, SearchSettings, advance_round, run

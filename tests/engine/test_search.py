@@ -11,7 +11,7 @@ import pytest
 from guided_gen.engine.policies import Beam, BestOfN, EarlyStop, Policy, SpeculativeRejection, View
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.search import Search, SearchError, SearchSettings, run
-from guided_gen.engine.torch_model import TorchLanguageModel
+from guided_gen.engine.torch_backend.model import TorchLanguageModel
 from guided_gen.engine.tree import ROOT, Ended, Tree
 from guided_gen.engine.tree_policies import ForkingSearch
 

@@ -16,13 +16,13 @@ from guided_gen.engine.policies import Beam, Policy, PolicyError, View
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.scorers import value
 from guided_gen.engine.search import Search, SearchSettings, run
-from guided_gen.engine.torch_model import TorchLanguageModel
+from guided_gen.engine.torch_backend.model import TorchLanguageModel
 from guided_gen.engine.tree import ROOT, Ended, Tree
 from guided_gen.engine.tree_policies import DVTS, MCTS, REBASE, ForkingSearch, ParticleFilter
 
 from .made_up import MadeUpModel, leaves_with, views
-from .test_torch_model import PROMPT, reference_logprobs
 from .tiny_models import tiny_model
+from .torch_backend.test_torch_model import PROMPT, reference_logprobs
 
 POLICIES = [DVTS(2), REBASE(), ParticleFilter(), ForkingSearch(), MCTS(simulations=4)]
 

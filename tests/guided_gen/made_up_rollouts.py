@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from guided_gen.data_builder.build_settings import BuildSettings, statement_hash
-from guided_gen.data_builder.loaders import load_problems
-from guided_gen.data_builder.prompts import prompt_ids
+from guided_gen.data_builder.problems.loaders import load_problems
+from guided_gen.data_builder.problems.prompts import prompt_ids
 from guided_gen.data_builder.tree_folder import TreeFolder
-from guided_gen.engine.loading import load_model
+from guided_gen.engine.models.loading import load_model
 from guided_gen.engine.search import Search, SearchSettings, run
 
 

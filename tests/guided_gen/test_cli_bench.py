@@ -11,10 +11,10 @@ from click.testing import CliRunner, Result
 
 from guided_gen.benchmarks.lines import key_of
 from guided_gen.cli import cli
-from guided_gen.data_builder.loaders import load_problems
-from guided_gen.data_builder.prompts import prompt_ids
+from guided_gen.data_builder.problems.loaders import load_problems
+from guided_gen.data_builder.problems.prompts import prompt_ids
 from guided_gen.engine.errors import GuidedGenError
-from guided_gen.engine.loading import load_model
+from guided_gen.engine.models.loading import load_model
 from guided_gen.engine.search import Search, SearchSettings, run
 from guided_gen.engine.tree_files import load_trees
 from guided_gen.valuemodel.heads import HeadSettings

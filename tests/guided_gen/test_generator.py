@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from guided_gen.data_builder.judge import Judge
-from guided_gen.data_builder.program import JudgeError
-from guided_gen.data_builder.prompts import PromptTooLongError
+from guided_gen.data_builder.judge.judge import Judge
+from guided_gen.data_builder.judge.program import JudgeError
+from guided_gen.data_builder.problems.prompts import PromptTooLongError
 from guided_gen.engine.policies import Beam
 from guided_gen.engine.tree import Ended, Tree
 from guided_gen.generator import Candidate, Finished, GuidedGenerator, Progress, Solved

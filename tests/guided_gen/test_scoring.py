@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from guided_gen.data_builder.prompts import PromptTooLongError
-from guided_gen.engine.loading import load_model, load_weights
+from guided_gen.data_builder.problems.prompts import PromptTooLongError
+from guided_gen.engine.models.loading import load_model, load_weights
 from guided_gen.engine.scorers import value
 from guided_gen.engine.tree import Ended
 from guided_gen.generator import GuidedGenerator

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from guided_gen import GuidedGenerator
-from guided_gen.data_builder.prompts import DEFAULT_TEMPLATE
-from guided_gen.engine.model_sources import DEFAULT_MODEL
+from guided_gen.data_builder.problems.prompts import DEFAULT_TEMPLATE
+from guided_gen.engine.models.sources import DEFAULT_MODEL
 from guided_gen.shipped_values import SHIPPED, shipped_value
 from guided_gen.valuemodel.early_stop import chosen_policy, read_curves
 from guided_gen.valuemodel.model import ValueModel

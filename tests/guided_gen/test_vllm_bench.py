@@ -14,7 +14,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 pytest.importorskip("vllm", reason="vLLM is not installed; make test-vllm sets up an environment that has it")
 
-from guided_gen.data_builder.prompts import DEFAULT_TEMPLATE
+from guided_gen.data_builder.problems.prompts import DEFAULT_TEMPLATE
 from guided_gen.engine.tree_files import load_trees
 from guided_gen.valuemodel.attach import Prompts, wanted_for
 from guided_gen.valuemodel.heads import HeadSettings

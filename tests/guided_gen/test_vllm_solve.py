@@ -12,8 +12,8 @@ import pytest
 pytest.importorskip("vllm", reason="vLLM is not installed; make test-vllm sets up an environment that has it")
 
 from guided_gen import GuidedGenerator
-from guided_gen.engine.vllm_model import VllmLanguageModel
-from guided_gen.engine.vllm_settings import VllmSettings
+from guided_gen.engine.vllm_backend.model import VllmLanguageModel
+from guided_gen.engine.vllm_backend.settings import VllmSettings
 from guided_gen.solution import Progress, Solution
 
 STATEMENTS = [f"Write a function f(x) that multiplies x by {factor}.\n\nf(1) == {factor}" for factor in (2, 3, 4)]

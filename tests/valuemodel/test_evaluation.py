@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from guided_gen.engine.model_files import model_identity
+from guided_gen.engine.models.files import model_identity
 from guided_gen.valuemodel.evaluation import balanced_counts, evaluate
 from guided_gen.valuemodel.examples import make_examples
 from guided_gen.valuemodel.fitting import Shape, base_states, fit_value_model, load_statement

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from guided_gen.engine.int8 import int8_supported
-from guided_gen.engine.int8_model import Int8Model
+from guided_gen.engine.cpu.int8 import int8_supported
+from guided_gen.engine.cpu.int8_model import Int8Model
 from guided_gen.engine.language_model import Growth
 from guided_gen.engine.policies import Policy
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.scorers import value
 from guided_gen.engine.search import Search, SearchSettings, run
-from guided_gen.engine.torch_model import TorchLanguageModel
+from guided_gen.engine.torch_backend.model import TorchLanguageModel
 from guided_gen.engine.tree import ROOT, Tree
 from guided_gen.engine.tree_policies import DVTS, MCTS, ForkingSearch
 from guided_gen.valuemodel.base_layers import BaseModelError, shared_states

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from guided_gen.data_builder.prompts import DEFAULT_TEMPLATE
+from guided_gen.data_builder.problems.prompts import DEFAULT_TEMPLATE
 from guided_gen.engine.language_model import Growth, ReadsAnswers
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.search import Search, SearchSettings, run
-from guided_gen.engine.torch_model import TorchLanguageModel
+from guided_gen.engine.torch_backend.model import TorchLanguageModel
 from guided_gen.engine.tree import ROOT, Ended, Tree
 from guided_gen.scoring import Room, ScoringError, reading
 from guided_gen.valuemodel.heads import HeadSettings

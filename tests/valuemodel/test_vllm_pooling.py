@@ -16,11 +16,11 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from guided_gen.engine import scorers
 from guided_gen.engine.policies import Beam
 from guided_gen.engine.search import Search, SearchSettings, run
-from guided_gen.engine.torch_model import TorchLanguageModel
+from guided_gen.engine.torch_backend.model import TorchLanguageModel
 from guided_gen.engine.tree import Tree
-from guided_gen.engine.vllm_loading import start, start_with_classifier
-from guided_gen.engine.vllm_pooling import PooledLanguageModel
-from guided_gen.engine.vllm_settings import VllmSettings
+from guided_gen.engine.vllm_backend.loading import start, start_with_classifier
+from guided_gen.engine.vllm_backend.pooling import PooledLanguageModel
+from guided_gen.engine.vllm_backend.settings import VllmSettings
 from guided_gen.valuemodel.export import export_classifier
 from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.model import ValueModel
@@ -92,7 +92,7 @@ def assert_only_new_blocks_were_read(model: PooledLanguageModel, tree: Tree) -> 
 
 
 def test_a_classifier_that_was_not_exported_is_one_sentence(tmp_path: Path) -> None:
-    from guided_gen.engine.vllm_settings import VllmError
+    from guided_gen.engine.vllm_backend.settings import VllmError
 
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(VllmError, match="guided-gen export"):

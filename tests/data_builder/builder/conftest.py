@@ -18,12 +18,12 @@ from tokenizers import decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from guided_gen.data_builder.build_settings import BuildSettings
-from guided_gen.data_builder.problem import CallTest, Problem
-from guided_gen.data_builder.verdict import Verdict
-from guided_gen.engine.loading import LoadedModel
-from guided_gen.engine.model_files import ModelIdentity
+from guided_gen.data_builder.judge.verdict import Verdict
+from guided_gen.data_builder.problems.problem import CallTest, Problem
+from guided_gen.engine.models.files import ModelIdentity
+from guided_gen.engine.models.loading import LoadedModel
 from guided_gen.engine.randomness import problem_key, uniforms
-from guided_gen.engine.torch_model import TorchLanguageModel
+from guided_gen.engine.torch_backend.model import TorchLanguageModel
 from guided_gen.engine.tree import ROOT, Tree
 
 END, HEAD, CLOSE = 0, 1, 6

@@ -15,7 +15,7 @@ from guided_gen.cli.dataset import command as dataset
 from guided_gen.data_builder.build_settings import BuildError
 from guided_gen.data_builder.builder import Progress
 from guided_gen.data_builder.dataset import read_trees
-from guided_gen.data_builder.loaders import SplitError
+from guided_gen.data_builder.problems.loaders import SplitError
 
 
 @pytest.fixture

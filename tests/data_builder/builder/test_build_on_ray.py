@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from guided_gen.data_builder.dataset import read_trees
-from guided_gen.data_builder.loaders import load_problems
+from guided_gen.data_builder.problems.loaders import load_problems
 
 DOCUMENTATION = Path(__file__).parents[3] / "docs" / "dataset.md"
 

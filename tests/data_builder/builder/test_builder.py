@@ -9,10 +9,10 @@ import torch
 from guided_gen.data_builder.build_settings import BuildError, BuildSettings, Shard, build_order
 from guided_gen.data_builder.builder import Skipped, run
 from guided_gen.data_builder.dataset import parts
-from guided_gen.data_builder.judge import Judge
-from guided_gen.data_builder.problem import CallTest
-from guided_gen.data_builder.program import JudgeError
-from guided_gen.data_builder.prompts import prompt_ids
+from guided_gen.data_builder.judge.judge import Judge
+from guided_gen.data_builder.judge.program import JudgeError
+from guided_gen.data_builder.problems.problem import CallTest
+from guided_gen.data_builder.problems.prompts import prompt_ids
 from guided_gen.engine.tree import ROOT, Tree
 
 

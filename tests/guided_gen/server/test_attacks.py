@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from guided_gen.data_builder.isolation import IsolationError
-from guided_gen.data_builder.program import JudgeError
-from guided_gen.engine.vllm_settings import VllmError
+from guided_gen.data_builder.judge.isolation import IsolationError
+from guided_gen.data_builder.judge.program import JudgeError
+from guided_gen.engine.vllm_backend.settings import VllmError
 from guided_gen.scheduler import SchedulerClosed
 
 from ..serving import Served, serving

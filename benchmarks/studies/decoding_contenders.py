@@ -1,0 +1,211 @@
+"""One way of decoding, timed in a process of its own, so that its peak memory is its own too.
+
+    python -m guided_gen.benchmarks.studies.decoding_contenders engine-int8 --candidates 36
+
+prints one line of JSON. All contenders read the same prompt and sample as many tokens with the same settings; end tokens are
+ignored. `generate` is transformers' own, `repeated-cache` reads the prompt once and repeats its `DynamicCache`, `engine-*` is
+ours; `llama.cpp` and `vllm` run in the environments that `make bench-peers` makes, by `decoding_peers.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from ...engine.language_model import Growth
+from ...engine.models.files import resolve_model
+from ...engine.models.loading import load_tokenizer, load_weights
+from ...engine.sampling import Sampling
+from ...engine.torch_backend.model import TorchLanguageModel
+from ...engine.tree import ROOT, Tree
+
+PEERS_FOLDER = Path(__file__).parents[2] / ".venv-peers"
+PEER_MODELS = {"llama.cpp": PEERS_FOLDER / "model.gguf", "vllm": None}  # None: the folder that transformers loads, too
+SAMPLING = Sampling(temperature=0.8, top_p=0.95)
+# A text that the model goes on with sensibly; cut to the wished length.
+PROMPT = "Write a Python function that returns the length of the longest run of equal numbers in a list. " * 20
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds for the whole answer and for the tokens after the first; megabytes before decoding (model loaded) and at the
+    peak.
+    """
+
+    contender: str
+    candidates: int
+    prompt_tokens: int
+    new_tokens: int
+    total_seconds: float
+    decode_seconds: float
+    loaded_mb: float
+    peak_mb: float
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.candidates * self.new_tokens / self.decode_seconds
+
+
+Runner = Callable[[list[int], int, int], tuple[float, float]]  # prompt, candidates, new tokens -> total, decoding seconds
+
+
+def engine(precision: str) -> Runner:
+    model = TorchLanguageModel(load_weights(resolve_model(), precision, packed=True))
+
+    def run(prompt: list[int], candidates: int, new_tokens: int) -> tuple[float, float]:
+        start = time.perf_counter()
+        session = model.open(prompt, SAMPLING, seed=0)
+        leaves, streams = unlike_leaves(session.tree, candidates), np.arange(candidates)
+        first = time.perf_counter()
+        for _ in range(new_tokens - 1):
+            [leaves] = model.advance([Growth(session, leaves, streams, 1)])
+        end = time.perf_counter()
+        model.close(session)
+        return end - start, end - first
+
+    return run
+
+
+def unlike_leaves(tree: Tree, candidates: int) -> np.ndarray:
+    """Leaves [candidates] below the root with a token of their own each: the tree shares equal beginnings, which no other
+    contender does, and so none are equal.
+    """
+    return np.asarray([tree.add_node(ROOT, 1000 + i, logprob=0.0, sample_logprob=0.0) for i in range(candidates)])
+
+
+def _transformers_model() -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model: Any = AutoModelForCausalLM.from_pretrained(resolve_model(), dtype=torch.float32)
+    return model.eval()
+
+
+def generate() -> Runner:
+    import torch
+
+    model = _transformers_model()
+
+    def timed(prompt: list[int], candidates: int, new_tokens: int) -> float:
+        start = time.perf_counter()
+        model.generate(
+            torch.tensor([prompt]),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            do_sample=True,
+            temperature=SAMPLING.temperature,
+            top_p=SAMPLING.top_p,
+            top_k=0,
+            repetition_penalty=1.0,
+            num_return_sequences=candidates,
+            min_new_tokens=new_tokens,
+            max_new_tokens=new_tokens,
+            pad_token_id=0,
+        )
+        return time.perf_counter() - start
+
+    def run(prompt: list[int], candidates: int, new_tokens: int) -> tuple[float, float]:
+        total = timed(prompt, candidates, new_tokens)
+        return total, total - timed(prompt, candidates, 1)
+
+    return run
+
+
+def repeated_cache() -> Runner:
+    import torch
+    from transformers import DynamicCache
+
+    model = _transformers_model()
+
+    @torch.inference_mode()
+    def run(prompt: list[int], candidates: int, new_tokens: int) -> tuple[float, float]:
+        start = time.perf_counter()
+        cache = DynamicCache(config=model.config)
+        logits = model(torch.tensor([prompt]), past_key_values=cache, logits_to_keep=1).logits[:, -1]
+        cache.batch_repeat_interleave(candidates)
+        tokens = draw(logits.expand(candidates, -1))
+        first = time.perf_counter()
+        for _ in range(new_tokens - 1):
+            tokens = draw(model(tokens, past_key_values=cache).logits[:, -1])
+        end = time.perf_counter()
+        return end - start, end - first
+
+    def draw(logits: torch.Tensor) -> torch.Tensor:
+        probability, token = torch.softmax(logits / SAMPLING.temperature, dim=-1).topk(64, dim=-1)
+        probability[probability.cumsum(-1) - probability >= SAMPLING.top_p] = 0
+        return token.gather(1, torch.multinomial(probability, 1))
+
+    return run
+
+
+CONTENDERS: dict[str, Callable[[], Runner]] = {
+    "engine-float32": lambda: engine("float32"),
+    "engine-int8": lambda: engine("int8"),
+    "generate": generate,
+    "repeated-cache": repeated_cache,
+}
+
+
+def missing_peer(contender: str) -> str | None:
+    """What this contender still needs, None when it can run."""
+    if contender not in PEER_MODELS or _peer_python(contender).exists():
+        return None
+    return f"{contender} is not installed; run `make bench-peers`"
+
+
+def _peer_python(contender: str) -> Path:
+    return PEERS_FOLDER / contender / "bin" / "python"
+
+
+def _time_peer(contender: str, prompt: list[int], candidates: int, new_tokens: int) -> Timing:
+    task = {
+        "model": str(PEER_MODELS[contender] or resolve_model()),
+        "prompt": prompt,
+        "candidates": candidates,
+        "new_tokens": new_tokens,
+        "temperature": SAMPLING.temperature,
+        "top_p": SAMPLING.top_p,
+    }
+    command = [str(_peer_python(contender)), str(Path(__file__).with_name("decoding_peers.py")), contender]
+    run = subprocess.run(command, input=json.dumps(task), stdout=subprocess.PIPE, text=True, check=True)
+    return Timing(contender, candidates, len(prompt), new_tokens, **json.loads(run.stdout.splitlines()[-1]))
+
+
+def _time_here(contender: str, prompt: list[int], candidates: int, new_tokens: int) -> Timing:
+    run = CONTENDERS[contender]()
+    loaded = _megabytes()
+    run(prompt, candidates, 2)  # warm up: the first products of each shape pick their kernels
+    total, decode = run(prompt, candidates, new_tokens)
+    return Timing(contender, candidates, len(prompt), new_tokens, total, decode, loaded, _megabytes())
+
+
+@click.command()
+@click.argument("contender", type=click.Choice([*CONTENDERS, *PEER_MODELS]))
+@click.option("--candidates", default=36, show_default=True)
+@click.option("--prompt-tokens", default=300, show_default=True)
+@click.option("--new-tokens", default=128, show_default=True)
+def main(contender: str, candidates: int, prompt_tokens: int, new_tokens: int) -> None:
+    """Time one contender and print what `Timing` holds as JSON."""
+    prompt = load_tokenizer(Path(resolve_model()))(PROMPT)["input_ids"][:prompt_tokens]
+    if missing := missing_peer(contender):
+        raise click.ClickException(missing)
+    timed = _time_peer if contender in PEER_MODELS else _time_here
+    timing = timed(contender, prompt, candidates, new_tokens)
+    click.echo(json.dumps(asdict(timing)))
+
+
+def _megabytes() -> float:
+    """The process's peak resident memory so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()

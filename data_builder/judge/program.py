@@ -1,0 +1,176 @@
+"""One program in its sandbox: runs it on one input after another, each in a fresh process, and says what came of it."""
+
+from __future__ import annotations
+
+import ast
+import heapq
+import re
+import signal
+import time
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+from ...engine.errors import GuidedGenError
+from .sandbox import Sandbox, SandboxDied, SandboxTimeout
+from .verdict import Isolation, Limits, Status
+from .wire import WireError, decode
+
+# The names that programs written for APPS find there: the import preamble of its reference harness.
+APPS_PREAMBLE = """
+import sys
+import time
+import itertools
+from itertools import accumulate, product, permutations, combinations
+import collections
+from collections import Counter, OrderedDict, deque, defaultdict, ChainMap
+from functools import lru_cache
+import math
+from math import sqrt, sin, cos, tan, ceil, fabs, floor, gcd, exp, log, log2
+import fractions
+from typing import List, Tuple
+import numpy as np
+import random
+import heapq
+from heapq import *
+"""
+# What a program imports itself is imported once before the forks, where it takes longer than a fork.
+SLOW_IMPORTS = (
+    *("collections", "dataclasses", "datetime", "decimal", "enum", "fractions", "functools", "json", "numpy", "pandas"),
+    *("random", "re", "scipy", "statistics", "string", "sympy", "typing"),
+)
+# What the supervisor may need on top of a test's own time to notice and report that it is over.
+GRACE_SECONDS = 5.0
+
+
+class JudgeError(GuidedGenError):
+    """The judge cannot do its work: a problem without tests, a sandbox that does not start."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`status` is "returned" with the value, "printed" with the text, "exception" with (type, message), or another failure."""
+
+    status: Literal["returned", "printed"] | Status
+    value: Any = None
+    error: str = ""
+
+
+class Program:
+    """`entry_point` is the function to call, None for a program that reads standard input. Use as a context manager."""
+
+    def __init__(self, text: str, entry_point: str | None, isolation: Isolation, limits: Limits) -> None:
+        words = set(re.findall(r"\w+", text))
+        self._configuration = {
+            "program": text,
+            "entry_point": entry_point,
+            "preamble": preamble(words),
+            "preload": tuple(name for name in SLOW_IMPORTS if name in words),
+        }
+        self._isolation = isolation
+        self._limits = limits
+        self._sandbox: Sandbox | None = None
+
+    def run(self, value: Any, deadline: float) -> Outcome:
+        """Run on `value`: (arguments, keyword arguments) or the text of standard input. `deadline`: monotonic seconds."""
+        end = min(deadline, time.monotonic() + self._limits.wall_seconds) + GRACE_SECONDS
+        if self._sandbox is None:
+            self._sandbox = self._start()
+        try:
+            self._sandbox.send(value, end)
+            reply = self._sandbox.receive(end)
+        except SandboxTimeout:
+            self.close()
+            return Outcome("timeout", error="no answer in time")
+        except SandboxDied as error:
+            self.close()
+            return Outcome("no_result", error=f"the sandbox was destroyed: {error}")
+        if not _is_reply(reply):
+            self.close()
+            return Outcome("no_result", error="the answer is not one")
+        how, code, seconds, dirty, report, output = reply
+        if dirty:
+            # It left files behind: the next test gets a new, empty sandbox.
+            self.close()
+        return self._outcome(how, code, seconds, report, output)
+
+    def close(self) -> None:
+        """End the sandbox and everything in it."""
+        if self._sandbox is not None:
+            self._sandbox.close()
+            self._sandbox = None
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _start(self) -> Sandbox:
+        for attempt in (1, 2):
+            try:
+                return Sandbox(self._isolation, self._limits, self._configuration)
+            except (SandboxDied, SandboxTimeout, OSError) as error:
+                # No line of the program has run yet, so this is the machine's failure: out of processes, or too busy.
+                if attempt == 2:
+                    raise JudgeError(f"A sandbox at level '{self._isolation}' did not start: {error or 'no answer'}.") from error
+        raise AssertionError("unreachable")
+
+    def _outcome(self, how: str, code: int, seconds: float, report: bytes, output: bytes) -> Outcome:
+        text = output.decode("utf-8", "replace")
+        if how == "timeout":
+            return Outcome("timeout", text, f"not done after {self._limits.wall_seconds:g} s")
+        if how == "output":
+            return Outcome("no_result", text[:1000], f"more than {self._limits.output_bytes} bytes of output")
+        if how == "signalled":
+            if code == signal.SIGXCPU or (code == signal.SIGKILL and seconds >= self._limits.cpu_seconds):
+                return Outcome("timeout", text, f"used more than {self._limits.cpu_seconds} s of processor time")
+            return Outcome("no_result", text, f"killed by {_signal_name(code)}")
+        try:
+            kind, detail = decode(report, self._limits.output_bytes)
+        except (WireError, TypeError, ValueError):
+            return Outcome("no_result", text, f"exited with code {code} and without a result")
+        if self._configuration["entry_point"] is None:
+            if kind == "finished":
+                return Outcome("printed", text)
+        elif kind == "returned" and type(detail) is bytes:
+            try:
+                return Outcome("returned", decode(detail, self._limits.output_bytes))
+            except WireError as error:
+                return Outcome("no_result", error=f"the result cannot be read: {error}")
+        if kind == "raised" and type(detail) is tuple and len(detail) == 3 and all(type(part) is str for part in detail):
+            type_name, message, place = detail
+            return Outcome("exception", (type_name.removesuffix(": "), message), f"{type_name}{message}{place}"[:500])
+        error_text = detail[:500] if type(detail) is str else ""
+        if kind == "unsupported":
+            return Outcome("wrong_answer", error=f"returned {error_text}")
+        failures: dict[Any, Status] = {"syntax": "syntax_error", "memory": "memory"}
+        status = failures.get(kind) if type(kind) is str else None
+        return Outcome(status or "no_result", text, error_text)
+
+
+def preamble(words: set[str]) -> str:
+    """The lines of the preamble that bind one of `words`, which are those of the program: all of it takes 20 ms and numpy 100."""
+    return "".join(f"{line}\n" for line, names in _preamble_names().items() if not words.isdisjoint(names))
+
+
+@cache
+def _preamble_names() -> dict[str, set[str]]:
+    names = {}
+    for node in ast.parse(APPS_PREAMBLE).body:
+        assert isinstance(node, ast.Import | ast.ImportFrom)
+        bound = {alias.asname or alias.name for alias in node.names}
+        names[ast.unparse(node)] = set(heapq.__all__) if "*" in bound else bound
+    return names
+
+
+def _is_reply(reply: Any) -> bool:
+    kinds = (str, int, float, bool, bytes, bytes)
+    return type(reply) is tuple and len(reply) == len(kinds) and all(map(lambda part, kind: type(part) is kind, reply, kinds))
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,69 @@
+"""Reading JSON lines, gzipped or not, with errors that name the file and the line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ...engine.errors import GuidedGenError
+
+Record = dict[str, Any]
+
+
+class RecordError(GuidedGenError):
+    """A problem file, or one record in it, is not what its format says. The text names the file and the line or record."""
+
+
+def read_json_lines(path: Path) -> Iterator[tuple[str, Record]]:
+    """Yield ("<file>, line <n>", record) for every line that is not blank. Raises `RecordError` at the first malformed one."""
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.strip():
+                    continue
+                where = f"{path}, line {number}"
+                record = parse_json(line, where)
+                if not isinstance(record, dict):
+                    raise RecordError(f"{where}: expected a JSON object, found {type(record).__name__}.")
+                yield where, record
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path} cannot be read: {error}.") from error
+
+
+def parse_json(text: str, where: str) -> Any:
+    """Parse JSON that may hold integers of any length. Raises `RecordError` naming `where`."""
+    try:
+        with unlimited_digits():
+            return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise RecordError(f"{where}: not valid JSON ({error}).") from error
+
+
+@contextmanager
+def unlimited_digits() -> Iterator[None]:
+    """Lift Python's limit of 4,300 digits for converting integers: APPS has tests with longer ones.
+
+    The limit is the process's, so it is lifted only around a single parse and put back.
+    """
+    limit = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    try:
+        yield
+    finally:
+        sys.set_int_max_str_digits(limit)
+
+
+def text_field(record: Record, name: str, where: str, default: str | None = None) -> str:
+    """The string `record[name]`; `default` where it is missing or null. Raises `RecordError` for another type."""
+    value = record.get(name)
+    if value is None:
+        value = default
+    if not isinstance(value, str):
+        found = "missing" if value is None else type(value).__name__
+        raise RecordError(f"{where}: field '{name}' must be a string, but is {found}.")
+    return value

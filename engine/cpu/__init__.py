@@ -1,0 +1,1 @@
+"""Decoding on CPUs: our own kernels and the models that use them."""

@@ -1,0 +1,391 @@
+"""The torch backend: any decoder-only transformers model, with the KV cache as a tree.
+
+A step runs the model's own layers, one after the other, on packed tokens [1, rows]: the rows are the leaves of any number of
+searches. Only attention is ours (kv_cache.py). A value tail forks off the same pass. Logits are computed, and reduced to what
+can be drawn, once a leaf; all samples at a leaf draw from that one row.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..cpu.int8_model import Int8Model
+from ..errors import GuidedGenError
+from ..language_model import Growth
+from ..language_model import Session as AnySession
+from ..randomness import problem_key, uniforms
+from ..sampling import Distributions, Sampling, distributions
+from ..tail import Tail
+from ..tree import ROOT, Tree
+from .kv_cache import DecodeLayout, PrefillLayout, PromptCache, SlotPool
+from .prefix_store import ContinuedLayout, PrefixStore
+
+_NO_SLOT = -1
+_LOGIT_ROWS = 64  # whose logits are held at once where a given answer is read
+_PASS_CELLS = 1 << 18  # of a pass: rows times the longest path; what attention may gather in each layer
+
+
+class ContextError(GuidedGenError):
+    """A prompt or an answer that the model's context does not hold."""
+
+
+class TorchSession:
+    """One prompt's tree, its cached prompt, and for each node the slot of its keys and values (or none)."""
+
+    def __init__(self, tree: Tree, prompt: PromptCache, sampling: Sampling, seed: int, head_width: int) -> None:
+        self.tree = tree
+        self.prompt = prompt
+        self.sampling = sampling
+        self.seed = seed
+        self.problem = problem_key(tree.prompt_hash)
+        self.slots: list[int] = []
+        self.paths: dict[int, np.ndarray] = {ROOT: np.empty(0, np.int64)}  # slots from the first token on, at the leaves
+        self.next: dict[int, tuple[Distributions, int]] = {}  # what can be drawn below a node, where it is known
+        self.sums = np.zeros((64, head_width))  # of what the head emitted, along the path to each node
+
+    def slot(self, node: int) -> int:
+        self.slots.extend([_NO_SLOT] * (len(self.tree) - len(self.slots)))
+        return self.slots[node]
+
+
+class TorchLanguageModel:
+    """A causal language model of transformers and, optionally, a value tail on it. Not thread-safe: one thread decodes.
+
+    `passes`: forward passes so far, prompts included. `scoring_seconds`: what the tail took of them (on a GPU: to launch).
+    `model` is an `Int8Model` or any `*ForCausalLM` whose decoder layers attend through transformers' attention interface.
+    """
+
+    in_process = True
+
+    def __init__(self, model: Any, tail: Tail | None = None) -> None:
+        self._model = model.eval()
+        config = model.config
+        self._decoder = model.get_decoder()
+        if not isinstance(model, Int8Model):
+            from .tree_attention import NAME, attending
+
+            for module in attending(self._decoder):
+                module.config._attn_implementation = NAME
+        self.device = next(model.parameters()).device
+        self._tail = tail
+        self.scores = tail is not None
+        self.passes = 0
+        self.scoring_seconds = 0.0
+        self._layers = config.num_hidden_layers
+        self.vocabulary_size = config.vocab_size
+        window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+        self.max_length = min(config.max_position_embeddings, window or config.max_position_embeddings)
+        head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self._cached_layers = self._layers + (len(tail.layers) if tail else 0)
+        for i, layer in enumerate(tail.layers if tail else ()):
+            layer.self_attn.layer_idx = self._layers + i  # type: ignore[union-attr,assignment]
+        dtype = self._decoder.norm.weight.dtype
+        self._pool = SlotPool(self._cached_layers, config.num_key_value_heads, head_dim, dtype, self.device)
+        self.prefixes = PrefixStore()
+
+    @property
+    def cached_tokens(self) -> int:
+        """Generated tokens whose keys and values are held now."""
+        return self._pool.used
+
+    @torch.inference_mode()
+    def open(
+        self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()
+    ) -> TorchSession:
+        """Prefill a prompt, as far as it is not held. Raises ContextError where it leaves no room for an answer."""
+        prompt, state = self._read_prompt(prompt_ids)
+        session = TorchSession(Tree.below(prompt_ids), prompt, sampling, seed, self._tail.head.width if self._tail else 0)
+        self._remember([(session, ROOT)], state)
+        return session
+
+    def hold_prefixes(self, max_bytes: int) -> None:
+        self.prefixes = PrefixStore(max_bytes)
+
+    @torch.inference_mode()
+    def hold(self, session: AnySession, leaf: int) -> None:
+        session = cast(TorchSession, session)
+        cached = [node for node in session.tree.path(leaf).tolist() if session.slot(node) != _NO_SLOT]
+        if not cached or not self.prefixes.max_bytes:
+            return
+        slots = torch.tensor([session.slots[node] for node in cached], device=self.device)
+        longer = PromptCache([*session.prompt.token_ids, *session.tree.nodes.token_id[cached].tolist()], self._cached_layers)
+        longer.states = session.prompt.states
+        for layer in range(self._cached_layers):
+            answer = self._pool[layer].index_select(0, slots).permute(1, 2, 0, 3)  # [2, kv_heads, tokens, head_dim]
+            longer.keys[layer] = torch.cat([session.prompt.keys[layer], answer[0]], dim=1)
+            longer.values[layer] = torch.cat([session.prompt.values[layer], answer[1]], dim=1)
+        self.prefixes.add(longer)
+
+    @torch.inference_mode()
+    def logprobs(self, prompt_ids: Sequence[int], token_ids: Sequence[int]) -> np.ndarray:
+        """Log-probabilities [T] of the T tokens of a given answer, read in one pass. Raises ContextError."""
+        if len(prompt_ids) + len(token_ids) > self.max_length:
+            raise ContextError(
+                f"the prompt has {len(prompt_ids)} tokens and the answer {len(token_ids)}; "
+                f"this model's context holds {self.max_length}"
+            )
+        prompt, state = self._read_prompt(prompt_ids)
+        read = list(token_ids[:-1])
+        if read:
+            whole = PromptCache([*prompt.token_ids, *read], self._cached_layers)
+            positions = torch.arange(len(prompt), len(whole))
+            hidden, _ = self._run(torch.tensor(read), positions, ContinuedLayout(whole, prompt, self.device))
+            state = torch.cat([state, hidden])
+        tokens = torch.tensor(list(token_ids), device=self.device)[:, None]
+        parts = [slice(start, start + _LOGIT_ROWS) for start in range(0, len(tokens), _LOGIT_ROWS)]
+        found = [torch.log_softmax(self._logits(state[part]).float(), dim=-1).gather(1, tokens[part])[:, 0] for part in parts]
+        return torch.cat(found).cpu().numpy()
+
+    def advance(self, growths: Sequence[Growth]) -> list[np.ndarray]:
+        """Draw one token for every sample; see `LanguageModel.advance`."""
+        self._look_ahead([(cast(TorchSession, growth.session), np.unique(growth.leaves)) for growth in growths])
+        return [self._draw(cast(TorchSession, growth.session), growth.leaves, growth.streams) for growth in growths]
+
+    def read_values(self, wanted: Sequence[tuple[AnySession, np.ndarray]]) -> None:
+        """Fill the values at the wanted nodes. What it computes is kept for the next `advance`."""
+        if self.scores:
+            unscored = [(s, nodes[np.isnan(s.tree.nodes.value[nodes])]) for s, nodes in wanted]
+            self._look_ahead([(cast(TorchSession, session), np.unique(nodes)) for session, nodes in unscored])
+
+    def keep(self, session: AnySession, leaves: np.ndarray) -> None:
+        session = cast(TorchSession, session)
+        wanted = {ROOT}
+        parent = session.tree.nodes.parent
+        for leaf in np.unique(leaves).tolist():
+            while leaf not in wanted:
+                wanted.add(leaf)
+                leaf = int(parent[leaf])
+        dropped = [node for node, slot in enumerate(session.slots) if slot != _NO_SLOT and node not in wanted]
+        self._free(session, dropped)
+        for node in [node for node in session.next if node not in wanted]:
+            del session.next[node]
+
+    def close(self, session: AnySession) -> None:
+        self.keep(session, np.empty(0, np.int64))
+        cast(TorchSession, session).next.clear()
+
+    # -- one step
+
+    def _read_prompt(self, prompt_ids: Sequence[int]) -> tuple[PromptCache, torch.Tensor]:
+        """The prompt's cache and the state [1, H] at its last token."""
+        count = len(prompt_ids)
+        if not count:
+            raise ContextError("the prompt is empty")
+        if count >= self.max_length:
+            raise ContextError(f"the prompt has {count} tokens; this model's context holds {self.max_length}")
+        held, known = self.prefixes.longest(prompt_ids)
+        if held is not None and known == count and count in held.states:
+            return held.first(count), held.states[count]
+        prompt = PromptCache(prompt_ids, self._cached_layers)
+        known = min(known, count - 1)
+        layout: PrefillLayout | ContinuedLayout = PrefillLayout(prompt)
+        if held is not None and known:
+            prefix = held.first(known)
+            layout = ContinuedLayout(prompt, prefix, self.device)
+            prompt.states |= prefix.states
+        hidden, _ = self._run(torch.tensor(prompt.token_ids[known:]), torch.arange(known, count), layout)
+        prompt.states[count] = hidden[-1:].clone()
+        self.prefixes.add(prompt)
+        return prompt, prompt.states[count]
+
+    def _draw(self, session: TorchSession, leaves: np.ndarray, streams: np.ndarray) -> np.ndarray:
+        tree = session.tree
+        positions = np.asarray([tree.depth_of(leaf) for leaf in leaves.tolist()])
+        draws = uniforms(session.seed, session.problem, streams, positions)
+        children = np.empty(len(leaves), np.int64)
+        for i, (leaf, uniform) in enumerate(zip(leaves.tolist(), draws.tolist(), strict=True)):
+            dist, row = session.next[leaf]
+            column = dist.draw(row, uniform)
+            token = int(dist.tokens[row, column])
+            node = tree.child(leaf, token)
+            if node is None:
+                node = tree.add_node(
+                    leaf,
+                    token,
+                    logprob=dist.logprob[row, column],
+                    sample_logprob=dist.sample_logprob[row, column],
+                    entropy=dist.entropy[row],
+                    margin=dist.margin[row],
+                    certainty=dist.certainty[row],
+                )
+            children[i] = node
+        for leaf in set(leaves.tolist()) - {ROOT}:
+            session.next.pop(leaf)
+        return children
+
+    def _look_ahead(self, wanted: Sequence[tuple[TorchSession, np.ndarray]]) -> None:
+        """Run the model on the nodes whose next distribution is not known, and on those above them that hold no slot."""
+        missing: list[tuple[int, TorchSession, int]] = []
+        for session, nodes in wanted:
+            seen = set()
+            for node in nodes.tolist():
+                unknown = node not in session.next
+                while node != ROOT and node not in seen and (unknown or session.slot(node) == _NO_SLOT):
+                    missing.append((session.tree.depth_of(node), session, node))
+                    seen.add(node)
+                    unknown = False
+                    node = int(session.tree.nodes.parent[node])
+        # Parents first: a pass writes the keys and values of all its rows before any row reads its path.
+        missing.sort(key=lambda entry: entry[0])
+        while missing:
+            count = bisect_right(range(1, len(missing) + 1), _PASS_CELLS, key=lambda rows: rows * missing[rows - 1][0])
+            self._forward([(session, node) for _, session, node in missing[: max(count, 1)]])
+            missing = missing[max(count, 1) :]
+
+    @torch.inference_mode()
+    def _forward(self, rows: list[tuple[TorchSession, int]]) -> None:
+        """One pass over `rows`, each a node whose parent is cached or stands before it: caches it, scores it, and finds what can
+        be drawn below it.
+        """
+        order: dict[int, int] = {}
+        for session, _ in rows:
+            order.setdefault(id(session), len(order))
+        rows.sort(key=lambda row: order[id(row[0])])
+        new = [row for row in rows if row[0].slot(row[1]) == _NO_SLOT]
+        for (session, node), slot in zip(new, self._pool.allocate(len(new)), strict=True):
+            session.slots[node] = slot
+        try:
+            hidden, emitted = self._compute(rows)
+        except BaseException:  # nothing can be read in the new slots
+            for session, node in new:
+                self._free(session, [node])
+            raise
+        if self._tail is not None:
+            start = time.perf_counter()
+            self._score(rows, emitted)
+            self.scoring_seconds += time.perf_counter() - start
+        self._remember(rows, hidden)
+
+    def _compute(self, rows: list[tuple[TorchSession, int]]) -> tuple[torch.Tensor, Any]:
+        """One pass over `rows`, which have slots -> as `_run`."""
+        groups: list[tuple[PromptCache, int]] = []
+        paths = []
+        for session, node in rows:
+            paths.append(self._path(session, node))
+            if groups and groups[-1][0] is session.prompt:
+                groups[-1] = (session.prompt, groups[-1][1] + 1)
+            else:
+                groups.append((session.prompt, 1))
+        lengths = np.asarray([len(path) for path in paths])
+        for session, node in rows:  # paths are kept at the leaves only
+            parent = int(session.tree.nodes.parent[node])
+            if parent != ROOT:
+                session.paths.pop(parent, None)
+        padded = np.zeros((len(rows), lengths.max()), np.int64)
+        for i, path in enumerate(paths):
+            padded[i, : len(path)] = path
+        own = padded[np.arange(len(rows)), lengths - 1]
+        layout = DecodeLayout(
+            self._pool,
+            groups,
+            *(torch.from_numpy(array).to(self.device) for array in (own, padded, lengths)),
+        )
+        tokens = np.asarray([session.tree.nodes.token_id[node] for session, node in rows], np.int64)
+        positions = lengths - 1 + np.asarray([len(session.prompt) for session, _ in rows])
+        if positions.max() >= self.max_length:
+            raise ContextError(
+                f"the prompt and the answer together are longer than this model's context of {self.max_length} tokens"
+            )
+        return self._run(torch.from_numpy(tokens), torch.from_numpy(positions), layout)
+
+    def _free(self, session: TorchSession, nodes: list[int]) -> None:
+        self._pool.free([session.slots[node] for node in nodes])
+        for node in nodes:
+            session.slots[node] = _NO_SLOT
+            session.paths.pop(node, None)
+
+    def _path(self, session: TorchSession, node: int) -> np.ndarray:
+        """The slots on the path to `node`, its own last. The node's own was just allocated or is written again."""
+        path = session.paths.get(node)
+        if path is None:
+            above = session.paths.get(int(session.tree.nodes.parent[node]))
+            if above is None:
+                path = np.asarray([session.slots[n] for n in session.tree.path(node).tolist()], np.int64)
+            else:
+                path = np.append(above, session.slots[node])
+            session.paths[node] = path
+        return path
+
+    def _run(
+        self, tokens: torch.Tensor, positions: torch.Tensor, layout: PrefillLayout | ContinuedLayout | DecodeLayout
+    ) -> tuple[torch.Tensor, Any]:
+        """tokens [T], positions [T] -> the state below the LM head [T, H] and what the tail emitted [T, E] (or None)."""
+        self.passes += 1
+        position_ids = positions[None].to(self.device)
+        hidden = self._decoder.embed_tokens(tokens[None].to(self.device))
+        rotary = self._decoder.rotary_emb(hidden, position_ids)
+        tail = self._tail
+        emitted = None
+        for i, layer in enumerate(self._decoder.layers):
+            if tail is not None and i == tail.fork_layer:
+                emitted = self._run_tail(tail, hidden, rotary, position_ids, layout)
+            hidden = self._layer(layer, hidden, rotary, position_ids, layout)
+        if tail is not None and tail.fork_layer == self._layers:
+            emitted = self._run_tail(tail, hidden, rotary, position_ids, layout)
+        return self._decoder.norm(hidden)[0], emitted
+
+    def _run_tail(self, tail: Tail, hidden: torch.Tensor, rotary: Any, position_ids: torch.Tensor, layout: Any) -> torch.Tensor:
+        start = time.perf_counter()
+        for layer in tail.layers:
+            hidden = self._layer(layer, hidden, rotary, position_ids, layout)
+        emitted = tail.head.emit(tail.norm(hidden)[0])
+        self.scoring_seconds += time.perf_counter() - start
+        return emitted
+
+    @staticmethod
+    def _layer(layer: nn.Module, hidden: torch.Tensor, rotary: Any, position_ids: torch.Tensor, layout: Any) -> torch.Tensor:
+        out: torch.Tensor = layer(
+            hidden,
+            attention_mask=None,
+            position_ids=position_ids,
+            past_key_values=None,
+            use_cache=False,
+            position_embeddings=rotary,
+            layout=layout,
+        )
+        return out
+
+    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self._model.lm_head(hidden)
+        return logits
+
+    def _score(self, rows: list[tuple[TorchSession, int]], emitted: torch.Tensor) -> None:
+        """Turn what the head emitted at `rows` into values, with the sums along their paths."""
+        assert self._tail is not None
+        last = emitted.double().cpu().numpy()
+        mean = np.empty_like(last)
+        mean_logprob = np.empty(len(rows))
+        for i, (session, node) in enumerate(rows):
+            tree = session.tree
+            if len(session.sums) < len(tree):
+                session.sums = np.concatenate(
+                    [session.sums, np.zeros_like(session.sums), np.zeros((len(tree), session.sums.shape[1]))]
+                )
+            parent = int(tree.nodes.parent[node])
+            session.sums[node] = last[i] + (session.sums[parent] if parent != ROOT else 0)
+            mean[i] = session.sums[node] / tree.depth_of(node)
+            mean_logprob[i] = tree.logprob_sum_to(node) / tree.depth_of(node)
+        arrays = (torch.from_numpy(array).float().to(self.device) for array in (last, mean, mean_logprob))
+        values = torch.sigmoid(self._tail.head.logit(*arrays)).cpu().numpy()
+        for (session, node), value in zip(rows, values.tolist(), strict=True):
+            session.tree.nodes.value[node] = value
+
+    def _remember(self, rows: list[tuple[TorchSession, int]], hidden: torch.Tensor) -> None:
+        """Keep, for each of `rows`, what can be drawn below it."""
+        logits = self._logits(hidden)
+        by_setting: dict[Sampling, list[int]] = {}
+        for i, (session, _) in enumerate(rows):
+            by_setting.setdefault(session.sampling, []).append(i)
+        for sampling, indices in by_setting.items():
+            chosen = logits if len(indices) == len(rows) else logits[indices]
+            dist = distributions(chosen, sampling)
+            for row, i in enumerate(indices):
+                session, node = rows[i]
+                session.next[node] = dist, row

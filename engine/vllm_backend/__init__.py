@@ -1,0 +1,1 @@
+"""The language model that vLLM serves: requests, sampling and values inside its engine."""

@@ -1,0 +1,104 @@
+"""From a model's name to one that vLLM serves: resolve the files, choose the precision, start the engine."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..models.files import model_identity, resolve_model
+from ..models.loading import LoadedModel, LoadError, end_ids, load_tokenizer
+from ..models.sources import DEFAULT_MODEL
+from ..tail import Tail
+from .engine import VllmEngine, import_vllm
+from .model import VllmLanguageModel
+from .plugin import FORKED, forked_name
+from .pooling import Classifier, PooledLanguageModel, shared_memory
+from .settings import VllmError, VllmSettings
+from .tail import write_tail
+
+SAMPLER = "guided_gen.engine.vllm_backend.sampler:CounterBasedSampler"
+
+
+def load_vllm(
+    name: str = DEFAULT_MODEL,
+    precision: str = "auto",
+    tail: Tail | None = None,
+    settings: VllmSettings | None = None,
+    classifier: Path | None = None,
+) -> LoadedModel:
+    """As `loading.load_model`, served by vLLM. `classifier`: an exported value model's folder, served beside it.
+
+    Raises VllmError where vLLM is missing or does not start.
+    """
+    import_vllm()
+    chosen = vllm_precision(precision)
+    folder = resolve_model(name)
+    settings = settings or VllmSettings()
+    if classifier is None:
+        model = start(folder, chosen, tail, settings)
+    else:
+        model = start_with_classifier(folder, chosen, classifier, settings)
+    from transformers import AutoConfig, GenerationConfig
+
+    try:
+        generation: Any = GenerationConfig.from_pretrained(folder)
+    except OSError:  # none in the folder: what the configuration says
+        generation = AutoConfig.from_pretrained(folder)
+    tokenizer = load_tokenizer(folder)
+    return LoadedModel(model, tokenizer, end_ids(tokenizer, generation), model_identity(folder), chosen, folder)
+
+
+def vllm_precision(precision: str) -> str:
+    """`auto` is bfloat16 on CUDA and float32 on a CPU. Raises LoadError for one that vLLM does not have."""
+    if precision == "auto":
+        return "bfloat16" if torch.cuda.is_available() else "float32"
+    if precision not in ("float32", "bfloat16"):
+        raise LoadError(f"with vLLM there is no precision {precision!r}; there are float32 and bfloat16")
+    return precision
+
+
+def start(folder: Path, precision: str, tail: Tail | None, settings: VllmSettings) -> VllmLanguageModel:
+    """Serve the model in `folder`, which needs no tokenizer, with a value tail in the same pass if one is given."""
+    arguments = settings.engine_arguments() | {
+        "model": str(folder),
+        "dtype": precision,
+        "skip_tokenizer_init": True,
+        "enable_prefix_caching": True,
+        "generation_config": "vllm",
+        "logits_processors": [SAMPLER],
+        "logprobs_mode": "processed_logits",
+        "max_logprobs": 128,
+    }
+    if tail is None:
+        return VllmLanguageModel(VllmEngine(arguments, settings.patience))
+    if settings.pipeline_parallel_size > 1:
+        raise VllmError("a value model in the same pass does not run with pipeline_parallel_size above 1")
+    # The workers read the tail while they start, and never again.
+    with tempfile.TemporaryDirectory(prefix="guided-gen-tail-") as temporary:
+        path = Path(temporary) / "tail.safetensors"
+        write_tail(tail, path)
+        arguments["hf_overrides"] = {"architectures": [_forked_architecture(folder)], "guided_gen_tail": str(path)}
+        return VllmLanguageModel(VllmEngine(arguments, settings.patience), tail.head)
+
+
+def start_with_classifier(folder: Path, precision: str, classifier: Path, settings: VllmSettings) -> PooledLanguageModel:
+    """Serve the model in `folder`, and an exported value model in an engine of its own."""
+    own, value = shared_memory(settings)
+    served = Classifier(classifier, precision, value)
+    try:
+        return PooledLanguageModel(start(folder, precision, None, own).engine, served)
+    except BaseException:
+        served.engine.close()
+        raise
+
+
+def _forked_architecture(folder: Path) -> str:
+    from transformers import AutoConfig
+
+    [architecture] = AutoConfig.from_pretrained(folder).architectures
+    if architecture not in FORKED:
+        raise VllmError(f"with vLLM a value model cannot fork off a {architecture}; it can off {', '.join(FORKED)}")
+    return forked_name(architecture)

@@ -1,0 +1,215 @@
+"""The kernels against torch's operators, at every level of instructions that this machine has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from guided_gen.engine.cpu import kernels
+from guided_gen.engine.torch_backend import kv_cache
+from guided_gen.engine.torch_backend.kv_cache import DecodeLayout, PromptCache, SlotPool
+
+pytestmark = pytest.mark.skipif(not kernels.levels(), reason="this machine has no kernels")
+
+
+@pytest.fixture(autouse=True)
+def best_level() -> Iterator[None]:
+    yield
+    kernels.use(kernels.levels()[-1])
+
+
+def on_all_levels(compute: Callable[[], torch.Tensor]) -> torch.Tensor:
+    """What `compute` gives, which must be the same to the bit on each."""
+    found = []
+    for level in kernels.levels():
+        kernels.use(level)
+        found.append(compute())
+    assert all(torch.equal(found[0], other) for other in found)
+    return found[0]
+
+
+def matrix(weight: torch.Tensor, scale: torch.Tensor) -> kernels.Int8Matrix:
+    packed = kernels.Int8Matrix(*weight.shape)
+    half = len(weight) // 2
+    packed.fill(half, weight[half:], scale[half:])
+    packed.fill(0, weight[:half], scale[:half])
+    return packed
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 36])
+def test_the_largest_products_do_not_saturate(rows: int) -> None:
+    weight = torch.where(torch.rand(40, 896) < 0.9, 64, -64).to(torch.int8)
+    x = torch.where(torch.rand(rows, 896) < 0.9, 127.0, -127.0)
+    product = on_all_levels(lambda: matrix(weight, torch.ones(40)).times(x, None))
+    assert torch.equal(product, (x.double() @ weight.double().T).float())
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 999),
+    rows=st.integers(1, 40),
+    columns=st.integers(1, 100),
+    outputs=st.integers(1, 100),
+    biased=st.booleans(),
+)
+def test_products_are_those_of_the_rounded_numbers(seed: int, rows: int, columns: int, outputs: int, biased: bool) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randint(-64, 65, (outputs, columns), dtype=torch.int8, generator=generator)
+    scale, bias = torch.rand(outputs, generator=generator), torch.randn(outputs, generator=generator)
+    x = torch.randn(rows, columns, generator=generator) * torch.logspace(-6, 6, rows)[:, None]
+    x[rows // 2] = 0
+    found = on_all_levels(lambda: matrix(weight, scale).times(x, bias if biased else None))
+    step = x.double().abs().amax(1, keepdim=True) / 127
+    levels = (x.double() / step.clamp(min=1e-30)).round()
+    exact = levels @ weight.double().T * step * scale.double() + (bias.double() if biased else 0)
+    # Where a number lies between two levels, float32 may round to the other one.
+    assert ((found - exact).abs() <= 64 * scale * step + 1e-5 * exact.abs() + 1e-6).all()
+
+
+def test_more_rows_than_the_cache_holds_are_multiplied_part_by_part() -> None:
+    weight, x = torch.randint(-64, 65, (70, 4864), dtype=torch.int8), torch.randn(300, 4864)
+    packed = matrix(weight, torch.ones(70))
+    together = on_all_levels(lambda: packed.times(x, None))
+    assert torch.equal(together, torch.cat([packed.times(part, None) for part in x.split(7)]))
+
+
+@pytest.mark.parametrize("width", [3, 16, 50, 896])
+def test_norms_activations_and_rotations_equal_torchs(width: int) -> None:
+    torch.manual_seed(width)
+    x, weight = torch.randn(2, 20, width) * 3, torch.randn(width)
+    found = on_all_levels(lambda: kernels.rms_norm(x, weight, 1e-6))
+    torch.testing.assert_close(found, F.rms_norm(x, (width,), weight, 1e-6), rtol=1e-5, atol=1e-6)
+
+    gate_up = torch.randn(2, 20, 2 * width) * 30
+    gate, up = gate_up.chunk(2, dim=-1)
+    found = on_all_levels(lambda: kernels.silu_mul(gate_up))
+    torch.testing.assert_close(found, F.silu(gate) * up, rtol=1e-5, atol=1e-6)
+
+    turned = width // 4 * 2
+    angles = torch.randn(turned // 2, 5).repeat(2, 1).T  # not dense
+    heads = torch.randn(5, 7, width)
+    first, rest = heads[..., :turned], heads[..., turned:]
+    swapped = torch.cat([-first[..., turned // 2 :], first[..., : turned // 2]], dim=-1)
+    expected = torch.cat([first * angles.cos()[:, None] + swapped * angles.sin()[:, None], rest], dim=-1)
+
+    def rotate() -> torch.Tensor:
+        some = heads.clone()
+        kernels.rotate_(some[:, 2:6], angles.cos(), angles.sin())
+        return some
+
+    found = on_all_levels(rotate)
+    torch.testing.assert_close(found[:, 2:6], expected[:, 2:6])
+    assert torch.equal(found[:, [0, 1, 6]], heads[:, [0, 1, 6]])
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 999),
+    counts=st.lists(st.integers(1, 6), min_size=1, max_size=3),
+    kv_heads=st.sampled_from([1, 2, 3]),
+    shared=st.sampled_from([1, 2, 3, 5, 7, 8, 12]),
+    head_dim=st.sampled_from([8, 16, 20, 64]),
+    longest=st.integers(1, 40),
+)
+def test_attention_equals_that_of_plain_products(
+    seed: int, counts: list[int], kv_heads: int, shared: int, head_dim: int, longest: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    rows, heads = sum(counts), shared * kv_heads
+    pool = SlotPool(1, kv_heads, head_dim, torch.float32, torch.device("cpu"))
+    slots = torch.tensor(pool.allocate(60))
+    pool[0].copy_(random(*pool[0].shape))
+    groups = []
+    for i, count in enumerate(counts):
+        prompt = PromptCache([0] * (20 + i), 1)
+        prompt.keys[0], prompt.values[0] = random(kv_heads, 20 + i, head_dim), random(kv_heads, 20 + i, head_dim)
+        groups.append((prompt.first(3 + 5 * i), count))
+    lengths = torch.randint(1, longest + 1, (rows,), generator=generator)
+    lengths[seed % rows] = longest
+    own = slots[torch.randperm(60, generator=generator)[:rows]]
+    paths = slots[torch.randint(0, 60, (rows, longest), generator=generator)]
+    paths[torch.arange(rows), lengths - 1] = own
+    parts = random(1, rows, heads + 2 * kv_heads, head_dim).transpose(1, 2).split([heads, kv_heads, kv_heads], dim=1)
+
+    def attend() -> torch.Tensor:
+        return DecodeLayout(pool, groups, own, paths, lengths).attend(0, *parts, 0.3)
+
+    before = pool[0].clone()
+    found = on_all_levels(attend)
+    written = pool[0].clone()
+    pool[0].copy_(before)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kv_cache.kernels, "compute", lambda tensor: False)
+        expected = attend()
+    assert torch.equal(written, pool[0])
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 999), rows=st.integers(1, 5), size=st.integers(1, 700), temperature=st.sampled_from([0.3, 1.0, 1.7]))
+def test_sums_over_logits_equal_torchs(seed: int, rows: int, size: int, temperature: float) -> None:
+    logits = torch.randn(rows, size, generator=torch.Generator().manual_seed(seed)) * 10
+    found = on_all_levels(lambda: torch.stack(kernels.sum_up(logits, temperature)))
+    exact = logits.double()
+    off = exact - exact.amax(1, keepdim=True)
+    sums = [off.exp().sum(1), (off / temperature).exp().sum(1), (off * off.exp()).sum(1), exact.sum(1)]
+    torch.testing.assert_close(found.double(), torch.stack([exact.amax(1), *sums]), rtol=1e-5, atol=1e-3)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 999), st.integers(1, 5), st.integers(1, 12), st.integers(12, 3000), st.sampled_from([1, 3, 1000]))
+def test_the_largest_are_found_wherever_they_are_and_the_first_of_equal_ones_first(
+    seed: int, rows: int, width: int, size: int, different: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(0, different, (rows, size), generator=generator).float()
+    if seed % 2:
+        x = x.sort(dim=1).values  # each is larger than all before
+    values, places = (on_all_levels(lambda part=part: kernels.largest(x, width)[part]) for part in (0, 1))
+    order = torch.sort(x, dim=1, descending=True, stable=True)
+    assert torch.equal(values, order.values[:, :width]) and torch.equal(places, order.indices[:, :width])
+
+
+def test_a_vocabularys_logits_are_reduced_by_several_threads() -> None:
+    logits = torch.randn(5, 20_000)
+    found = on_all_levels(lambda: torch.stack(kernels.sum_up(logits, 0.8)))
+    assert torch.equal(found, torch.cat([torch.stack(kernels.sum_up(row[None], 0.8)) for row in logits], dim=1))
+    values, places = kernels.largest(logits, 64)
+    expected = logits.topk(64)
+    assert torch.equal(values, expected.values) and torch.equal(places, expected.indices)
+
+
+def test_what_is_no_number_stays_none() -> None:
+    x = torch.randn(3, 50)
+    x[1, 49] = torch.nan
+    product = on_all_levels(lambda: matrix(torch.ones(8, 50, dtype=torch.int8), torch.ones(8)).times(x, None).nan_to_num(7.5))
+    assert (product[1] == 7.5).all() and (product[[0, 2]] != 7.5).all()
+    assert kernels.silu_mul(x).isnan().sum() == 1 and kernels.rms_norm(x, torch.ones(50), 1e-6)[1].isnan().all()
+
+
+def test_tensors_that_do_not_fit_are_refused() -> None:
+    ones = torch.ones(4, 8, dtype=torch.int8)
+    with pytest.raises(ValueError):
+        kernels.Int8Matrix(4, 9).fill(0, ones, torch.ones(4))
+    with pytest.raises(ValueError):
+        kernels.Int8Matrix(4, 8).fill(1, ones, torch.ones(4))
+    with pytest.raises(ValueError):
+        kernels.rms_norm(torch.ones(2, 8, dtype=torch.bfloat16), torch.ones(8), 1e-6)
+    narrow = kernels.TreeAttention(*(torch.zeros(shape, dtype=torch.int64) for shape in ((1,), (1, 1), (1,), (1,))))
+    prompt = (torch.ones(1, 3, 8), torch.ones(1, 3, 8))
+    with pytest.raises(ValueError):
+        narrow(torch.ones(2, 1, 8), torch.ones(1, 1, 8), torch.ones(1, 1, 4), torch.ones(1, 2, 1, 8), [prompt], 1.0)
+
+
+def test_logits_that_are_no_numbers_name_a_token_all_the_same() -> None:
+    _, places = kernels.largest(torch.full((2, 100), torch.nan), 3)
+    assert ((places >= 0) & (places < 100)).all()
