@@ -4,7 +4,7 @@
     steps:
       - build: {problems: apps, split: train, out: data/train}
       - train: {data: [data/train], out: values}
-    plan: {...}        # what a dry run computes with (benchmarks/studies/cost_estimates.py)
+    plan: {...}        # what a dry run computes with (benchmarks/cost_estimates.py)
 
 A step is a command of guided-gen, its words joined by spaces (`bench replay`), with its options as on the command line; an option
 with several values has a list, a flag is true or false, and `arguments` holds what stands without a name. Every command goes on

@@ -32,7 +32,7 @@ def _print_estimates(steps: list[tuple[str, dict[str, object]]], plan: dict[str,
     from rich.console import Console
     from rich.table import Table
 
-    from ..benchmarks.studies.cost_estimates import estimates
+    from ..benchmarks.cost_estimates import estimates
 
     table = Table(
         "step", "tokens", "steps", "GB a device", "GB on disk", "device hours", title="Estimate for the planned machine"

@@ -18,7 +18,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ...engine.errors import GuidedGenError
+from ..engine.errors import GuidedGenError
 
 _BYTES = 2
 _TUNED_BYTES = 16  # float32: weight, gradient and Adam's two moments

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from guided_gen.benchmarks.studies.cost_estimates import Data, PlanError, Sizes, build_tokens, estimates
+from guided_gen.benchmarks.cost_estimates import Data, PlanError, Sizes, build_tokens, estimates
 
 SIZES = {"layers": 24, "hidden": 896, "heads": 14, "kv_heads": 2, "head_dim": 64, "intermediate": 4864, "vocabulary": 151936}
 PLAN: dict[str, Any] = {
