@@ -72,7 +72,7 @@ def test_a_missing_file_and_a_missing_level_are_errors(files):
 
 
 def test_the_self_test_shows_every_attack(monkeypatch):
-    from guided_gen.data_builder.judge.judge import attacks
+    from guided_gen.data_builder.judge import attacks
 
     few = attacks.ATTACKS[:2]
     monkeypatch.setattr(attacks, "ATTACKS", few)
@@ -85,7 +85,7 @@ def test_the_self_test_shows_every_attack(monkeypatch):
 
 
 def test_the_self_test_fails_where_an_attack_passes(monkeypatch):
-    from guided_gen.data_builder.judge.judge import attacks
+    from guided_gen.data_builder.judge import attacks
 
     (reader,) = [attack for attack in attacks.ATTACKS if attack.name == "test files"]
     monkeypatch.setattr(attacks, "ATTACKS", (reader,))

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("cache")
 # A process that resolves argv[1]; its conversion is replaced by one that writes, says so and then waits argv[2] seconds.
 SLOW_CONVERSION = """
 import sys, time
-from guided_gen.engine import model_files
+from guided_gen.engine.models import files as model_files
 def convert_slowly(gguf, folder, name):
     folder.mkdir()
     (folder / "config.json").write_text("{}")
