@@ -18,7 +18,7 @@ TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
 # `===` takes the plain build only, which is the one with CUDA; `==` prefers a CPU build (+cpu) where pip sees one.
 TORCH := $(if $(shell command -v nvidia-smi),torch===$(TORCH_VERSION),torch==$(TORCH_VERSION))
 
-.PHONY: solve test test-model test-vllm model bench-peers lint compiler sandbox clean
+.PHONY: solve test test-model test-vllm model bench-peers lint types compiler sandbox clean
 
 solve: $(INSTALLED) model
 	@$(BIN)/guided-gen solve examples/$(PROBLEM).txt
@@ -80,10 +80,12 @@ $(PEERS)/vllm/.installed:
 	$(@D)/bin/pip uninstall -q -y torchvision torchaudio torchcodec
 	@touch $@
 
-# mypy sees the packages under their installed names: guided_gen with the top-level folders inside.
-lint: $(INSTALLED)
+lint: $(INSTALLED) types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# mypy sees the packages under their installed names: guided_gen with the top-level folders inside.
+types: $(INSTALLED)
 	@rm -rf build/types && mkdir -p build/types/guided_gen
 	@ln -s $(CURDIR)/guided_gen/* $(CURDIR)/engine $(CURDIR)/valuemodel $(CURDIR)/data_builder $(CURDIR)/benchmarks build/types/guided_gen/
 	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p guided_gen
