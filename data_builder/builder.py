@@ -31,10 +31,11 @@ _PATIENCE = 0.5  # seconds between two calls of `watch` where only verdicts are 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A problem that got no tree, and why."""
+    """A problem that got no tree, and why. `judged` is False where only the judge failed: the next run builds it."""
 
     problem_id: str
     reason: str
+    judged: bool = True
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ class _Lanes:
             if self._failures == _MOST_FAILURES:
                 raise
             self._problems["skipped"] += 1
-            return Skipped(lane.growth.problem.id, f"not judged: {error}")
+            return Skipped(lane.growth.problem.id, f"not judged: {error}", judged=False)
         (self._queued if isinstance(lane.awaits, Search) else self._awaiting).append(lane)
         return None
 

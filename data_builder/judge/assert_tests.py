@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .program import JudgeError, Program
+from .program import Program, started_sandbox
 from .sandbox import Sandbox, SandboxDied, SandboxTimeout
 from .verdict import Isolation, Limits, Status, shortened
 from .wire import WireError
@@ -26,10 +26,7 @@ class Examiner:
     def ask(self, value: Any, deadline: float) -> tuple[Any, ...]:
         """Send a test, or the answer to a call; returns the next call or the end of the test. Raises like `Sandbox`."""
         if self._sandbox is None:
-            try:
-                self._sandbox = Sandbox(self._isolation, self._limits, {}, "examiner_child")
-            except (SandboxDied, SandboxTimeout, OSError) as error:
-                raise JudgeError(f"A sandbox at level '{self._isolation}' did not start: {error or 'no answer'}.") from error
+            self._sandbox = started_sandbox(self._isolation, self._limits, {}, "examiner_child")
         self._sandbox.send(value, deadline)
         reply: tuple[Any, ...] = self._sandbox.receive(deadline)
         return reply

@@ -76,7 +76,7 @@ def enter_test(config: dict[str, Any]) -> None:
         # The soft limit of processor time sends SIGXCPU, which can be ignored; the hard one a second later cannot.
         resource.setrlimit(getattr(resource, name), (limit, limit + (name == "RLIMIT_CPU")))
     if config["level"] == "rlimits" and landlock.version():
-        landlock.restrict([*config["visible"], *config["paths"]], config["temp"])
+        landlock.restrict([*config["shown"], *config["paths"]], config["temp"])
 
 
 def end_stragglers() -> None:
@@ -113,7 +113,7 @@ def _new_namespaces(config: dict[str, Any]) -> None:
         _write("/proc/self/setgroups", "deny")
         _write("/proc/self/uid_map", f"{uid} {uid} 1")
         _write("/proc/self/gid_map", f"{gid} {gid} 1")
-    _new_root(config["visible"], config["temp_bytes"])
+    _new_root(config["shown"], config["temp_bytes"])
     pid = os.fork()
     if pid:
         os.closerange(0, 64)
@@ -121,23 +121,23 @@ def _new_namespaces(config: dict[str, Any]) -> None:
         os._exit(0)
 
 
-def _new_root(visible: list[str], temp_bytes: int) -> None:
-    """Pivot into a tmpfs that shows only `visible` (read-only) and an empty, writable /tmp."""
+def _new_root(shown: dict[str, str], temp_bytes: int) -> None:
+    """Pivot into a tmpfs that has only what is `shown` (read-only, by the path there), and an empty, writable /tmp."""
     _mount("none", "/", "", MS_REC | MS_PRIVATE)
     _mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m")
     os.mkdir("/tmp/old")
     _check(libc.pivot_root(b"/tmp", b"/tmp/old"), "pivot_root")
     os.chdir("/")
-    for path in visible:
+    for path, inside in shown.items():
         if os.path.islink("/old" + path):
-            os.symlink(os.readlink("/old" + path), path)
+            os.symlink(os.readlink("/old" + path), inside)
             continue
         if os.path.isdir("/old" + path):
-            os.makedirs(path, exist_ok=True)
+            os.makedirs(inside, exist_ok=True)
         else:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            os.close(os.open(path, os.O_CREAT))
-        _mount("/old" + path, path, "", MS_BIND | MS_REC)
+            os.makedirs(os.path.dirname(inside), exist_ok=True)
+            os.close(os.open(inside, os.O_CREAT))
+        _mount("/old" + path, inside, "", MS_BIND | MS_REC)
     _check(libc.umount2(b"/old", MNT_DETACH), "umount")
     os.rmdir("/old")
     os.mkdir("/tmp")

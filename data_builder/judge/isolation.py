@@ -54,7 +54,7 @@ def why_unavailable(level: Isolation) -> str | None:
     """None if a program runs at `level` on this machine, else the reason why not. Probed once a process."""
     if level == "full" and shutil.which("bwrap") is None:
         return "bubblewrap (bwrap) is not installed"
-    configuration = {"program": "def probe():\n return 1", "entry_point": "probe", "preamble": "", "preload": ()}
+    configuration = {"program": "def probe():\n return 1", "entry_point": "probe", "preamble": (), "preload": ()}
     try:
         with Sandbox(level, Limits(), configuration) as sandbox:
             deadline = time.monotonic() + 20

@@ -24,7 +24,10 @@ from .verdict import FailedTest, Isolation, Limits, Status, Verdict, shortened
 from .wire import WireError, encode
 
 Key = TypeVar("Key")
+Item = tuple[Key, Problem, str]
 REMEMBERED = 4096
+# More answers that cannot be judged, and it is the machine that cannot.
+MOST_UNJUDGED = 50
 
 
 class Judge:
@@ -71,18 +74,28 @@ class Judge:
                 self._remembered.popitem(last=False)
             return future
 
-    def judge_many(self, items: Iterable[tuple[Key, Problem, str]]) -> Iterator[tuple[Key, Verdict]]:
+    def judge_many(self, items: Iterable[Item[Key]]) -> Iterator[tuple[Key, Verdict]]:
         """(key, verdict) for each (key, problem, program), in the order in which they finish.
 
-        `items` may be endless: it is read only a little ahead.
+        `items` may be endless: it is read only a little ahead. An answer that could not be judged holds up no other; it is tried
+        again at the end. Raises `JudgeError` then, for those that cannot be judged, or before, where they are too many.
         """
-        waiting: dict[Future[Verdict], list[Key]] = {}
-        for key, problem, program in items:
-            waiting.setdefault(self.submit(problem, program), []).append(key)
+        waiting: dict[Future[Verdict], list[Item[Key]]] = {}
+        unjudged: list[Item[Key]] = []
+        for item in items:
+            waiting.setdefault(self.submit(*item[1:]), []).append(item)
             while len(waiting) >= 4 * self.workers:
-                yield from _finished(waiting)
+                yield from _finished(waiting, unjudged)
         while waiting:
-            yield from _finished(waiting)
+            yield from _finished(waiting, unjudged)
+        reasons: list[tuple[Key, JudgeError]] = []
+        for key, problem, program in unjudged:
+            try:
+                yield key, self.judge(problem, program)
+            except JudgeError as error:
+                reasons.append((key, error))
+        if reasons:
+            raise JudgeError(f"{len(reasons)} answers were not judged, the first of them {reasons[0][0]}: {reasons[0][1]}")
 
     def close(self) -> None:
         """Drop what is queued, finish what is running, end all processes."""
@@ -168,7 +181,15 @@ def _has_failed(future: Future[Verdict]) -> bool:
     return future.cancelled() or (future.done() and future.exception() is not None)
 
 
-def _finished(waiting: dict[Future[Verdict], list[Key]]) -> Iterator[tuple[Key, Verdict]]:
+def _finished(waiting: dict[Future[Verdict], list[Item[Key]]], unjudged: list[Item[Key]]) -> Iterator[tuple[Key, Verdict]]:
     for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-        for key in waiting.pop(future):
-            yield key, future.result()
+        items = waiting.pop(future)
+        try:
+            verdict = future.result()
+        except JudgeError:
+            unjudged += items
+            if len(unjudged) > MOST_UNJUDGED:
+                raise
+            continue
+        for key, _, _ in items:
+            yield key, verdict

@@ -61,25 +61,30 @@ def interpreter() -> str:
 
 @cache
 def library_paths() -> tuple[str, ...]:
-    """`sys.path` inside: the standard library, then the packages installed beside this one."""
-    folders = sysconfig.get_paths()
-    standard = [folders["stdlib"], str(Path(folders["stdlib"]) / "lib-dynload")]
-    return tuple(dict.fromkeys(str(Path(path).resolve()) for path in (*standard, folders["platlib"], folders["purelib"])))
+    """`sys.path` of programs: the standard library, then the folders of packages that this interpreter imports from."""
+    standard = Path(sysconfig.get_paths()["stdlib"])
+    packages = [path for path in map(Path, sys.path) if path.name in ("site-packages", "dist-packages") and path.is_dir()]
+    return tuple(dict.fromkeys(str(path.resolve()) for path in (standard, standard / "lib-dynload", *packages)))
 
 
 @cache
-def visible_paths() -> tuple[str, ...]:
-    """The files of the machine that a sandbox shows, read-only: system libraries, interpreter, packages, a few devices."""
-    system = [path for path in ("/usr", "/bin", "/lib", "/lib32", "/lib64") if Path(path).exists()]
-    system += [path for path in ("/etc/ld.so.cache", "/etc/alternatives") if Path(path).exists()]
-    shown = [Path("/usr")]
+def shown_paths() -> dict[str, str]:
+    """The files of the machine that a sandbox shows, and where: system libraries, interpreter, packages, a few devices.
+
+    They stand where they stand outside; what is below /tmp, where each sandbox has a folder of its own, stands in /shown.
+    """
+    system = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
+    shown = {path: path for path in system if Path(path).exists()}
     for path in (str(Path(interpreter()).parents[1]), *library_paths()):
-        if Path(path).is_relative_to("/tmp"):
-            continue  # a sandbox has a /tmp of its own, which is empty: packages installed there are not seen
-        if not any(Path(path).is_relative_to(parent) for parent in shown):
-            shown.append(Path(path))
-            system.append(path)
-    return (*system, *DEVICES)
+        if not any(Path(path).is_relative_to(above) for above in shown):
+            shown[path] = f"/shown/{len(shown)}" if Path(path).is_relative_to("/tmp") else path
+    return shown | {path: path for path in DEVICES}
+
+
+def path_inside(path: str) -> str:
+    """Where a sandbox with mounts of its own shows the file at `path`."""
+    above = next(above for above in shown_paths() if Path(path).is_relative_to(above))
+    return str(Path(shown_paths()[above]) / Path(path).relative_to(above))
 
 
 def unprivileged_uid() -> int | None:
@@ -108,18 +113,18 @@ def command(level: Isolation, limits: Limits) -> list[str]:
     else:
         arguments += ["--unshare-user"]
     made = {"/"}
-    for path in visible_paths():
-        for parent in [str(parent) for parent in reversed(Path(path).parents)]:
+    for path, inside in shown_paths().items():
+        for parent in [str(parent) for parent in reversed(Path(inside).parents)]:
             if parent not in made:
                 # Made by hand: those that bubblewrap makes itself are closed to the uid that root drops to.
                 arguments += ["--dir", parent]
                 made.add(parent)
         if Path(path).is_symlink():
-            arguments += ["--symlink", str(Path(path).readlink()), path]
+            arguments += ["--symlink", str(Path(path).readlink()), inside]
         else:
-            arguments += ["--dev-bind" if path in DEVICES else "--ro-bind", path, path]
+            arguments += ["--dev-bind" if path in DEVICES else "--ro-bind", path, inside]
     arguments += ["--perms", "1777", "--size", str(limits.temp_bytes), "--tmpfs", "/tmp", "--remount-ro", "/"]
-    return [*arguments, "--", *python]
+    return [*arguments, "--", path_inside(python[0]), *python[1:]]
 
 
 def process_sign() -> str:
@@ -134,8 +139,8 @@ def confinement(level: Isolation, limits: Limits, temp: str, uid: int | None) ->
         "uid": uid,
         "temp": temp,
         "temp_bytes": limits.temp_bytes,
-        "paths": list(library_paths()),
-        "visible": list(visible_paths()),
+        "paths": [path_inside(path) if level in ("full", "namespaces") else path for path in library_paths()],
+        "shown": shown_paths(),
         "wall_seconds": limits.wall_seconds,
         "output_bytes": limits.output_bytes,
         "rlimits": {} if level == "none" else _rlimits(level, limits, uid),

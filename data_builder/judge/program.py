@@ -39,6 +39,9 @@ SLOW_IMPORTS = (
     *("collections", "dataclasses", "datetime", "decimal", "enum", "fractions", "functools", "json", "numpy", "pandas"),
     *("random", "re", "scipy", "statistics", "string", "sympy", "typing"),
 )
+# No line of the program has run before a sandbox is up, so one that does not come up is the machine's failure: out of processes,
+# or too busy. It is tried again after so many seconds.
+START_PAUSES = (0.2, 2.0)
 # What the supervisor may need on top of a test's own time to notice and report that it is over.
 GRACE_SECONDS = 5.0
 
@@ -75,7 +78,7 @@ class Program:
         """Run on `value`: (arguments, keyword arguments) or the text of standard input. `deadline`: monotonic seconds."""
         end = min(deadline, time.monotonic() + self._limits.wall_seconds) + GRACE_SECONDS
         if self._sandbox is None:
-            self._sandbox = self._start()
+            self._sandbox = started_sandbox(self._isolation, self._limits, self._configuration)
         try:
             self._sandbox.send(value, end)
             reply = self._sandbox.receive(end)
@@ -105,16 +108,6 @@ class Program:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _start(self) -> Sandbox:
-        for attempt in (1, 2):
-            try:
-                return Sandbox(self._isolation, self._limits, self._configuration)
-            except (SandboxDied, SandboxTimeout, OSError) as error:
-                # No line of the program has run yet, so this is the machine's failure: out of processes, or too busy.
-                if attempt == 2:
-                    raise JudgeError(f"A sandbox at level '{self._isolation}' did not start: {error or 'no answer'}.") from error
-        raise AssertionError("unreachable")
 
     def _outcome(self, how: str, code: int, seconds: float, report: bytes, output: bytes) -> Outcome:
         text = output.decode("utf-8", "replace")
@@ -149,13 +142,27 @@ class Program:
         return Outcome(status or "no_result", text, error_text)
 
 
-def preamble(words: set[str]) -> str:
+def started_sandbox(
+    isolation: Isolation, limits: Limits, configuration: dict[str, Any], main_module: str = "sandbox_child"
+) -> Sandbox:
+    """A sandbox, tried a few times. Raises `JudgeError`."""
+    for pause in (*START_PAUSES, None):
+        try:
+            return Sandbox(isolation, limits, configuration, main_module)
+        except (SandboxDied, SandboxTimeout, OSError) as error:
+            if pause is None:
+                raise JudgeError(f"A sandbox at level '{isolation}' did not start: {error or 'no answer'}.") from error
+            time.sleep(pause)
+    raise AssertionError("unreachable")
+
+
+def preamble(words: set[str]) -> tuple[str, ...]:
     """The lines of the preamble that bind one of `words`, which are those of the program: all of it takes 20 ms and numpy 100."""
-    return "".join(f"{line}\n" for line, names in _preamble_names().items() if not words.isdisjoint(names))
+    return tuple(line for line, names in preamble_names().items() if not words.isdisjoint(names))
 
 
 @cache
-def _preamble_names() -> dict[str, set[str]]:
+def preamble_names() -> dict[str, set[str]]:
     names = {}
     for node in ast.parse(APPS_PREAMBLE).body:
         assert isinstance(node, ast.Import | ast.ImportFrom)

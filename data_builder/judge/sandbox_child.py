@@ -35,14 +35,14 @@ def main() -> None:
     config = read_frame(requests)
     confinement.enter(config)
     preamble: dict[str, Any] = {}
-    exec(compile(config["preamble"], "<preamble>", "exec"), preamble)
-    preamble.pop("__builtins__")
-    for name in config["preload"]:
-        # An import that every test would repeat: done once, before the forks. A module that is not there fails in the program.
+    # Imports that every test would repeat are done once, before the forks. One that fails here fails in the program.
+    for line in [*config["preamble"], *(f"import {name} as _" for name in config["preload"])]:
         try:
-            __import__(name)
-        except ImportError:
+            exec(line, preamble)
+        except BaseException:
             continue
+    for name in ("__builtins__", "_"):
+        preamble.pop(name, None)
     gc.freeze()
     write_frame(replies, config["nonce"], "ready")
     while True:

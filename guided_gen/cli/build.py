@@ -56,7 +56,8 @@ if TYPE_CHECKING:
 def command(**options: Any) -> None:
     """Build a dataset in OUT: of each problem main rollouts until one is correct, and branches from its least likely tokens.
 
-    The same command goes on where it stopped. Ctrl-C ends at once: finished problems are on disk already.
+    The same command goes on where it stopped. Ctrl-C ends at once: finished problems are on disk already. The exit code is 1
+    where problems are left that the judge could not judge.
     """
     # Settings are checked before the model, which takes seconds, is loaded.
     from ..data_builder.build_settings import Shard
@@ -96,7 +97,7 @@ def _problems(options: dict[str, Any]) -> list[Problem]:
 def _build(
     shard: Shard, settings: BuildSettings, problems: list[Problem], vllm: VllmSettings | None, options: dict[str, Any]
 ) -> None:
-    from ..data_builder.builder import run
+    from ..data_builder.builder import Skipped, run
     from ..data_builder.judge.judge import Judge
     from ..data_builder.tree_folder import TreeFolder
     from ..engine.models.loading import load_model
@@ -106,6 +107,7 @@ def _build(
     loaded = load_model(options["model"], options["precision"], backend=options["backend"], vllm=vllm)
     source = {"problems": Path(options["problems"]).name, "split": options["split"]}
     complete = False
+    unjudged = 0
     with (
         TreeFolder(options["out"], source | settings.record(loaded), shard) as folder,
         Judge(options["isolation"], options["judge_workers"], stop_at_first_failure=True) as judge,
@@ -119,9 +121,14 @@ def _build(
             with BuildDisplay(len(missing)) as display:
                 for result in run(loaded, missing, settings, judge, batch=options["batch"], watch=display.show):
                     folder.add(result)
+                    unjudged += isinstance(result, Skipped) and not result.judged
             complete = True
         except KeyboardInterrupt:
             click.echo("Interrupted: the same command goes on from here", err=True)
     click.echo(f"{len(folder.present)} trees in {options['out']}", err=True)
+    if unjudged:
+        click.echo(f"{unjudged} problems were not judged: the same command builds them", err=True)
     if not complete:
         sys.exit(130)
+    if unjudged:
+        sys.exit(1)

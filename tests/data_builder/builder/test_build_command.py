@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +16,8 @@ from guided_gen.cli.dataset import command as dataset
 from guided_gen.data_builder.build_settings import BuildError
 from guided_gen.data_builder.builder import Progress
 from guided_gen.data_builder.dataset import read_trees
+from guided_gen.data_builder.judge.judge import Judge
+from guided_gen.data_builder.judge.program import JudgeError
 from guided_gen.data_builder.problems.loaders import SplitError
 
 
@@ -36,6 +39,25 @@ def test_the_same_command_goes_on_and_other_settings_are_refused(tmp_path, argum
         CliRunner().invoke(build, [*arguments, "--seed", "1"], catch_exceptions=False)
     with pytest.raises(BuildError, match="independent"):
         CliRunner().invoke(build, [*arguments, "--independent", "3"], catch_exceptions=False)
+
+
+def test_a_problem_that_was_not_judged_is_told_and_built_by_the_next_run(tmp_path, arguments, monkeypatch):
+    def fails_at_first(judge, problem, program):
+        if problem.id in seen or len(seen) > 1:
+            return submit(judge, problem, program)
+        seen.add(problem.id)
+        future = Future()
+        future.set_exception(JudgeError("A sandbox did not start."))
+        return future
+
+    seen, submit = set(), Judge.submit
+    monkeypatch.setattr(Judge, "submit", fails_at_first)
+    first = CliRunner().invoke(build, arguments, catch_exceptions=False)
+    assert first.exit_code == 1
+    assert "2 problems were not judged: the same command builds them" in first.stderr and "4 trees in" in first.stderr
+    second = CliRunner().invoke(build, arguments, catch_exceptions=False)
+    assert second.exit_code == 0
+    assert "4 of them built before" in second.stderr and "6 trees in" in second.stderr
 
 
 def test_shards_of_a_limit_are_the_limit(tmp_path, arguments):

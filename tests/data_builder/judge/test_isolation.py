@@ -1,4 +1,6 @@
+import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from guided_gen.data_builder.judge import isolation, launch
+from guided_gen.data_builder.judge import isolation, launch, program
 from guided_gen.data_builder.judge.isolation import IsolationError, available_levels, choose_isolation
 from guided_gen.data_builder.judge.judge import Judge
+from guided_gen.data_builder.judge.program import JudgeError
 from guided_gen.data_builder.judge.sandbox import Sandbox, _remove_tree
 from guided_gen.data_builder.judge.verdict import Limits
 from guided_gen.data_builder.problems.problem import CallTest, Problem
@@ -110,6 +113,83 @@ def test_a_sandbox_that_does_not_start_leaves_nothing(broken, monkeypatch, sandb
         Sandbox("rlimits", Limits(), {})
     assert set(Path("/tmp").glob(f"guided-gen-judge-{os.getpid()}-*")) == before
     assert not sandboxes_of(os.getpid())
+
+
+@pytest.fixture
+def packages(tmp_path, monkeypatch):
+    """A folder of packages below /tmp, as of a virtual environment there."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp")) / "site-packages"
+    folder.parent.chmod(0o755)
+    folder.mkdir()
+    monkeypatch.setattr(sys, "path", [*sys.path, str(folder)])
+    caches = launch.library_paths, launch.shown_paths
+    for cache in caches:
+        cache.cache_clear()
+    yield folder
+    monkeypatch.undo()
+    shutil.rmtree(folder.parent)
+    for cache in caches:
+        cache.cache_clear()
+
+
+def test_packages_are_seen_wherever_they_lie(level, packages):
+    (packages / "shown.py").write_text("word = 'seen'")
+    assert answer(level, "import shown, os\ndef f(x): return [shown.word, os.listdir('.')]") == "['seen', []]"
+
+
+def test_a_package_that_cannot_be_imported_is_the_programs_exception(level, packages, monkeypatch):
+    (packages / "broken.py").write_text("raise SystemExit('broken here')")
+    monkeypatch.setattr(program, "APPS_PREAMBLE", "import math\nimport broken as br")
+    monkeypatch.setattr(program, "SLOW_IMPORTS", ("broken", "missing"))
+    program.preamble_names.cache_clear()
+    try:
+        assert answer(level, "def f(x): return math.sqrt(4) if x else (br, 'missing')") == "2.0"
+        assert "NameError: name 'br' is not defined" in answer(level, "def f(x): return br")
+        assert "SystemExit: broken here" in answer(level, "import broken\ndef f(x): return br")
+        assert "No module named 'missing'" in answer(level, "import missing\ndef f(x): return br")
+    finally:
+        monkeypatch.undo()
+        program.preamble_names.cache_clear()
+
+
+@pytest.fixture
+def unreliable(monkeypatch):
+    """A function: have so many sandboxes not start, from the next on."""
+    failures = []
+
+    def sandbox(*arguments):
+        if failures:
+            failures.pop()
+            raise isolation.SandboxDied("no processes left")
+        return Sandbox(*arguments)
+
+    monkeypatch.setattr(program, "Sandbox", sandbox)
+    monkeypatch.setattr(program, "START_PAUSES", (0.0,))
+    return lambda count: failures.extend([None] * count)
+
+
+def test_a_sandbox_that_does_not_start_is_tried_again(unreliable):
+    unreliable(1)
+    assert answer(choose_isolation("auto"), "def f(x): return [x]") == "[1]"
+
+
+def test_a_sandbox_that_does_not_start_costs_one_answer_which_is_judged_at_the_end(unreliable):
+    unreliable(2)
+    with Judge(workers=1) as judge:
+        verdicts = list(judge.judge_many((n, PROBLEM, f"def f(x): return {n}") for n in range(4)))
+    assert [(key, verdict.failure.got) for key, verdict in verdicts] == [(1, "1"), (2, "2"), (3, "3"), (0, "0")]
+
+
+def test_what_cannot_be_judged_is_told_after_all_verdicts(unreliable, monkeypatch):
+    impossible = replace(PROBLEM, id="p/2", tests=(CallTest((object(),), 1),))
+    verdicts = []
+    with Judge(workers=1) as judge, pytest.raises(JudgeError, match=r"2 answers were not judged, the first of them 1: .* p/2 "):
+        for key, _ in judge.judge_many((n, impossible if n % 2 else PROBLEM, f"def f(x): return {n}") for n in range(4)):
+            verdicts.append(key)
+    assert verdicts == [0, 2]
+    unreliable(10_000)
+    with Judge(workers=1) as judge, pytest.raises(JudgeError, match="did not start: no processes left"):
+        list(judge.judge_many((n, PROBLEM, f"def f(x): return {n}") for n in itertools.count()))
 
 
 @pytest.mark.parametrize("name", ["full", "namespaces"])
