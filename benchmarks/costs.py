@@ -12,26 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isnan, nan
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
 from ..engine.errors import GuidedGenError
-
-
-class Metered(Protocol):
-    """What a language model says of its own work. `passes`: forward passes so far; `scoring_seconds`: the value model's part, NaN
-    where it cannot be told apart; `in_process`: whether all of it is done, and held, by this process.
-    """
-
-    @property
-    def passes(self) -> int: ...
-
-    @property
-    def scoring_seconds(self) -> float: ...
-
-    @property
-    def in_process(self) -> bool: ...
+from ..engine.language_model import LanguageModel
 
 
 class NotMetered(GuidedGenError):
@@ -62,21 +47,22 @@ class Cost:
 class Meter:
     """Charges what happens within `charging` to searches."""
 
-    def __init__(self, model: Metered) -> None:
+    def __init__(self, model: LanguageModel) -> None:
         self._model = model
         self._forget_peak_memory()
 
     @contextmanager
     def charging(self, costs: Sequence[Cost], weights: Sequence[float]) -> Iterator[None]:
         """Time is shared by `weights`; passes count for each, as does peak memory."""
-        passes, scoring, start = self._model.passes, self._model.scoring_seconds, time.perf_counter()
+        before, start = self._model.statistics, time.perf_counter()
         yield
-        seconds, scoring = time.perf_counter() - start, self._model.scoring_seconds - scoring
-        total, peak = sum(weights), peak_memory() if self._model.in_process else nan
+        seconds, after = time.perf_counter() - start, self._model.statistics
+        scoring, passes = after.scoring_seconds - before.scoring_seconds, after.passes - before.passes
+        total, peak = sum(weights), peak_memory() if after.in_process else nan
         for cost, weight in zip(costs, weights, strict=True):
             cost.seconds += seconds * weight / total
             cost.scoring_seconds += scoring * weight / total
-            cost.passes += self._model.passes - passes
+            cost.passes += passes
             cost.peak_memory = max(peak, cost.peak_memory)  # in this order NaN stays
 
     @contextmanager
@@ -88,7 +74,7 @@ class Meter:
         self._forget_peak_memory()
 
     def _forget_peak_memory(self) -> None:
-        if self._model.in_process:
+        if self._model.statistics.in_process:
             forget_peak_memory()
 
 

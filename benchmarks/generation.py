@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from ..data_builder.build_settings import generator_record
 from ..data_builder.dataset import problem_format
@@ -19,13 +19,14 @@ from ..data_builder.problems.problem import Problem
 from ..data_builder.problems.prompts import DEFAULT_TEMPLATE, PromptTemplate, PromptTooLongError, prompt_ids
 from ..data_builder.problems.quality import skip_reason
 from ..engine.errors import GuidedGenError
+from ..engine.language_model import Prompt
 from ..engine.models.loading import LoadedModel
 from ..engine.sampling import Sampling
 from ..engine.scorers import Scorer
 from ..engine.search import Search, SearchSettings, advance_round
 from ..engine.tree import Ended
 from .arms import Arm
-from .costs import Cost, Meter, Metered
+from .costs import Cost, Meter
 from .identity import problem_data
 from .lines import LineFile, key_of
 from .readings import FULL
@@ -94,13 +95,10 @@ class Generated:
 
 
 class Generator:
-    """A loaded model that searches. `value_tokenizer`: of a value model's own base, where it reads the answers' text."""
+    """A loaded model that searches."""
 
-    def __init__(
-        self, loaded: LoadedModel, settings: GenerationSettings, scorers: Mapping[str, Scorer], value_tokenizer: Any = None
-    ) -> None:
+    def __init__(self, loaded: LoadedModel, settings: GenerationSettings, scorers: Mapping[str, Scorer]) -> None:
         self.loaded, self.settings, self._scorers = loaded, settings, scorers
-        self._value_tokenizer = value_tokenizer
 
     def generate(
         self,
@@ -135,7 +133,7 @@ class Generator:
     def _run(self, job: Job, waiting: Sequence[Problem], rankings: Sequence[str]) -> Iterator[tuple[Problem, _Found | str]]:
         """The searches of one job, as they end; or why a problem is skipped."""
         model = self.loaded.language_model
-        meter = Meter(cast(Metered, model))
+        meter = Meter(model)
         queue, active = list(reversed(waiting)), list[_Running]()
         try:
             while queue or active:
@@ -162,13 +160,13 @@ class Generator:
         settings, model = self.settings, self.loaded.language_model
         room = min(settings.max_prompt_tokens, model.max_length - settings.max_new_tokens)
         prompt = prompt_ids(self.loaded.tokenizer, problem, settings.template, max_tokens=room)
-        if self._value_tokenizer is not None:
-            cast(Any, model).set_prompt(prompt, prompt_ids(self._value_tokenizer, problem, settings.template))
+        reader = model.reader_tokenizer
+        reader_ids = None if reader is None else prompt_ids(reader, problem, settings.template)
         cost = Cost()
         with meter.charging([cost], [1.0]):
             search = Search(
                 model,
-                prompt,
+                Prompt(prompt, reader_ids),
                 SearchSettings(
                     n=job.arm.n,
                     max_new_tokens=settings.max_new_tokens,

@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..engine.errors import GuidedGenError
-from ..engine.language_model import Growth, Session
+from ..engine.language_model import Growth, LanguageModel, Prompt, Session
 from ..engine.policies import Policy
 from ..engine.randomness import path_keys, problem_key, uniforms
 from ..engine.sampling import Sampling
@@ -89,8 +89,8 @@ class ReplaySession:
     source: list[int] = field(default_factory=list)
 
 
-class ReplayModel:
-    """A `LanguageModel` whose samples are a pool's. `steps` counts the tokens drawn one after the other: its forward passes."""
+class ReplayModel(LanguageModel):
+    """Its samples are a pool's. `steps` counts the tokens drawn one after the other: its forward passes."""
 
     vocabulary_size = 0
     max_length = 2**31
@@ -99,7 +99,7 @@ class ReplayModel:
     def __init__(self) -> None:
         self.steps = 0
 
-    def open(self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()) -> Session:
+    def open(self, prompt: Prompt, sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()) -> Session:
         raise ReplayError("a replay begins from a pool, not from a prompt")
 
     def advance(self, growths: Sequence[Growth]) -> list[np.ndarray]:
@@ -121,17 +121,13 @@ class ReplayModel:
         self.steps += longest
         return reached
 
-    def read_values(self, wanted: Sequence[tuple[Session, np.ndarray]]) -> None:
+    def read(self, wanted: Sequence[tuple[Session, np.ndarray]]) -> None:
         for opened, nodes in wanted:
             session = cast(ReplaySession, opened)
             values, stored = session.tree.nodes.value, session.pool.tree.nodes.value
             for leaf in nodes[np.isnan(values[nodes])].tolist():
                 path = session.tree.path(leaf)
                 values[path] = stored[[session.source[node] for node in path.tolist()]]
-
-    def keep(self, session: Session, leaves: np.ndarray) -> None: ...
-
-    def close(self, session: Session) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -160,7 +156,7 @@ def replayed(pool: Pool, leaves: Sequence[int], policy: Policy, scorer: Scorer, 
         stop_ids=stops,
     )
     model = ReplayModel()
-    search = Search(model, (), search_settings, session=session)
+    search = Search(model, session, search_settings)
     run(model, [search])
     return search, model.steps
 

@@ -14,8 +14,7 @@ from typing import Any, cast
 from ..data_builder.problems.problem import Problem
 from ..data_builder.problems.prompts import PromptTemplate, interface
 from ..engine.errors import GuidedGenError
-from ..engine.language_model import ReadsAnswers
-from ..engine.torch_backend.prefix_store import HoldsPrefixes
+from ..engine.language_model import LanguageModel
 
 _HELD_BYTES = 1 << 28  # the statement is read once for all answers, an answer once for all words
 
@@ -49,14 +48,17 @@ def check_asked(scorers: Iterable[str], backend: str) -> None:
 
 
 def judged_scores(
-    model: Any, tokenizer: Any, judgement: Judgement, problem: Problem, programs: Sequence[str], template: PromptTemplate
+    model: LanguageModel,
+    tokenizer: Any,
+    judgement: Judgement,
+    problem: Problem,
+    programs: Sequence[str],
+    template: PromptTemplate,
 ) -> list[float | None]:
     """The expected worth of the model's reply for each program, among the words that are offered; None where there is no program.
 
-    Raises TextScorerError where the model's tokens cannot tell the words apart, or it cannot read answers.
+    Raises TextScorerError where the model's tokens cannot tell the words apart, SettingsError where it cannot read answers.
     """
-    if not isinstance(model, ReadsAnswers) or not isinstance(model, HoldsPrefixes):
-        raise TextScorerError("this language model cannot be asked about an answer")
     first = first_tokens(tokenizer, judgement)
     asked: dict[str, float] = {}
     model.hold_prefixes(_HELD_BYTES)
@@ -87,7 +89,7 @@ def first_tokens(tokenizer: Any, judgement: Judgement) -> dict[str, int]:
     return first
 
 
-def _worth(model: ReadsAnswers, prompt: Sequence[int], judgement: Judgement, first: dict[str, int]) -> float:
+def _worth(model: LanguageModel, prompt: Sequence[int], judgement: Judgement, first: dict[str, int]) -> float:
     logprobs = {word: float(model.logprobs(prompt, [token])[0]) for word, token in first.items()}
     highest = max(logprobs.values())
     shares = {word: math.exp(logprob - highest) for word, logprob in logprobs.items()}

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from ..engine.language_model import Session
+from ..engine.language_model import Prompt, Session
 from ..engine.models.loading import LoadedModel
 from ..engine.search import Search, SearchSettings
 from ..engine.tree import ROOT, Tree
@@ -49,7 +49,7 @@ class ProblemGrowth:
         settings, model = self._settings, self._loaded.language_model
         most = min(settings.max_prompt_tokens, model.max_length - settings.max_new_tokens)
         prompt = prompt_ids(self._loaded.tokenizer, self.problem, settings.template, max_tokens=most)
-        session = model.open(prompt, settings.sampling, settings.seed, self._loaded.stop_ids)
+        session = model.open(Prompt(prompt), settings.sampling, settings.seed, self._loaded.stop_ids)
         tree = session.tree
         try:
             if settings.independent:
@@ -104,7 +104,7 @@ class ProblemGrowth:
         settings = self._settings
         search = Search(
             self._loaded.language_model,
-            (),
+            session,
             SearchSettings(
                 max_new_tokens=settings.max_new_tokens,
                 sampling=settings.sampling,
@@ -112,7 +112,6 @@ class ProblemGrowth:
                 seed=settings.seed,
                 stop_ids=self._loaded.stop_ids,
             ),
-            session=session,
             starts=starts,
             first_stream=first_stream,
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 
+from .errors import SettingsError
 from .sampling import Sampling
 from .tree import Tree
 
@@ -16,6 +17,14 @@ class Session(Protocol):
     """One prompt's tree and the caches that mirror it; made by `LanguageModel.open`, given back by `close`."""
 
     tree: Tree
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Token ids to begin from. `reader_ids`: the same prompt in the tokens of `reader_tokenizer`, for a model that has one."""
+
+    token_ids: Sequence[int]
+    reader_ids: Sequence[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -31,21 +40,53 @@ class Growth:
     tokens: int
 
 
-class LanguageModel(Protocol):
-    """Token ids in, token ids out. Advancing adds nodes to the sessions' trees, with their log-probabilities."""
+@dataclass(frozen=True)
+class Statistics:
+    """A model's work so far, and what it holds now.
+
+    `passes`: forward passes, prompts included. `scoring_seconds`: what values took (on a GPU: to launch), NaN where nobody can
+    tell. `cached_tokens`: generated tokens whose keys and values are held. `prefix_bytes`: memory of prompts that are kept
+    between sessions. `in_process`: whether all of it is done, and held, by this process.
+    """
+
+    passes: int = 0
+    scoring_seconds: float = 0.0
+    cached_tokens: int = 0
+    prefix_bytes: int = 0
+    in_process: bool = True
+
+
+class LanguageModel:
+    """Token ids in, token ids out. Advancing adds nodes to the sessions' trees, with their log-probabilities.
+
+    What `advance` does not fill of a node's columns, `read` does, for the nodes that are asked about: the value, and whatever a
+    second model that reads the tree may add. Such a model keeps a session of its own beside the generator's.
+    """
 
     vocabulary_size: int
-    max_length: int
-    scores: bool  # whether `read_values` fills the nodes' values
+    max_length: int  # tokens of a prompt and its answer together
+    scores: bool = False  # whether `read` fills the nodes' values
+    reader_tokenizer: Any = None  # of a model that reads the answers in tokens of its own
 
-    def open(self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()) -> Session:
-        """Read a prompt once, whatever the number of candidates that will grow below it."""
+    @property
+    def statistics(self) -> Statistics:
+        return Statistics()
+
+    def open(self, prompt: Prompt, sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()) -> Session:
+        """Read a prompt once, whatever the number of candidates that will grow below it. Raises ContextError where it leaves no
+        room for an answer.
+        """
+        raise NotImplementedError
 
     def advance(self, growths: Sequence[Growth]) -> list[np.ndarray]:
-        """Grow all samples of all sessions in one batch, by one token or up to `tokens`. Returns each growth's new leaves [N]."""
+        """Grow all samples of all sessions in one batch, by one token or up to `tokens`. Returns each growth's new leaves [N].
 
-    def read_values(self, wanted: Sequence[tuple[Session, np.ndarray]]) -> None:
-        """Fill `tree.nodes.value` at the given nodes and on the paths to them."""
+        Raises ContextError where a sample has no room for a further token.
+        """
+        raise NotImplementedError
+
+    def read(self, wanted: Sequence[tuple[Session, np.ndarray]]) -> None:
+        """Fill the columns that are computed on demand, at the given nodes and on the paths to them, each once."""
 
     def keep(self, session: Session, leaves: np.ndarray) -> None:
         """Free the caches of all nodes that are not on the paths to `leaves`; they can still be grown, at the price of reading
@@ -55,10 +96,22 @@ class LanguageModel(Protocol):
     def close(self, session: Session) -> None:
         """Free all caches of a session. Its tree stays."""
 
-
-@runtime_checkable
-class ReadsAnswers(Protocol):
-    """A language model that can also read an answer that it did not write."""
+    # -- what not every backend can do
 
     def logprobs(self, prompt_ids: Sequence[int], token_ids: Sequence[int]) -> np.ndarray:
-        """Log-probabilities [T], under the model at temperature 1, of the T tokens of an answer to the prompt."""
+        """Log-probabilities [T], under the model at temperature 1, of the T tokens of an answer that it need not have written.
+
+        Raises SettingsError where the backend cannot read such answers, ContextError.
+        """
+        raise SettingsError("this backend cannot read a text that it did not write")
+
+    def hold_prefixes(self, max_bytes: int) -> None:
+        """Keep prompts between sessions, up to so many bytes; 0, as at first, keeps none. Backends with a prefix cache of their
+        own do as they always do.
+        """
+
+    def hold(self, session: Session, leaf: int) -> None:
+        """Keep the session's prompt with its answer up to `leaf`, for a prompt that goes on from there; before `close`."""
+
+    def end(self) -> None:
+        """End what was started for this model, such as other processes; nothing can be done with it any more."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .errors import GuidedGenError
-from .language_model import Growth, LanguageModel, Session
+from .language_model import Growth, LanguageModel, Prompt, Session
 from .policies import BestOfN, Policy, View
 from .randomness import path_keys, problem_key, uniforms
 from .sampling import Sampling
@@ -75,10 +75,9 @@ class Search:
     def __init__(
         self,
         model: LanguageModel,
-        prompt_ids: Sequence[int],
+        below: Prompt | Session,
         settings: SearchSettings,
         *,
-        session: Session | None = None,
         starts: Sequence[int] = (),
         first_stream: int = 0,
     ) -> None:
@@ -89,7 +88,9 @@ class Search:
         """
         self.settings = settings
         self._scorer: Scorer = settings.scorer or (value if model.scores else mean_logprob)
-        self.session = session or model.open(prompt_ids, settings.sampling, settings.seed, settings.stop_ids)
+        if isinstance(below, Prompt):
+            below = model.open(below, settings.sampling, settings.seed, settings.stop_ids)
+        self.session = below
         self.tree: Tree = self.session.tree
         begin = list(starts) or [ROOT] * settings.n
         self._population = len(begin)
@@ -257,7 +258,7 @@ def advance_round(model: LanguageModel, searches: Iterable[Search]) -> None:
     """One step of all searches that are not done, in one batch; a search whose last candidate ends is scored and done."""
     active = [search for search in searches if not search.done]
     due = [search for search in active if search._check_due()]
-    model.read_values([(search.session, search._going_or_complete()) for search in due])
+    model.read([(search.session, search._going_or_complete()) for search in due])
     for search in due:
         search._check()
         # Policies may return to what is freed here; it is read anew then.
@@ -270,7 +271,7 @@ def advance_round(model: LanguageModel, searches: Iterable[Search]) -> None:
     ending = [search for search in active if not search.live and not search._check_due()]
     if ending:
         leaves_of = [np.asarray([s.leaf for s in search._samples if s.leaf != ROOT], np.int64) for search in ending]
-        model.read_values(list(zip([search.session for search in ending], leaves_of, strict=True)))
+        model.read(list(zip([search.session for search in ending], leaves_of, strict=True)))
         for search in ending:
             search._finish()
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -26,10 +26,9 @@ from .engine.models.sources import DEFAULT_MODEL
 from .engine.scorers import Scorer, mean_logprob
 from .engine.scorers import value as value_scorer
 from .engine.search import Search, SearchSettings
-from .engine.torch_backend.prefix_store import HoldsPrefixes
 from .engine.tree import Ended
 from .engine.vllm_backend.settings import VllmSettings
-from .question import Question, Understood, examples_of, question_ids, understood
+from .question import Question, Understood, examples_of, question_prompt, understood
 from .scheduler import Run, Scheduler
 from .scoring import Room, ScoredText, reading
 from .shipped_values import AUTO, shipped_value
@@ -48,21 +47,15 @@ class GuidedGenerator:
         self,
         loaded: LoadedModel,
         template: PromptTemplate = DEFAULT_TEMPLATE,
-        value_tokenizer: Any = None,
         prefix_bytes: int = PREFIX_BYTES,
     ) -> None:
-        """`value_tokenizer`: of the base of a value model that reads the answers' text (`valuemodel.text_scorer`).
-
-        `prefix_bytes` bounds what is kept of prompts and their best answers, so that a chat's next turn reads only what is new.
-        """
+        """`prefix_bytes` bounds what is kept of prompts and best answers: a chat's next turn then reads only what is new."""
         self.loaded = loaded
         self.template = template
-        self._value_tokenizer = value_tokenizer
         self._line_ends: frozenset[int] | None = None
         self.scheduler = Scheduler(loaded.language_model)
         self.max_prompt_tokens: int | None = None  # where a caller allows less than the model's context
-        if isinstance(loaded.language_model, HoldsPrefixes):
-            loaded.language_model.hold_prefixes(prefix_bytes)
+        loaded.language_model.hold_prefixes(prefix_bytes)
 
     @classmethod
     def from_pretrained(
@@ -90,8 +83,7 @@ class GuidedGenerator:
 
         template = DEFAULT_TEMPLATE
         prompts = Prompts(template.name, template.hash)
-        loaded, value_tokenizer = load_scored_model(model, precision, value, prompts, value_base, backend, vllm)
-        return cls(loaded, template, value_tokenizer)
+        return cls(load_scored_model(model, precision, value, prompts, value_base, backend, vllm), template)
 
     def solve(self, question: Question, settings: SearchSettings | None = None, **changes: Any) -> Solution:
         """Search for an answer to a problem (its statement or a `Problem`), a chat's messages, or a `Continuation`.
@@ -143,12 +135,9 @@ class GuidedGenerator:
         """Read texts that others wrote, of `max_tokens` at most, as answers to `question`: the log-probability of each token, and
         the value after it. Raises ScoringError.
         """
-        loaded, value_tokenizer = self.loaded, self._value_tokenizer
+        loaded = self.loaded
         room = Room(self.max_prompt_tokens, max_tokens)
-        work = [
-            reading(loaded.language_model, loaded.tokenizer, value_tokenizer, self.template, question, text, room)
-            for text in texts
-        ]
+        work = [reading(loaded.language_model, loaded.tokenizer, self.template, question, text, room) for text in texts]
         running = [self.scheduler.between_steps(read) for read in work]
         return [future.result() for future in running]
 
@@ -243,15 +232,10 @@ class _Attempt:
         self.begun = time.perf_counter()
         generator, model = self.generator, self.generator.loaded.language_model
         room = min(model.max_length - self.settings.max_new_tokens, generator.max_prompt_tokens or model.max_length)
-        prompt = question_ids(generator.loaded.tokenizer, self.question, generator.template, room)
-        self.prompt_tokens = len(prompt)
-        base_prompt = None
-        if generator._value_tokenizer is not None:
-            base_prompt = question_ids(generator._value_tokenizer, self.question, generator.template)
+        prompt = question_prompt(model, generator.loaded.tokenizer, self.question, generator.template, room)
+        self.prompt_tokens = len(prompt.token_ids)
 
         def begin() -> Search:
-            if base_prompt is not None:
-                cast(Any, model).set_prompt(prompt, base_prompt)
             search = Search(model, prompt, self.settings)
             search.tree.metadata |= self._metadata()
             return search

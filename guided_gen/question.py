@@ -12,6 +12,7 @@ from .data_builder.problems.plain_text import problem_from_statement
 from .data_builder.problems.problem import Problem
 from .data_builder.problems.prompts import PromptTemplate, PromptTooLongError, prompt_ids
 from .engine.errors import GuidedGenError
+from .engine.language_model import LanguageModel, Prompt
 
 Chat = Sequence[Mapping[str, Any]]
 
@@ -76,3 +77,11 @@ def question_ids(tokenizer: Any, question: Understood, template: PromptTemplate,
     if max_tokens is not None and len(ids) > max_tokens:
         raise PromptTooLongError(f"the prompt has {len(ids)} tokens, but only {max(max_tokens, 0)} fit")
     return ids
+
+
+def question_prompt(
+    model: LanguageModel, tokenizer: Any, question: Understood, template: PromptTemplate, max_tokens: int | None = None
+) -> Prompt:
+    """The prompt in the model's own tokens, and in those of its reader if it has one. Raises as `question_ids`."""
+    ids, reader = question_ids(tokenizer, question, template, max_tokens), model.reader_tokenizer
+    return Prompt(ids, None if reader is None else question_ids(reader, question, template))

@@ -17,7 +17,6 @@ from .engine.cpu.threads import end_helper_threads
 from .engine.errors import GuidedGenError
 from .engine.language_model import LanguageModel
 from .engine.search import Search, advance_round
-from .engine.torch_backend.prefix_store import HoldsPrefixes
 
 Event = TypeVar("Event")
 Result = TypeVar("Result")
@@ -208,6 +207,6 @@ class Run(Generic[Event]):
         if self._search is None:
             return
         model, session = self._scheduler.model, self._search.session
-        if hold is not None and isinstance(model, HoldsPrefixes):
+        if hold is not None:
             model.hold(session, hold)
         model.close(session)

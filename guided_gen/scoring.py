@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from .data_builder.problems.prompts import PromptTemplate
 from .engine.errors import GuidedGenError
-from .engine.language_model import LanguageModel, ReadsAnswers
+from .engine.language_model import LanguageModel, Prompt
 from .engine.sampling import Sampling
 from .engine.tree import ROOT
-from .question import Question, question_ids, understood
+from .question import Question, question_prompt, understood
 
 
 class ScoringError(GuidedGenError):
-    """A text that cannot be scored, or a backend that cannot read what it did not write."""
+    """A text that cannot be scored."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,12 @@ class Room:
 def reading(
     model: LanguageModel,
     tokenizer: Any,
-    value_tokenizer: Any,
     template: PromptTemplate,
     question: Question,
     text: str,
     room: Room,
 ) -> Callable[[], ScoredText]:
     """Tokenize now; what is returned reads the tokens, and has to be called by the thread that decodes. Raises ScoringError."""
-    if not isinstance(model, ReadsAnswers):
-        raise ScoringError("this backend cannot score texts that it did not write")
     asked = understood(question)
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids: list[int] = encoded["input_ids"]
@@ -71,28 +68,25 @@ def reading(
     if room.text is not None and len(ids) > room.text:
         raise ScoringError(f"the text has {len(ids)} tokens; up to {room.text} may be scored")
     left = model.max_length - len(ids)
-    prompt = question_ids(tokenizer, asked, template, left if room.prompt is None else min(left, room.prompt))
-    base_prompt = None if value_tokenizer is None else question_ids(value_tokenizer, asked, template)
+    prompt = question_prompt(model, tokenizer, asked, template, left if room.prompt is None else min(left, room.prompt))
 
     def read() -> ScoredText:
-        logprobs = model.logprobs(prompt, ids)
+        logprobs = model.logprobs(prompt.token_ids, ids)
         values = np.full(len(ids), np.nan)
         if model.scores:
-            if base_prompt is not None:
-                cast(Any, model).set_prompt(prompt, base_prompt)
             values = _values(model, prompt, ids, logprobs)
-        return ScoredText(pieces, np.asarray(ids), logprobs, values, len(prompt))
+        return ScoredText(pieces, np.asarray(ids), logprobs, values, len(prompt.token_ids))
 
     return read
 
 
-def _values(model: LanguageModel, prompt: Sequence[int], ids: Sequence[int], logprobs: np.ndarray) -> np.ndarray:
+def _values(model: LanguageModel, prompt: Prompt, ids: Sequence[int], logprobs: np.ndarray) -> np.ndarray:
     session = model.open(prompt, Sampling(), 0)
     try:
         node = ROOT
         for token, logprob in zip(ids, logprobs.tolist(), strict=True):
             node = session.tree.add_node(node, token, logprob=logprob)
-        model.read_values([(session, np.asarray([node]))])
+        model.read([(session, np.asarray([node]))])
         return session.tree.nodes.value.astype(np.float64)
     finally:
         model.close(session)

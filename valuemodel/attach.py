@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -36,11 +35,11 @@ def load_scored_model(
     value_base: str | None = None,
     backend: str = "torch",
     vllm: VllmSettings | None = None,
-) -> tuple[LoadedModel, Any]:
+) -> LoadedModel:
     """`engine.loading.load_model` with a value model, whose values `scorers.value` reads.
 
-    Where the value model is a text scorer its base (`value_base`, by default the one that it names) is loaded too, and the
-    second of the pair is its tokenizer, else None: each prompt must then be set in its form too (`TextScoredModel.set_prompt`).
+    Where the value model is a text scorer its base (`value_base`, by default the one that it names) is loaded too, and prompts
+    must be given in its form as well (`LanguageModel.reader_tokenizer`).
     With the backend vllm, `value` may also be an exported folder, which is then served beside the generator.
     Raises ValueModelMismatch, before the generator is loaded, where the value model was trained for other weights, another
     precision or other prompts.
@@ -51,13 +50,13 @@ def load_scored_model(
     exported = exported_about(Path(value)) if backend == "vllm" else None
     if exported is not None:
         MadeFor(**exported["made_for"]).check(asdict(own))
-        return load_vllm(name, precision, settings=vllm, classifier=Path(value)), None
+        return load_vllm(name, precision, settings=vllm, classifier=Path(value))
     made_for = ValueModel.made_for(value)
     if not made_for.generator_sha256:
         made_for.check(asdict(own))
         # vLLM's workers read the tail from a file: only the head's sums are computed here.
         tail = _tail(ValueModel.from_pretrained(value, generator), own.precision, "cpu" if backend == "vllm" else device)
-        return load_model(name, precision, tail, backend, vllm), None
+        return load_model(name, precision, tail, backend, vllm)
     base = resolve_model(value_base or made_for.model)
     read_by = model_identity(base)
     text_precision = chosen_precision("auto", device)
@@ -68,7 +67,7 @@ def load_scored_model(
     loaded, tokenizer = load_model(name, precision, None, backend, vllm), load_tokenizer(base)
     reader = ValueReader(load_weights(base, text_precision), tail)
     translation = Translation(loaded.tokenizer, loaded.stop_ids, tokenizer)
-    return replace(loaded, language_model=TextScoredModel(loaded.language_model, reader, translation)), tokenizer
+    return replace(loaded, language_model=TextScoredModel(loaded.language_model, reader, translation))
 
 
 def wanted_for(generator: Path, precision: str, backend: str, prompts: Prompts) -> MadeFor:

@@ -15,10 +15,9 @@ import numpy as np
 import torch
 
 from ..engine.errors import GuidedGenError
-from ..engine.language_model import Growth, LanguageModel, ReadsAnswers, Session
+from ..engine.language_model import Growth, LanguageModel, Prompt, Session, Statistics
 from ..engine.sampling import Sampling
 from ..engine.torch_backend.model import TorchLanguageModel, TorchSession
-from ..engine.torch_backend.prefix_store import HoldsPrefixes
 from ..engine.tree import ROOT, Tree
 from .translation import Translation, add_translated, logprob_sums_to
 
@@ -49,51 +48,40 @@ class ScoredSession:
         self.tree = self.own.tree
 
 
-class TextScoredModel:
-    """A `LanguageModel`: `generator`, with the values of `reader`. It `ReadsAnswers` where the generator does."""
+class TextScoredModel(LanguageModel):
+    """`generator`, with the values of `reader`."""
 
     scores = True
 
     def __init__(self, generator: LanguageModel, reader: ValueReader, translation: Translation) -> None:
         self._generator, self._reader, self._translation = generator, reader, translation
         self.vocabulary_size, self.max_length = generator.vocabulary_size, generator.max_length
-        self._prompts: dict[tuple[int, ...], list[int]] = {}
-        self.scoring_seconds = 0.0
-        if isinstance(generator, ReadsAnswers):
-            self.logprobs = generator.logprobs
-
-    def set_prompt(self, prompt_ids: Sequence[int], base_prompt_ids: Sequence[int]) -> None:
-        """Say how the base is asked what the generator is asked with `prompt_ids`; before each `open`."""
-        self._prompts[tuple(prompt_ids)] = list(base_prompt_ids)
+        self.reader_tokenizer = translation.base
+        self._scoring_seconds = 0.0
 
     @property
-    def passes(self) -> int:
-        """Forward passes of both models so far."""
-        return int(cast(Any, self._generator).passes + self._reader.passes)
+    def statistics(self) -> Statistics:
+        """Of both models; `scoring_seconds` are the reader's."""
+        own, reading = self._generator.statistics, self._reader.statistics
+        return Statistics(
+            own.passes + reading.passes,
+            self._scoring_seconds,
+            own.cached_tokens + reading.cached_tokens,
+            own.prefix_bytes + reading.prefix_bytes,
+            own.in_process,
+        )
 
-    @property
-    def in_process(self) -> bool:
-        return bool(cast(Any, self._generator).in_process)
-
-    @property
-    def cached_tokens(self) -> int:
-        """Tokens whose keys and values the reader holds now."""
-        return self._reader.cached_tokens
-
-    def open(
-        self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()
-    ) -> ScoredSession:
-        """As `LanguageModel.open`. Raises UnknownPrompt."""
-        base_prompt = self._prompts.pop(tuple(prompt_ids), None)  # a server's prompts would pile up
-        if base_prompt is None:
+    def open(self, prompt: Prompt, sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()) -> ScoredSession:
+        """As `LanguageModel.open`. Raises UnknownPrompt where the prompt's form for the reader is not given."""
+        if prompt.reader_ids is None:
             raise UnknownPrompt("the value model has another base than the generator, and its form of this prompt was not given")
-        reading = self._reader.open(base_prompt, sampling, seed)
-        return ScoredSession(self._generator.open(prompt_ids, sampling, seed, stop_ids), reading)
+        reading = self._reader.open(Prompt(prompt.reader_ids), sampling, seed)
+        return ScoredSession(self._generator.open(prompt, sampling, seed, stop_ids), reading)
 
     def advance(self, growths: Sequence[Growth]) -> list[np.ndarray]:
         return self._generator.advance([replace(growth, session=_scored(growth.session).own) for growth in growths])
 
-    def read_values(self, wanted: Sequence[tuple[Session, np.ndarray]]) -> None:
+    def read(self, wanted: Sequence[tuple[Session, np.ndarray]]) -> None:
         """Fill the values at the wanted nodes and on their paths. A node before the first whole token of the base stays NaN."""
         start = time.perf_counter()
         read: list[tuple[ScoredSession, int, np.ndarray, np.ndarray]] = []
@@ -103,11 +91,11 @@ class TextScoredModel:
                 translated = self._translation(scored.tree.tokens(leaf).tolist())
                 nodes = add_translated(scored.reading.tree, logprob_sums_to(scored.tree, leaf), translated)
                 read.append((scored, leaf, nodes, translated.read))
-        self._reader.read_values([(scored.reading, nodes[-1:]) for scored, _, nodes, _ in read if len(nodes)])
+        self._reader.read([(scored.reading, nodes[-1:]) for scored, _, nodes, _ in read if len(nodes)])
         for scored, leaf, nodes, done in read:
             if len(nodes):
                 self._write_back(scored, leaf, nodes, done)
-        self.scoring_seconds += time.perf_counter() - start
+        self._scoring_seconds += time.perf_counter() - start
 
     @staticmethod
     def _write_back(scored: ScoredSession, leaf: int, nodes: np.ndarray, done: np.ndarray) -> None:
@@ -129,13 +117,14 @@ class TextScoredModel:
     def hold_prefixes(self, max_bytes: int) -> None:
         """Both models hold prompts, each up to so many bytes."""
         self._reader.hold_prefixes(max_bytes)
-        if isinstance(self._generator, HoldsPrefixes):
-            self._generator.hold_prefixes(max_bytes)
+        self._generator.hold_prefixes(max_bytes)
+
+    def logprobs(self, prompt_ids: Sequence[int], token_ids: Sequence[int]) -> np.ndarray:
+        return self._generator.logprobs(prompt_ids, token_ids)
 
     def hold(self, session: Session, leaf: int) -> None:
         scored = _scored(session)
-        if isinstance(self._generator, HoldsPrefixes):
-            self._generator.hold(scored.own, leaf)
+        self._generator.hold(scored.own, leaf)
         if leaf in scored.nodes:
             self._reader.hold(scored.reading, scored.nodes[leaf])
 
@@ -143,6 +132,9 @@ class TextScoredModel:
         scored = _scored(session)
         self._generator.close(scored.own)
         self._reader.close(scored.reading)
+
+    def end(self) -> None:
+        self._generator.end()
 
 
 def _scored(session: Session) -> ScoredSession:

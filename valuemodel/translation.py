@@ -29,7 +29,7 @@ class Translation:
     """From the generator's token ids to the base's. `generator_ends`: ids that end an answer."""
 
     def __init__(self, generator: Any, generator_ends: frozenset[int], base: Any) -> None:
-        self._generator, self._ends, self._base = generator, generator_ends, base
+        self._generator, self._ends, self.base = generator, generator_ends, base
         self.changes_ids = generator.backend_tokenizer.to_str() != base.backend_tokenizer.to_str()
 
     def __call__(self, ids: Sequence[int]) -> Translated:
@@ -41,12 +41,12 @@ class Translation:
         ended = bool(ids) and ids[-1] in self._ends
         shown = ids[:-1] if ended else ids
         text = self._generator.decode(shown, skip_special_tokens=True).rstrip(_INCOMPLETE)
-        encoded = self._base(text, add_special_tokens=False, return_offsets_mapping=True)
+        encoded = self.base(text, add_special_tokens=False, return_offsets_mapping=True)
         stops = [stop for _, stop in encoded["offset_mapping"]]
         read = np.searchsorted(self._character_ends(shown, text), stops, side="right")
         if not ended:
             return Translated(encoded["input_ids"], read)
-        return Translated([*encoded["input_ids"], self._base.eos_token_id], np.append(read, len(ids)))
+        return Translated([*encoded["input_ids"], self.base.eos_token_id], np.append(read, len(ids)))
 
     def _character_ends(self, ids: list[int], text: str) -> np.ndarray:
         """How many characters of `text` are complete after each token."""

@@ -22,7 +22,7 @@ import torch
 from ...engine.cpu import kernels
 from ...engine.cpu.int8 import Int8Linear
 from ...engine.cpu.packed_linear import PackedLinear
-from ...engine.language_model import Growth
+from ...engine.language_model import Growth, Prompt
 from ...engine.models.files import resolve_model
 from ...engine.models.loading import load_model, load_tokenizer
 from ...engine.torch_backend import model as torch_model
@@ -114,7 +114,7 @@ def main(candidates: int, prompt_tokens: int, new_tokens: int, precision: str, i
     loaded = load_model(precision=precision)
     model = loaded.language_model
     prompt = load_tokenizer(resolve_model())(PROMPT)["input_ids"][:prompt_tokens]
-    session = model.open(prompt, SAMPLING, seed=0)
+    session = model.open(Prompt(prompt), SAMPLING, seed=0)
     leaves, streams = unlike_leaves(session.tree, candidates), np.arange(candidates)
     clock = Clock()
 

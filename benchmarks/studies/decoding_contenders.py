@@ -21,7 +21,7 @@ from typing import Any
 import click
 import numpy as np
 
-from ...engine.language_model import Growth
+from ...engine.language_model import Growth, Prompt
 from ...engine.models.files import resolve_model
 from ...engine.models.loading import load_tokenizer, load_weights
 from ...engine.sampling import Sampling
@@ -63,7 +63,7 @@ def engine(precision: str) -> Runner:
 
     def run(prompt: list[int], candidates: int, new_tokens: int) -> tuple[float, float]:
         start = time.perf_counter()
-        session = model.open(prompt, SAMPLING, seed=0)
+        session = model.open(Prompt(prompt), SAMPLING, seed=0)
         leaves, streams = unlike_leaves(session.tree, candidates), np.arange(candidates)
         first = time.perf_counter()
         for _ in range(new_tokens - 1):

@@ -20,7 +20,7 @@ import torch
 from ...data_builder.problems.problem import Problem
 from ...data_builder.problems.prompts import DEFAULT_TEMPLATE, prompt_ids
 from ...engine.cpu.packed_linear import pack_linears_
-from ...engine.language_model import Growth, LanguageModel, Session
+from ...engine.language_model import Growth, LanguageModel, Prompt, Session
 from ...engine.models.loading import chosen_precision, load_tokenizer, load_weights
 from ...engine.sampling import Sampling
 from ...engine.search import Search, SearchSettings, run
@@ -39,7 +39,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 SAMPLING = Sampling(temperature=0.8, top_p=0.95)
 
 
-class ReencodingModel:
+class ReencodingModel(LanguageModel):
     """`generator` with the values of a second model that at every check reads the prompt and each candidate's text from the
     beginning, as search-and-learn and other searches by text do: one batch, without a cache and without padding.
     """
@@ -53,15 +53,15 @@ class ReencodingModel:
         width = second.config.hidden_size
         self._head = torch.randn(width, generator=torch.Generator().manual_seed(0)) / width**0.5
 
-    def open(self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()) -> Session:
-        self._prompt = list(prompt_ids)
-        return self._generator.open(prompt_ids, sampling, seed, stop_ids)
+    def open(self, prompt: Prompt, sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()) -> Session:
+        self._prompt = list(prompt.token_ids)
+        return self._generator.open(prompt, sampling, seed, stop_ids)
 
     def advance(self, growths: Sequence[Growth]) -> list[np.ndarray]:
         return self._generator.advance(growths)
 
     @torch.no_grad()
-    def read_values(self, wanted: Sequence[tuple[Session, np.ndarray]]) -> None:
+    def read(self, wanted: Sequence[tuple[Session, np.ndarray]]) -> None:
         for session, leaves in wanted:
             tree: Tree = session.tree
             new = np.unique(leaves[np.isnan(tree.nodes.value[leaves])])
@@ -105,10 +105,8 @@ class Contenders:
         """Search once, untimed work (loading) done before. End tokens are ignored: every candidate is as long as it may be."""
         prompt = self.prompt(prompt_tokens)
         model = self.model(way)
-        if isinstance(model, TextScoredModel):
-            model.set_prompt(prompt, prompt)
         start = time.perf_counter()
-        search = Search(model, prompt, settings)
+        search = Search(model, Prompt(prompt, prompt), settings)
         run(model, [search])
         seconds = time.perf_counter() - start
         texts = tuple(tuple(search.tree.tokens(leaf).tolist()) for leaf in search.tree.rollouts.leaf.tolist())

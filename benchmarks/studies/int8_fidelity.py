@@ -26,6 +26,7 @@ from ...data_builder.problems.loaders import load_problems
 from ...data_builder.problems.prompts import prompt_ids
 from ...engine.cpu.int8 import quantize_rows
 from ...engine.cpu.int8_model import Int8Model
+from ...engine.language_model import Prompt
 from ...engine.models.files import resolve_model
 from ...engine.models.loading import load_model
 from ...engine.models.sources import DEFAULT_MODEL
@@ -166,7 +167,7 @@ def read(model: str, reference: Any, count: int, seed: int, kept: list[Reading])
     readings = list(kept)
     while len(readings) < count:
         batch = prompts[len(readings) : min(len(readings) + _ANSWERS_AT_ONCE, count)]
-        searches = [Search(loaded.language_model, prompt, settings) for prompt in batch]
+        searches = [Search(loaded.language_model, Prompt(prompt), settings) for prompt in batch]
         run(loaded.language_model, searches)
         for prompt, search in zip(batch, searches, strict=True):
             answer = search.tree.tokens(int(search.tree.rollouts.leaf[0])).tolist()

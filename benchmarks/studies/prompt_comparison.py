@@ -122,6 +122,7 @@ def _interval(per_problem: NDArray[np.float64], picks: NDArray[np.int64]) -> tup
 
 def engine_sampler(model: str, settings: SearchSettings, precision: str) -> Complete:
     """Independent samples (best-of-n without a choice) from the engine, `QUESTIONS_AT_ONCE` questions in one batch."""
+    from ...engine.language_model import Prompt
     from ...engine.models.loading import load_model
 
     loaded = load_model(model, precision)
@@ -136,7 +137,7 @@ def engine_sampler(model: str, settings: SearchSettings, precision: str) -> Comp
             while waiting and len(active) < QUESTIONS_AT_ONCE:
                 problem, template = waiting.pop()
                 ids = prompt_ids(tokenizer, problem, template, max_tokens=room)
-                active.append(((problem, template), Search(language_model, ids, settings)))
+                active.append(((problem, template), Search(language_model, Prompt(ids), settings)))
             advance_round(language_model, [search for _, search in active])
             for question, search in active:
                 if search.done:

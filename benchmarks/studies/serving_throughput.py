@@ -39,7 +39,7 @@ TASKS = (
 def main(model: str, precision: str, searches: int, n: int, tokens: int, rounds: int, as_json: bool) -> None:
     """Time both ways in turns. Prompts are read anew each time, and the draws are the same."""
     generator = GuidedGenerator.from_pretrained(model, precision=precision, value=None)
-    generator.loaded.language_model.hold_prefixes(0)  # type: ignore[attr-defined]
+    generator.loaded.language_model.hold_prefixes(0)
     chats = [[{"role": "user", "content": f"Write a Python function that {TASKS[i % len(TASKS)]}."}] for i in range(searches)]
     changes: list[dict[str, Any]] = [{"n": n, "max_new_tokens": tokens, "seed": i} for i in range(searches)]
 

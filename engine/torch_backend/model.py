@@ -17,12 +17,12 @@ import torch
 from torch import nn
 
 from ..cpu.int8_model import Int8Model
-from ..errors import GuidedGenError
-from ..language_model import Growth
+from ..errors import ContextError
+from ..language_model import Growth, LanguageModel, Prompt, Statistics
 from ..language_model import Session as AnySession
 from ..randomness import problem_key, uniforms
 from ..sampling import Distributions, Sampling, distributions
-from ..tail import Tail
+from ..tail import EmittedSums, Tail, set_values
 from ..tree import ROOT, Tree
 from .kv_cache import DecodeLayout, PrefillLayout, PromptCache, SlotPool
 from .prefix_store import ContinuedLayout, PrefixStore
@@ -30,10 +30,6 @@ from .prefix_store import ContinuedLayout, PrefixStore
 _NO_SLOT = -1
 _LOGIT_ROWS = 64  # whose logits are held at once where a given answer is read
 _PASS_CELLS = 1 << 18  # of a pass: rows times the longest path; what attention may gather in each layer
-
-
-class ContextError(GuidedGenError):
-    """A prompt or an answer that the model's context does not hold."""
 
 
 class TorchSession:
@@ -48,21 +44,18 @@ class TorchSession:
         self.slots: list[int] = []
         self.paths: dict[int, np.ndarray] = {ROOT: np.empty(0, np.int64)}  # slots from the first token on, at the leaves
         self.next: dict[int, tuple[Distributions, int]] = {}  # what can be drawn below a node, where it is known
-        self.sums = np.zeros((64, head_width))  # of what the head emitted, along the path to each node
+        self.sums = EmittedSums(head_width)
 
     def slot(self, node: int) -> int:
         self.slots.extend([_NO_SLOT] * (len(self.tree) - len(self.slots)))
         return self.slots[node]
 
 
-class TorchLanguageModel:
+class TorchLanguageModel(LanguageModel):
     """A causal language model of transformers and, optionally, a value tail on it. Not thread-safe: one thread decodes.
 
-    `passes`: forward passes so far, prompts included. `scoring_seconds`: what the tail took of them (on a GPU: to launch).
     `model` is an `Int8Model` or any `*ForCausalLM` whose decoder layers attend through transformers' attention interface.
     """
-
-    in_process = True
 
     def __init__(self, model: Any, tail: Tail | None = None) -> None:
         self._model = model.eval()
@@ -76,8 +69,8 @@ class TorchLanguageModel:
         self.device = next(model.parameters()).device
         self._tail = tail
         self.scores = tail is not None
-        self.passes = 0
-        self.scoring_seconds = 0.0
+        self._passes = 0
+        self._scoring_seconds = 0.0
         self._layers = config.num_hidden_layers
         self.vocabulary_size = config.vocab_size
         window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
@@ -91,17 +84,15 @@ class TorchLanguageModel:
         self.prefixes = PrefixStore()
 
     @property
-    def cached_tokens(self) -> int:
-        """Generated tokens whose keys and values are held now."""
-        return self._pool.used
+    def statistics(self) -> Statistics:
+        return Statistics(self._passes, self._scoring_seconds, self._pool.used, self.prefixes.bytes)
 
     @torch.inference_mode()
-    def open(
-        self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()
-    ) -> TorchSession:
+    def open(self, prompt: Prompt, sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()) -> TorchSession:
         """Prefill a prompt, as far as it is not held. Raises ContextError where it leaves no room for an answer."""
-        prompt, state = self._read_prompt(prompt_ids)
-        session = TorchSession(Tree.below(prompt_ids), prompt, sampling, seed, self._tail.head.width if self._tail else 0)
+        cached, state = self._read_prompt(prompt.token_ids)
+        width = self._tail.head.width if self._tail else 0
+        session = TorchSession(Tree.below(prompt.token_ids), cached, sampling, seed, width)
         self._remember([(session, ROOT)], state)
         return session
 
@@ -148,7 +139,7 @@ class TorchLanguageModel:
         self._look_ahead([(cast(TorchSession, growth.session), np.unique(growth.leaves)) for growth in growths])
         return [self._draw(cast(TorchSession, growth.session), growth.leaves, growth.streams) for growth in growths]
 
-    def read_values(self, wanted: Sequence[tuple[AnySession, np.ndarray]]) -> None:
+    def read(self, wanted: Sequence[tuple[AnySession, np.ndarray]]) -> None:
         """Fill the values at the wanted nodes. What it computes is kept for the next `advance`."""
         if self.scores:
             unscored = [(s, nodes[np.isnan(s.tree.nodes.value[nodes])]) for s, nodes in wanted]
@@ -259,8 +250,9 @@ class TorchLanguageModel:
             raise
         if self._tail is not None:
             start = time.perf_counter()
-            self._score(rows, emitted)
-            self.scoring_seconds += time.perf_counter() - start
+            scored = [(session.tree, session.sums, node) for session, node in rows]
+            set_values(self._tail.head, scored, emitted.double().cpu().numpy(), self.device)
+            self._scoring_seconds += time.perf_counter() - start
         self._remember(rows, hidden)
 
     def _compute(self, rows: list[tuple[TorchSession, int]]) -> tuple[torch.Tensor, Any]:
@@ -317,7 +309,7 @@ class TorchLanguageModel:
         self, tokens: torch.Tensor, positions: torch.Tensor, layout: PrefillLayout | ContinuedLayout | DecodeLayout
     ) -> tuple[torch.Tensor, Any]:
         """tokens [T], positions [T] -> the state below the LM head [T, H] and what the tail emitted [T, E] (or None)."""
-        self.passes += 1
+        self._passes += 1
         position_ids = positions[None].to(self.device)
         hidden = self._decoder.embed_tokens(tokens[None].to(self.device))
         rotary = self._decoder.rotary_emb(hidden, position_ids)
@@ -336,7 +328,7 @@ class TorchLanguageModel:
         for layer in tail.layers:
             hidden = self._layer(layer, hidden, rotary, position_ids, layout)
         emitted = tail.head.emit(tail.norm(hidden)[0])
-        self.scoring_seconds += time.perf_counter() - start
+        self._scoring_seconds += time.perf_counter() - start
         return emitted
 
     @staticmethod
@@ -355,27 +347,6 @@ class TorchLanguageModel:
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self._model.lm_head(hidden)
         return logits
-
-    def _score(self, rows: list[tuple[TorchSession, int]], emitted: torch.Tensor) -> None:
-        """Turn what the head emitted at `rows` into values, with the sums along their paths."""
-        assert self._tail is not None
-        last = emitted.double().cpu().numpy()
-        mean = np.empty_like(last)
-        mean_logprob = np.empty(len(rows))
-        for i, (session, node) in enumerate(rows):
-            tree = session.tree
-            if len(session.sums) < len(tree):
-                session.sums = np.concatenate(
-                    [session.sums, np.zeros_like(session.sums), np.zeros((len(tree), session.sums.shape[1]))]
-                )
-            parent = int(tree.nodes.parent[node])
-            session.sums[node] = last[i] + (session.sums[parent] if parent != ROOT else 0)
-            mean[i] = session.sums[node] / tree.depth_of(node)
-            mean_logprob[i] = tree.logprob_sum_to(node) / tree.depth_of(node)
-        arrays = (torch.from_numpy(array).float().to(self.device) for array in (last, mean, mean_logprob))
-        values = torch.sigmoid(self._tail.head.logit(*arrays)).cpu().numpy()
-        for (session, node), value in zip(rows, values.tolist(), strict=True):
-            session.tree.nodes.value[node] = value
 
     def _remember(self, rows: list[tuple[TorchSession, int]], hidden: torch.Tensor) -> None:
         """Keep, for each of `rows`, what can be drawn below it."""

@@ -8,25 +8,12 @@ follows is equal to the bit; where a part is found, results are those of a fresh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from ..language_model import Session
 from .kv_cache import PromptCache
-
-
-@runtime_checkable
-class HoldsPrefixes(Protocol):
-    """A language model that can keep prompts between sessions; others may have a prefix cache of their own."""
-
-    def hold_prefixes(self, max_bytes: int) -> None:
-        """Keep prompts that were read, up to so many bytes; 0, as at first, keeps none."""
-
-    def hold(self, session: Session, leaf: int) -> None:
-        """Keep the session's prompt with its answer up to `leaf`, for a prompt that goes on from there; before `close`."""
 
 
 class PrefixStore:

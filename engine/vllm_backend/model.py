@@ -13,16 +13,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from math import nan
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
-import torch
 
-from ..errors import GuidedGenError
-from ..language_model import Growth
+from ..errors import ContextError
+from ..language_model import Growth, LanguageModel, Prompt, Statistics
 from ..language_model import Session as AnySession
 from ..randomness import problem_key
 from ..sampling import Sampling
+from ..tail import EmittedSums, PathHead, set_values
 from ..tree import ROOT, Tree
 from .engine import VllmEngine
 from .requests import NUMBERS, Continuation, Draws, Token
@@ -32,19 +32,6 @@ _RUN_AHEAD = 64
 # Most tokens of one `advance`: whoever asked for more asks again, and nobody waits for the longest answer of a batch.
 _BLOCK = 32
 _PEEK = -1  # the stream of a request that only reads a leaf's value
-
-
-class VllmContextError(GuidedGenError):
-    """A prompt that leaves no room for an answer in the context that vLLM was started with."""
-
-
-class PathHead(Protocol):
-    """The part of a `tail.Head` that turns what was emitted along a path into a logit."""
-
-    @property
-    def width(self) -> int: ...
-
-    def logit(self, last: torch.Tensor, mean: torch.Tensor, mean_logprob: torch.Tensor) -> torch.Tensor: ...
 
 
 class VllmSession:
@@ -61,17 +48,15 @@ class VllmSession:
         self.stop_ids = stop_ids
         self.requests: dict[tuple[int, int], Continuation] = {}  # by the node that its next token follows, and stream
         self.emitted: dict[int, np.ndarray] = {}
-        self.sums: dict[int, np.ndarray] = {ROOT: np.zeros(width)}  # of what was emitted, along the path to each scored node
+        self.sums = EmittedSums(width)
 
     def stream(self, stream: int) -> int:
         """All greedy samples at a node are one."""
         return stream if self.sampling.temperature else 0
 
 
-class VllmLanguageModel:
+class VllmLanguageModel(LanguageModel):
     """A model served by vLLM, with or without a value tail in the same pass; `head` turns what the tail emits into values."""
-
-    in_process = False
 
     def __init__(self, engine: VllmEngine, head: PathHead | None = None) -> None:
         self.engine = engine
@@ -83,33 +68,27 @@ class VllmLanguageModel:
         self._width = 0 if head is None else head.width  # of what comes with each token
 
     @property
-    def passes(self) -> int:
-        """Forward passes so far: the engine's steps, whoever they were for."""
-        return self.engine.counts.steps
+    def statistics(self) -> Statistics:
+        """`passes`: the engine's steps, whoever they were for. vLLM does not tell what a tail takes of them."""
+        return Statistics(self.engine.counts.steps, nan if self.scores else 0.0, in_process=False)
 
-    @property
-    def scoring_seconds(self) -> float:
-        """NaN with a tail, whose part of a pass vLLM does not tell."""
-        return nan if self.scores else 0.0
-
-    def open(
-        self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()
-    ) -> VllmSession:
-        """Nothing is read yet: the first request reads the prompt, the others find it. Raises VllmContextError."""
-        if not prompt_ids:
-            raise VllmContextError("the prompt is empty")
-        if len(prompt_ids) >= self.max_length:
-            raise VllmContextError(f"the prompt has {len(prompt_ids)} tokens; this model's context holds {self.max_length}")
+    def open(self, prompt: Prompt, sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()) -> VllmSession:
+        """Nothing is read yet: the first request reads the prompt, the others find it. Raises ContextError."""
+        token_ids = list(map(int, prompt.token_ids))
+        if not token_ids:
+            raise ContextError("the prompt is empty")
+        if len(token_ids) >= self.max_length:
+            raise ContextError(f"the prompt has {len(token_ids)} tokens; this model's context holds {self.max_length}")
         width = 0 if self._head is None else self._head.width
-        return VllmSession(Tree.below(prompt_ids), list(map(int, prompt_ids)), sampling, seed, stop_ids, width)
+        return VllmSession(Tree.below(token_ids), token_ids, sampling, seed, stop_ids, width)
 
     def advance(self, growths: Sequence[Growth]) -> list[np.ndarray]:
-        """See `LanguageModel.advance`. Raises VllmError where vLLM fails, VllmContextError where the context is full."""
+        """See `LanguageModel.advance`. Raises VllmError where vLLM fails, ContextError where the context is full."""
         return self.engine.run(self.advance_async(growths))
 
-    def read_values(self, wanted: Sequence[tuple[AnySession, np.ndarray]]) -> None:
+    def read(self, wanted: Sequence[tuple[AnySession, np.ndarray]]) -> None:
         if self.scores:
-            self.engine.run(self.read_values_async(wanted))
+            self.engine.run(self.read_async(wanted))
 
     def keep(self, session: AnySession, leaves: np.ndarray) -> None:
         """Abort the requests below every other node."""
@@ -139,7 +118,7 @@ class VllmLanguageModel:
                 await request.wait_for(min(growth.tokens, _BLOCK))
         return [self._take(session, growth, own) for (session, growth), own in zip(growing, requests, strict=True)]
 
-    async def read_values_async(self, wanted: Sequence[tuple[AnySession, np.ndarray]]) -> None:
+    async def read_async(self, wanted: Sequence[tuple[AnySession, np.ndarray]]) -> None:
         """A node's value comes with the token below it: wait for that, or ask for one where the sample has ended."""
         waiting: list[tuple[VllmSession, int, Continuation]] = []
         for session, nodes in ((cast(VllmSession, session), nodes) for session, nodes in wanted):
@@ -180,7 +159,7 @@ class VllmLanguageModel:
         depth = session.tree.depth_of(node)
         room = self.max_length - len(session.prompt_ids) - depth
         if room < 1 and stream != _PEEK:
-            raise VllmContextError(f"the prompt and the answer fill this model's context of {self.max_length} tokens")
+            raise ContextError(f"the prompt and the answer fill this model's context of {self.max_length} tokens")
         prefix = session.prompt_ids + session.tree.tokens(node).tolist()
         draws = Draws(session.sampling, session.seed, session.problem, max(stream, 0))
         request = Continuation(self.engine, prefix, depth, draws, max(min(tokens, room), 1), session.stop_ids, self._width)
@@ -217,20 +196,11 @@ class VllmLanguageModel:
 
     def _score(self, session: VllmSession) -> None:
         """Turn what was emitted and is not yet a value into values, parents first."""
-        tree = session.tree
-        new = [node for node in sorted(session.emitted) if node not in session.sums]
-        if not new or self._head is None:
-            return
-        parents = tree.nodes.parent
-        for node in new:
-            session.sums[node] = session.sums[int(parents[node])] + session.emitted[node]
-        depths = np.asarray([tree.depth_of(node) for node in new])
-        last = np.stack([session.emitted[node] for node in new])
-        mean = np.stack([session.sums[node] for node in new]) / depths[:, None]
-        mean_logprob = np.asarray([tree.logprob_sum_to(node) for node in new]) / depths
-        with torch.inference_mode():
-            logit = self._head.logit(*(torch.from_numpy(array).float() for array in (last, mean, mean_logprob)))
-        tree.nodes.value[new] = torch.sigmoid(logit).numpy()
+        values = session.tree.nodes.value
+        new = [node for node in sorted(session.emitted) if np.isnan(values[node])]
+        if new and self._head is not None:
+            emitted = np.stack([session.emitted[node] for node in new])
+            set_values(self._head, [(session.tree, session.sums, node) for node in new], emitted)
 
 
 def _samples(growth: Growth) -> list[tuple[int, int]]:

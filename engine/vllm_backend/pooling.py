@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from ..language_model import Session as AnySession
+from ..language_model import Statistics
 from ..tree import ROOT
 from .engine import VllmEngine
 from .model import VllmLanguageModel, VllmSession
@@ -52,7 +53,7 @@ class ValueFormula:
         return len(self.terms)
 
     def logit(self, last: torch.Tensor, mean: torch.Tensor, mean_logprob: torch.Tensor) -> torch.Tensor:
-        """As `tail.Head.logit`."""
+        """As `tail.PathHead.logit`."""
         terms = [(last if term == "last" else mean)[:, i] for i, term in enumerate(self.terms)]
         logit = torch.stack(terms).sum(dim=0) + self.logprob_weight * mean_logprob + self.bias
         return self.scale * logit + self.shift
@@ -113,16 +114,12 @@ class PooledLanguageModel(VllmLanguageModel):
         self.max_length = min(self.max_length, classifier.engine.llm.model_config.max_model_len)
 
     @property
-    def passes(self) -> int:
-        """Steps of both engines so far."""
-        return self.engine.counts.steps + self.classifier.engine.counts.steps
+    def statistics(self) -> Statistics:
+        """`passes`: steps of both engines. `scoring_seconds`: how long `read` took; the generator may have decoded meanwhile."""
+        steps = self.engine.counts.steps + self.classifier.engine.counts.steps
+        return Statistics(steps, self._scoring_seconds, in_process=False)
 
-    @property
-    def scoring_seconds(self) -> float:
-        """How long `read_values` took; the generator may have decoded ahead meanwhile."""
-        return self._scoring_seconds
-
-    def read_values(self, wanted: Sequence[tuple[AnySession, np.ndarray]]) -> None:
+    def read(self, wanted: Sequence[tuple[AnySession, np.ndarray]]) -> None:
         """Fill the values at the wanted nodes and on their paths."""
         start = time.perf_counter()
         unread = [

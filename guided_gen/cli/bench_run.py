@@ -141,11 +141,11 @@ def _generate(options: dict[str, Any]) -> None:
     template = template_named(options["template"])
     click.echo(f"Loading {options['model']}", err=True)
     if options["value"] is None:
-        loaded, value_tokenizer = load_model(options["model"], options["precision"], None, backend, vllm), None
+        loaded = load_model(options["model"], options["precision"], None, backend, vllm)
     else:
         prompts = Prompts(template.name, template.hash)
         chosen = options["model"], options["precision"], options["value"], prompts, options["value_base"]
-        loaded, value_tokenizer = load_scored_model(*chosen, backend, vllm)
+        loaded = load_scored_model(*chosen, backend, vllm)
     import torch
 
     about = {"kind": "searches", "problems": Path(options["problems"]).name, "split": options["split"]}
@@ -153,7 +153,7 @@ def _generate(options: dict[str, Any]) -> None:
     about |= {"vllm": None if vllm is None else vllm.engine_arguments()}
     record = about | settings.record(loaded) | value_identity(options["value"])
     jobs = jobs_of(arms, guides, settings)
-    generator = Generator(loaded, settings, scorers, value_tokenizer)
+    generator = Generator(loaded, settings, scorers)
     count = len(problems) * len(jobs)
     with (
         LineFile(options["out"] / SEARCHES, record) as written,

@@ -41,7 +41,6 @@ def command(**options: Any) -> None:
     from ..engine.models.sources import DEFAULT_MODEL
     from ..engine.scorers import scorer_named
     from ..engine.search import SearchSettings
-    from ..engine.torch_backend.prefix_store import HoldsPrefixes
     from ..generator import GuidedGenerator
     from ..server.app import create_app
     from ..server.gate import read_api_keys
@@ -78,8 +77,7 @@ def command(**options: Any) -> None:
         backend=options["backend"],
         vllm=vllm_settings(options),
     )
-    if isinstance(generator.loaded.language_model, HoldsPrefixes):
-        generator.loaded.language_model.hold_prefixes(options["prefix_bytes"])
+    generator.loaded.language_model.hold_prefixes(options["prefix_bytes"])
     local = options["host"] in ("127.0.0.1", "localhost", "::1")
     if not local and not keys:
         click.echo(f"Listening at {options['host']} without API keys: whoever reaches this machine may use it", err=True)

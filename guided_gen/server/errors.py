@@ -13,8 +13,7 @@ from starlette.exceptions import HTTPException
 from ..data_builder.judge.isolation import IsolationError
 from ..data_builder.judge.program import JudgeError
 from ..data_builder.problems.prompts import PromptTooLongError
-from ..engine.errors import GuidedGenError
-from ..engine.torch_backend.model import ContextError
+from ..engine.errors import ContextError, GuidedGenError
 from ..engine.vllm_backend.settings import VllmError
 from ..scheduler import SchedulerClosed
 

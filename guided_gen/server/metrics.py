@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,7 +18,7 @@ class Metrics:
 
     def __init__(self, generator: GuidedGenerator, admission: Admission) -> None:
         self._registry = CollectorRegistry()
-        model: Any = generator.loaded.language_model
+        model = generator.loaded.language_model
         self.requests = Counter("guided_gen_requests", "Requests answered.", ["path", "status"], registry=self._registry)
         self.seconds = Histogram(
             "guided_gen_request_seconds", "Time to the end of an answer.", registry=self._registry, buckets=SECONDS
@@ -36,8 +35,8 @@ class Metrics:
             "guided_gen_live_searches": ("Searches being decoded.", lambda: generator.scheduler.live),
             "guided_gen_admitted_searches": ("Searches that hold a place.", lambda: admission.running),
             "guided_gen_waiting_searches": ("Searches in the queue.", lambda: admission.waiting),
-            "guided_gen_prefix_bytes": ("Memory of kept prompts.", lambda: getattr(getattr(model, "prefixes", None), "bytes", 0)),
-            "guided_gen_cached_tokens": ("Generated tokens in the KV cache.", lambda: getattr(model, "cached_tokens", 0)),
+            "guided_gen_prefix_bytes": ("Memory of kept prompts.", lambda: model.statistics.prefix_bytes),
+            "guided_gen_cached_tokens": ("Generated tokens in the KV cache.", lambda: model.statistics.cached_tokens),
         }
         for name, (text, read) in readings.items():
             Gauge(name, text, registry=self._registry).set_function(read)

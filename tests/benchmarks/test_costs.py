@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from math import isnan, nan
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from guided_gen.benchmarks import costs
 from guided_gen.benchmarks.costs import Cost, Meter
+from guided_gen.engine.language_model import Statistics
+
+from ..engine.made_up import MadeUpModel
 
 
-@dataclass
-class Model:
-    passes: int = 0
-    scoring_seconds: float = 0.0
-    in_process: bool = True
+class Model(MadeUpModel):
+    def __init__(self, **figures: Any) -> None:
+        super().__init__()
+        self._figures = Statistics(**figures)
+
+    @property
+    def statistics(self) -> Statistics:
+        return self._figures
+
+    def work(self, passes: int, scoring_seconds: float = 0.0) -> None:
+        before = self._figures
+        self._figures = replace(before, passes=before.passes + passes, scoring_seconds=before.scoring_seconds + scoring_seconds)
 
 
 @pytest.fixture
@@ -34,8 +45,7 @@ def test_a_step_is_shared_by_weights_and_its_passes_count_for_each(clock: list[f
     for _ in range(2):
         with meter.charging([many, few], [3.0, 1.0]):
             clock[0] += 8
-            model.passes += 1
-            model.scoring_seconds += 2
+            model.work(1, 2.0)
     assert (many.seconds, few.seconds) == (12, 4) and (many.scoring_seconds, few.scoring_seconds) == (3, 1)
     assert many.passes == few.passes == 2
     clock[0] += 100  # between steps: saving, decoding text
@@ -46,7 +56,7 @@ def test_what_stands_apart_is_no_search_s_cost(clock: list[float]) -> None:
     model = Model()
     with Meter(model).apart() as cost:
         clock[0] += 5
-        model.passes += 7
+        model.work(7)
     assert (cost.seconds, cost.passes) == (5, 7)
 
 
@@ -68,6 +78,6 @@ def test_what_cannot_be_measured_is_null_and_not_nothing(clock: list[float]) -> 
     for _ in range(2):
         with meter.charging([cost], [1.0]):
             clock[0] += 3
-            model.passes += 1
+            model.work(1)
     assert isnan(cost.peak_memory)
     assert cost.line(10) == {"tokens": 10, "passes": 2, "seconds": 6, "scoring_seconds": None, "peak_memory_mb": None}

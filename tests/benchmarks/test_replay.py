@@ -22,7 +22,7 @@ from guided_gen.benchmarks.replay import (
     replay,
     replayed,
 )
-from guided_gen.engine.language_model import Growth
+from guided_gen.engine.language_model import Growth, Prompt
 from guided_gen.engine.policies import Beam, BestOfN, EarlyStop, Policy, SpeculativeRejection
 from guided_gen.engine.scorers import mean_logprob, self_certainty, value
 from guided_gen.engine.search import Search, SearchSettings, run
@@ -46,7 +46,7 @@ def engine() -> TorchLanguageModel:
 
 
 def live(engine: TorchLanguageModel, settings: SearchSettings) -> Search:
-    search = Search(engine, PROMPT, settings)
+    search = Search(engine, Prompt(PROMPT), settings)
     run(engine, [search])
     engine.close(search.session)
     return search
@@ -132,7 +132,7 @@ def test_a_value_is_known_only_once_it_was_read(valued: tuple[TorchLanguageModel
     model = ReplayModel()
     [(one, other)] = model.advance([Growth(session, np.asarray([-1, -1]), np.asarray([0, 1]), 6)])
     assert np.isnan(session.tree.nodes.value).all()
-    model.read_values([(session, np.asarray([one]))])
+    model.read([(session, np.asarray([one]))])
     read = np.zeros(len(session.tree), bool)
     read[session.tree.path(int(one))] = True
     assert one != other and not read.all()

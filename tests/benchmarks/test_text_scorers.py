@@ -11,6 +11,9 @@ from guided_gen.benchmarks.judging import JudgingError, check_examples, printed_
 from guided_gen.benchmarks.text_scorers import TEXT_SCORERS, Judgement, TextScorerError, first_tokens, judged_scores
 from guided_gen.data_builder.problems.problem import CallTest, Problem
 from guided_gen.data_builder.problems.prompts import CODE
+from guided_gen.engine.errors import SettingsError
+
+from ..engine.made_up import MadeUpModel
 
 TESTS = tuple(CallTest((x,), 2 * x) for x in range(3))
 PROBLEM = Problem("made/1", "Double it.\n\nf(21) == 42\n", "made", entry_point="f", tests=TESTS)
@@ -26,10 +29,11 @@ class Letters:
         return [ord(letter) for letter in text]
 
 
-class Opinion:
+class Opinion(MadeUpModel):
     """Believes in programs that multiply: after them True is nine times as likely as False."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.asked: list[str] = []
         self.held: list[int] = []
 
@@ -41,8 +45,6 @@ class Opinion:
 
     def hold_prefixes(self, max_bytes: int) -> None:
         self.held.append(max_bytes)
-
-    def hold(self, session: Any, leaf: int) -> None: ...
 
 
 def test_a_score_is_what_the_words_that_may_reply_are_worth_by_their_probabilities() -> None:
@@ -69,8 +71,8 @@ def test_words_that_begin_alike_are_refused() -> None:
 
 
 def test_a_model_that_reads_no_answers_is_refused() -> None:
-    with pytest.raises(TextScorerError):
-        judged_scores(object(), Letters(), TEXT_SCORERS["p-true"], PROBLEM, ["pass"], CODE)
+    with pytest.raises(SettingsError, match="cannot read"):
+        judged_scores(MadeUpModel(), Letters(), TEXT_SCORERS["p-true"], PROBLEM, ["pass"], CODE)
 
 
 def test_printed_examples_are_a_problem_of_their_own_and_refused_without_full_tests() -> None:

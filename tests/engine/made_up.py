@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from guided_gen.engine.language_model import Growth
+from guided_gen.engine.language_model import Growth, LanguageModel, Prompt
 from guided_gen.engine.policies import View
 from guided_gen.engine.randomness import problem_key, uniforms
 from guided_gen.engine.sampling import Sampling
@@ -83,8 +83,8 @@ class MadeUpSession:
     stop_ids: frozenset[int]
 
 
-class MadeUpModel:
-    """A `LanguageModel` whose next-token distributions and values are functions of the tokens before.
+class MadeUpModel(LanguageModel):
+    """Its next-token distributions and values are functions of the tokens before.
 
     By default both are random numbers from a hash of these tokens. It draws whole blocks, as backends may.
     """
@@ -102,10 +102,8 @@ class MadeUpModel:
         self._probabilities = probabilities or (lambda tokens: _rng(tokens).dirichlet(np.ones(vocabulary)).tolist())
         self._value = value or (lambda tokens: float(_rng((*tokens, -1)).random()))
 
-    def open(
-        self, prompt_ids: Sequence[int], sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()
-    ) -> MadeUpSession:
-        return MadeUpSession(Tree.below(prompt_ids), seed, stop_ids)
+    def open(self, prompt: Prompt, sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()) -> MadeUpSession:
+        return MadeUpSession(Tree.below(prompt.token_ids), seed, stop_ids)
 
     def advance(self, growths: Sequence[Growth]) -> list[np.ndarray]:
         return [np.asarray([self._grown(growth, i) for i in range(len(growth.leaves))], np.int64) for growth in growths]
@@ -125,16 +123,12 @@ class MadeUpModel:
                 break
         return leaf
 
-    def read_values(self, wanted: Sequence[tuple[Any, np.ndarray]]) -> None:
+    def read(self, wanted: Sequence[tuple[Any, np.ndarray]]) -> None:
         for session, leaves in wanted:
             for leaf in leaves.tolist():
                 while leaf != ROOT and np.isnan(session.tree.nodes.value[leaf]):
                     session.tree.nodes.value[leaf] = self._value(tuple(session.tree.tokens(leaf).tolist()))
                     leaf = int(session.tree.nodes.parent[leaf])
-
-    def keep(self, session: Any, leaves: np.ndarray) -> None: ...
-
-    def close(self, session: Any) -> None: ...
 
 
 def _rng(tokens: Sequence[int]) -> np.random.Generator:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from guided_gen.engine.language_model import Prompt
 from guided_gen.engine.models.files import resolve_model
 from guided_gen.engine.models.loading import LoadedModel, load_model, load_tokenizer
 from guided_gen.engine.policies import Beam
@@ -41,7 +42,7 @@ def loaded() -> LoadedModel:
 
 
 def searched(loaded: LoadedModel, prompt: list[int], settings: SearchSettings) -> Any:
-    search = Search(loaded.language_model, prompt, settings)
+    search = Search(loaded.language_model, Prompt(prompt), settings)
     run(loaded.language_model, [search])
     loaded.language_model.close(search.session)
     return search.tree
@@ -77,12 +78,12 @@ def test_int8_draws_an_answer_that_float32_finds_likely(loaded: LoadedModel, pro
 def test_an_int8_search_is_the_same_to_the_bit_alone_and_beside_longer_ones(prompt: list[int]) -> None:
     model = load_model(precision="int8").language_model
     settings = SearchSettings(n=4, max_new_tokens=40, seed=3)
-    alone = Search(model, prompt, settings)
+    alone = Search(model, Prompt(prompt), settings)
     run(model, [alone])
-    longer = Search(model, prompt[:-1], SearchSettings(n=9, max_new_tokens=90))
+    longer = Search(model, Prompt(prompt[:-1]), SearchSettings(n=9, max_new_tokens=90))
     for _ in range(50):
         advance_round(model, [longer])
-    beside = Search(model, prompt, settings)
+    beside = Search(model, Prompt(prompt), settings)
     run(model, [longer, beside])
     assert np.array_equal(alone.tree.nodes.token_id, beside.tree.nodes.token_id)
     assert np.array_equal(alone.tree.nodes.logprob, beside.tree.nodes.logprob)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guided_gen.engine.language_model import Prompt
 from guided_gen.engine.policies import (
     Beam,
     BestOfN,
@@ -92,7 +93,7 @@ def test_a_search_ends_within_its_budget_and_bounds_its_samples(
         stop_ids=frozenset([0]),
     )
     model = MadeUpModel(probabilities=(lambda tokens: (0.02, 0.98, 0, 0)) if few_tokens else None)
-    search = Search(model, [1, 2], settings)
+    search = Search(model, Prompt([1, 2]), settings)
     begun = []
     while not search.done:
         advance_round(model, [search])
@@ -118,7 +119,7 @@ def test_the_seed_alone_decides_a_search_of_equal_values(policy: Policy) -> None
 
     def leaves(seed: int) -> list[list[int]]:
         settings = SearchSettings(n=4, max_new_tokens=12, policy=policy, scorer=value, check_every=3, seed=seed)
-        search = Search(model, [1, 2], settings)
+        search = Search(model, Prompt([1, 2]), settings)
         run(model, [search])
         return [search.tree.tokens(leaf).tolist() for leaf in search.tree.rollouts.leaf.tolist()]
 
@@ -163,7 +164,7 @@ def test_values_of_complete_answers_count_at_the_next_check() -> None:
     settings = SearchSettings(
         n=8, max_new_tokens=9, policy=EarlyStop(slack=0.5), scorer=value, check_every=2, stop_ids=frozenset([0])
     )
-    search = Search(model, [1], settings)
+    search = Search(model, Prompt([1]), settings)
     run(model, [search])
     ended = {int(search.tree.depth_of(leaf)) for leaf in search.tree.rollouts.leaf.tolist()}
     assert max(ended) == 2

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from guided_gen.engine.language_model import Prompt
 from guided_gen.engine.policy_names import POLICIES
 from guided_gen.engine.scorers import value
 from guided_gen.engine.search import Search, SearchSettings, run
@@ -25,7 +26,7 @@ def test_the_example_stops_what_is_below_the_mean() -> None:
     exec(example, defined)
     policy = defined["AboveTheMean"]()
     assert policy(leaves_with([0.1, 0.9, 0.5, 0.4])).tolist() == [0, 1, 1, 0, 0]
-    search = Search(MadeUpModel(), [1], SearchSettings(n=8, max_new_tokens=9, policy=policy, scorer=value, check_every=2))
+    search = Search(MadeUpModel(), Prompt([1]), SearchSettings(n=8, max_new_tokens=9, policy=policy, scorer=value, check_every=2))
     run(MadeUpModel(), [search])
     assert {Ended.STOPPED, Ended.LENGTH} == set(search.tree.rollouts.ended.tolist())
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from guided_gen.engine.language_model import Prompt
 from guided_gen.engine.policies import Beam, BestOfN, EarlyStop, Policy, SpeculativeRejection, View
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.search import Search, SearchError, SearchSettings, run
@@ -27,7 +28,7 @@ def engine() -> TorchLanguageModel:
 
 
 def searched(engine: TorchLanguageModel, settings: SearchSettings = SETTINGS, prompt: list[int] = PROMPT, **changes: Any) -> Tree:
-    search = Search(engine, prompt, replace(settings, **changes))
+    search = Search(engine, Prompt(prompt), replace(settings, **changes))
     run(engine, [search])
     engine.close(search.session)
     return search.tree
@@ -50,7 +51,7 @@ def test_early_stop_that_never_stops_equals_best_of_n(engine: TorchLanguageModel
 def test_each_sample_is_the_one_that_its_stream_draws_alone(engine: TorchLanguageModel) -> None:
     together = searched(engine, n=5)
     for stream in range(5):
-        search = Search(engine, PROMPT, replace(SETTINGS, n=1), first_stream=stream)
+        search = Search(engine, Prompt(PROMPT), replace(SETTINGS, n=1), first_stream=stream)
         run(engine, [search])
         engine.close(search.session)
         tokens = search.tree.tokens(search.tree.rollouts.leaf[0]).tolist()
@@ -107,7 +108,7 @@ class Refork:
 
 
 def test_policies_may_grow_interior_nodes_and_the_root(engine: TorchLanguageModel) -> None:
-    search = Search(engine, PROMPT, replace(SETTINGS, policy=Refork(), seed=3, max_new_tokens=16))
+    search = Search(engine, Prompt(PROMPT), replace(SETTINGS, policy=Refork(), seed=3, max_new_tokens=16))
     run(engine, [search])
     tree = search.tree
     forks = set(tree.rollouts.fork.tolist())
@@ -115,7 +116,7 @@ def test_policies_may_grow_interior_nodes_and_the_root(engine: TorchLanguageMode
     for leaf, fork in zip(tree.rollouts.leaf.tolist(), tree.rollouts.fork.tolist(), strict=True):
         assert fork == ROOT or fork in tree.path(leaf).tolist()
     engine.close(search.session)
-    assert engine.cached_tokens == 0
+    assert engine.statistics.cached_tokens == 0
 
 
 def test_policies_that_return_are_asked_again_when_all_candidates_have_ended(engine: TorchLanguageModel) -> None:
@@ -190,7 +191,7 @@ def test_senseless_settings_are_refused(wrong: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("policy", [BestOfN(), ForkingSearch()], ids=repr)
 def test_stopping_ends_a_search_where_it_is(engine: TorchLanguageModel, policy: Policy) -> None:
-    search = Search(engine, PROMPT, replace(SETTINGS, stop_ids=frozenset(), policy=policy))
+    search = Search(engine, Prompt(PROMPT), replace(SETTINGS, stop_ids=frozenset(), policy=policy))
     search.stop()
     run(engine, [search])
     assert search.done and set(search.tree.rollouts.ended.tolist()) == {Ended.STOPPED}

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guided_gen.engine.language_model import Prompt
 from guided_gen.engine.policies import Beam, Policy, PolicyError, View
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.scorers import value
@@ -68,7 +69,7 @@ def test_subtrees_stay_the_same_during_a_search() -> None:
             return subtree, count
 
     settings = SearchSettings(n=9, max_new_tokens=30, policy=Watched(3), scorer=value, check_every=3)
-    run(MadeUpModel(vocabulary=3), [Search(MadeUpModel(vocabulary=3), [1], settings)])
+    run(MadeUpModel(vocabulary=3), [Search(MadeUpModel(vocabulary=3), Prompt([1]), settings)])
     assert set(seen.values()) == {0, 1, 2}
 
 
@@ -158,7 +159,7 @@ def prefixes_visited(simulations: int) -> dict[tuple[int, ...], float]:
     counts: Counter[tuple[int, ...]] = Counter()
     for seed in range(10):
         settings = SearchSettings(n=8, max_new_tokens=8, policy=MCTS(0.5, simulations), scorer=value, check_every=1, seed=seed)
-        search = Search(model, [1], settings)
+        search = Search(model, Prompt([1]), settings)
         run(model, [search])
         tree = search.tree
         for leaf, count in zip(tree.rollouts.leaf.tolist(), tree.rollouts.multiplicity.tolist(), strict=True):
@@ -204,7 +205,7 @@ def test_tree_search_ends_where_nothing_is_unknown() -> None:
     """Greedy: the one answer is found once, and the search ends, however many were asked for."""
     model = MadeUpModel(probabilities=lambda tokens: (float(len(tokens) == 5), float(len(tokens) != 5), 0, 0))
     settings = SearchSettings(n=3, policy=MCTS(), scorer=value, check_every=2, stop_ids=frozenset([0]))
-    search = Search(model, [1], settings)
+    search = Search(model, Prompt([1]), settings)
     run(model, [search])
     assert set(search.tree.rollouts.ended.tolist()) == {Ended.EOS} and len(search.tree) == 6
 
@@ -221,10 +222,10 @@ SETTINGS = SearchSettings(n=6, max_new_tokens=24, check_every=4, stop_ids=frozen
 
 
 def searched(engine: TorchLanguageModel, settings: SearchSettings) -> Tree:
-    search = Search(engine, PROMPT, settings)
+    search = Search(engine, Prompt(PROMPT), settings)
     run(engine, [search])
     engine.close(search.session)
-    assert engine.cached_tokens == 0
+    assert engine.statistics.cached_tokens == 0
     return search.tree
 
 
@@ -248,14 +249,14 @@ def test_after_a_check_only_what_leads_to_live_or_complete_candidates_is_cached(
     engine: TorchLanguageModel, policy: Policy
 ) -> None:
     """As the next check finds it: besides these there is what has grown, or was read anew to grow from, since."""
-    search = Search(engine, PROMPT, replace(SETTINGS, policy=policy, sampling=Sampling(1.0)))
+    search = Search(engine, Prompt(PROMPT), replace(SETTINGS, policy=policy, sampling=Sampling(1.0)))
     kept = []
     keep = engine.keep
 
     def watched(session: Any, leaves: np.ndarray) -> None:
         keep(session, leaves)
         paths = {node for leaf in leaves.tolist() for node in session.tree.path(leaf).tolist()}
-        assert engine.cached_tokens <= len(paths)
+        assert engine.statistics.cached_tokens <= len(paths)
         kept.append(len(session.tree) - len(paths))
 
     engine.keep = watched  # type: ignore[method-assign]

@@ -8,6 +8,7 @@ from guided_gen.data_builder.build_settings import BuildSettings, statement_hash
 from guided_gen.data_builder.problems.loaders import load_problems
 from guided_gen.data_builder.problems.prompts import prompt_ids
 from guided_gen.data_builder.tree_folder import TreeFolder
+from guided_gen.engine.language_model import Prompt
 from guided_gen.engine.models.loading import load_model
 from guided_gen.engine.search import Search, SearchSettings, run
 
@@ -20,7 +21,9 @@ def write_rollouts(folder: Path, model_folder: Path, problems_file: Path, sample
     with TreeFolder(folder, record) as written:
         for problem in load_problems(problems_file):
             ids = prompt_ids(loaded.tokenizer, problem)
-            search = Search(loaded.language_model, ids, SearchSettings(n=samples, max_new_tokens=most, stop_ids=loaded.stop_ids))
+            search = Search(
+                loaded.language_model, Prompt(ids), SearchSettings(n=samples, max_new_tokens=most, stop_ids=loaded.stop_ids)
+            )
             run(loaded.language_model, [search])
             tree = search.tree
             leaves = tree.rollouts.leaf.tolist()

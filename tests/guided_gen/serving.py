@@ -33,7 +33,9 @@ class Served:
         self.generator.scheduler.between_steps(lambda: None).result()
         model: Any = self.generator.loaded.language_model
         desk = self.app.state.desk
-        return not (self.generator.scheduler.live or model.cached_tokens or desk.admission.running or desk.admission.waiting)
+        return not (
+            self.generator.scheduler.live or model.statistics.cached_tokens or desk.admission.running or desk.admission.waiting
+        )
 
 
 def eventually(condition: Callable[[], bool]) -> bool:

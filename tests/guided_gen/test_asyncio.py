@@ -36,7 +36,7 @@ def endless(endless_folder: Path) -> GuidedGenerator:
 
 def idle(generator: GuidedGenerator) -> bool:
     generator.scheduler.between_steps(lambda: None).result()
-    return generator.loaded.language_model.cached_tokens == 0 and generator.scheduler.live == 0
+    return generator.loaded.language_model.statistics.cached_tokens == 0 and generator.scheduler.live == 0
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from guided_gen.cli import cli
 from guided_gen.data_builder.problems.loaders import load_problems
 from guided_gen.data_builder.problems.prompts import prompt_ids
 from guided_gen.engine.errors import GuidedGenError
+from guided_gen.engine.language_model import Prompt
 from guided_gen.engine.models.loading import load_model
 from guided_gen.engine.search import Search, SearchSettings, run
 from guided_gen.engine.tree_files import load_trees
@@ -119,7 +120,7 @@ def test_values_agree_with_those_that_the_engine_reads(
     problems = {problem.id: problem for problem in load_problems(problems_file)}
     for tree in load_trees(scored):
         ids = prompt_ids(loaded.tokenizer, problems[tree.metadata["problem"]])
-        search = Search(loaded.language_model, ids, SearchSettings(n=8, max_new_tokens=MOST, stop_ids=loaded.stop_ids))
+        search = Search(loaded.language_model, Prompt(ids), SearchSettings(n=8, max_new_tokens=MOST, stop_ids=loaded.stop_ids))
         run(loaded.language_model, [search])
         assert search.tree.nodes.token_id.tolist() == tree.nodes.token_id.tolist()
         torch.testing.assert_close(torch.tensor(tree.nodes.value), torch.tensor(search.tree.nodes.value), atol=1e-4, rtol=1e-4)

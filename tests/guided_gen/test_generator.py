@@ -22,7 +22,7 @@ STATEMENT = "Double a number.\n\ndef double(x):\n\ndouble(2) == 4\ndouble(0) == 
 def freed(generator: GuidedGenerator) -> bool:
     """Whether no cache is held once the decoding thread has done what it was told."""
     generator.scheduler.between_steps(lambda: None).result()
-    return generator.loaded.language_model.cached_tokens == 0 and not generator.scheduler.live
+    return generator.loaded.language_model.statistics.cached_tokens == 0 and not generator.scheduler.live
 
 
 @pytest.fixture(scope="module")

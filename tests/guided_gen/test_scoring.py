@@ -42,7 +42,7 @@ def test_a_generated_answer_is_read_with_the_numbers_it_was_written_with(generat
         np.testing.assert_allclose(scored.values, candidate.values, atol=1e-4)
         assert scored.value == pytest.approx(candidate.score, abs=1e-4)
     generator.scheduler.between_steps(lambda: None).result()
-    assert generator.loaded.language_model.cached_tokens == 0  # type: ignore[attr-defined]
+    assert generator.loaded.language_model.statistics.cached_tokens == 0
 
 
 def test_pieces_are_the_text(generator: GuidedGenerator) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from guided_gen.engine.cpu.int8 import int8_supported
 from guided_gen.engine.cpu.int8_model import Int8Model
-from guided_gen.engine.language_model import Growth
+from guided_gen.engine.language_model import Growth, Prompt
 from guided_gen.engine.policies import Policy
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.scorers import value
@@ -128,7 +128,7 @@ def test_engine_values_equal_one_forward_pass(base: Any, fork_layer: int, tail_l
     tail = copy.deepcopy(model).engine_tail(torch.float32, "cpu")
     engine = TorchLanguageModel(base, tail)
     prompt = [3, 4, 5, 6, 7]
-    session = engine.open(prompt, Sampling(1.0, 1.0), seed=1)
+    session = engine.open(Prompt(prompt), Sampling(1.0, 1.0), seed=1)
     leaves = np.full(4, ROOT)
     for _ in range(6):
         leaves = engine.advance([Growth(session, leaves, np.arange(4), 1)])[0]
@@ -138,7 +138,7 @@ def test_engine_values_equal_one_forward_pass(base: Any, fork_layer: int, tail_l
     for _ in range(5):
         grown = engine.advance([Growth(session, grown, np.arange(10, 14), 1)])[0]
     everything = np.arange(len(session.tree))
-    engine.read_values([(session, everything)])
+    engine.read([(session, everything)])
     values = session.tree.nodes.value
     assert not np.isnan(values).any()
     assert np.allclose(values, packed_values(model, separate_base, session.tree, prompt), atol=1e-5)
@@ -157,10 +157,10 @@ def test_a_float_tail_reads_the_states_of_an_int8_base(base: Any, tmp_path: Path
     model = trained(ValueModel.from_base(tmp_path, 2))
     quantised = Int8Model(tmp_path)
     engine = TorchLanguageModel(quantised, copy.deepcopy(model).engine_tail(torch.float32, "cpu"))
-    search = Search(engine, [3, 4, 5], SearchSettings(n=6, max_new_tokens=20, check_every=4, sampling=Sampling(1.0, 1.0)))
+    search = Search(engine, Prompt([3, 4, 5]), SearchSettings(n=6, max_new_tokens=20, check_every=4, sampling=Sampling(1.0, 1.0)))
     run(engine, [search])
     everything = np.arange(len(search.tree))
-    engine.read_values([(search.session, everything)])
+    engine.read([(search.session, everything)])
     difference = np.abs(search.tree.nodes.value - packed_values(model, Int8Model(tmp_path), search.tree, [3, 4, 5]))
     assert np.mean(difference < 1e-5) > 0.7 and difference.max() < 0.02
 
@@ -169,7 +169,7 @@ def test_searches_of_several_problems_are_scored_in_one_batch(qwen: Any) -> None
     model = trained(ValueModel.from_base(qwen, 2))
     engine = TorchLanguageModel(copy.deepcopy(qwen), copy.deepcopy(model).engine_tail(torch.float32, "cpu"))
     prompts = [[3, 4, 5], [9, 8, 7, 6, 5, 4]]
-    searches = [Search(engine, prompt, SearchSettings(n=5, max_new_tokens=12, check_every=4)) for prompt in prompts]
+    searches = [Search(engine, Prompt(prompt), SearchSettings(n=5, max_new_tokens=12, check_every=4)) for prompt in prompts]
     run(engine, searches)
     for prompt, search in zip(prompts, searches, strict=True):
         leaves = search.tree.rollouts.leaf
@@ -182,7 +182,7 @@ def test_values_of_searches_that_fork_and_return_equal_one_forward_pass(qwen: An
     model = trained(ValueModel.from_base(qwen, 2, HeadSettings(("last", "mean", "logprob"))))
     engine = TorchLanguageModel(copy.deepcopy(qwen), copy.deepcopy(model).engine_tail(torch.float32, "cpu"))
     settings = SearchSettings(n=5, max_new_tokens=16, check_every=3, policy=policy, scorer=value, stop_ids=frozenset(range(9)))
-    search = Search(engine, [3, 4, 5], settings)
+    search = Search(engine, Prompt([3, 4, 5]), settings)
     run(engine, [search])
     scored = ~np.isnan(search.tree.nodes.value)
     assert scored[search.tree.rollouts.leaf].all()

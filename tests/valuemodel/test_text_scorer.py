@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,17 +14,20 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from guided_gen.data_builder.problems.prompts import DEFAULT_TEMPLATE
-from guided_gen.engine.language_model import Growth, ReadsAnswers
+from guided_gen.engine.errors import SettingsError
+from guided_gen.engine.language_model import Growth, Prompt
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.search import Search, SearchSettings, run
 from guided_gen.engine.torch_backend.model import TorchLanguageModel
 from guided_gen.engine.tree import ROOT, Ended, Tree
-from guided_gen.scoring import Room, ScoringError, reading
+from guided_gen.question import Continuation
+from guided_gen.scoring import Room, reading
 from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.model import ValueModel
 from guided_gen.valuemodel.text_scorer import TextScoredModel, UnknownPrompt, ValueReader
 from guided_gen.valuemodel.translation import Translation, translated_tree
 
+from ..engine.made_up import MadeUpModel
 from .conftest import tiny_base
 from .test_model import packed_values, trained
 
@@ -102,13 +104,14 @@ def scored() -> tuple[TextScoredModel, ValueReader, ValueModel, Any]:
     model = trained(ValueModel.from_base(base, 1, HeadSettings(("last", "mean", "logprob"))))
     reader = ValueReader(copy.deepcopy(base), copy.deepcopy(model).engine_tail(torch.float32, "cpu"))
     combined = TextScoredModel(TorchLanguageModel(writer), reader, TRANSLATION)
-    combined.set_prompt([1, 2, 3], [9, 8])
     return combined, reader, model, base
 
 
 def test_values_equal_one_pass_over_the_whole_text(scored: tuple[TextScoredModel, ValueReader, ValueModel, Any]) -> None:
     model, _, value_model, base = scored
-    search = Search(model, [1, 2, 3], SearchSettings(n=6, max_new_tokens=30, check_every=4, sampling=Sampling(1.0, 1.0)))
+    search = Search(
+        model, Prompt([1, 2, 3], [9, 8]), SearchSettings(n=6, max_new_tokens=30, check_every=4, sampling=Sampling(1.0, 1.0))
+    )
     run(model, [search])
     for leaf in search.tree.rollouts.leaf.tolist():
         alone = Tree.below([1, 2, 3])
@@ -122,7 +125,7 @@ def test_values_equal_one_pass_over_the_whole_text(scored: tuple[TextScoredModel
 
 def test_only_new_tokens_are_read_again(scored: tuple[TextScoredModel, ValueReader, ValueModel, Any]) -> None:
     model, reader, _, _ = scored
-    session = model.open([1, 2, 3], Sampling(1.0, 1.0), 0, frozenset())
+    session = model.open(Prompt([1, 2, 3], [9, 8]), Sampling(1.0, 1.0), 0, frozenset())
     leaves = np.full(3, ROOT)
     read: list[int] = []
     forward = reader._forward
@@ -131,25 +134,25 @@ def test_only_new_tokens_are_read_again(scored: tuple[TextScoredModel, ValueRead
         for _ in range(8):
             leaves = model.advance([Growth(session, leaves, np.arange(3), 1)])[0]
         before = sum(read)
-        model.read_values([(session, leaves)])
+        model.read([(session, leaves)])
         assert 0 < sum(read) - before <= 3 * (8 + 4)  # what is new, and the tokens that the new text joined to what was there
     model.keep(session, leaves[:1])
-    assert model.cached_tokens <= 40
+    assert reader.statistics.cached_tokens <= 40
     model.close(session)
-    assert model.cached_tokens == 0
+    assert model.statistics.cached_tokens == 0
 
 
 def test_a_prompt_without_its_form_for_the_base_is_refused(
     scored: tuple[TextScoredModel, ValueReader, ValueModel, Any],
 ) -> None:
     with pytest.raises(UnknownPrompt):
-        scored[0].open([4, 5], Sampling(), 0, frozenset())
+        scored[0].open(Prompt([4, 5]), Sampling(), 0, frozenset())
 
 
 def test_a_reader_computes_no_logits(scored: tuple[TextScoredModel, ValueReader, ValueModel, Any]) -> None:
     model, reader, _, _ = scored
     reader._model.lm_head = None
-    search = Search(model, [1, 2, 3], SearchSettings(n=2, max_new_tokens=8, check_every=4))
+    search = Search(model, Prompt([1, 2, 3], [9, 8]), SearchSettings(n=2, max_new_tokens=8, check_every=4))
     run(model, [search])
     assert not np.isnan(search.tree.nodes.value[search.tree.rollouts.leaf]).any()
 
@@ -160,21 +163,18 @@ def test_prompts_that_are_held_change_no_value(scored: tuple[TextScoredModel, Va
     settings = SearchSettings(n=3, max_new_tokens=20, check_every=4, sampling=Sampling(1.0, 1.0))
     values = []
     for _ in range(2):
-        model.set_prompt([1, 2, 3], [9, 8])
-        search = Search(model, [1, 2, 3], settings)
+        search = Search(model, Prompt([1, 2, 3], [9, 8]), settings)
         run(model, [search])
         model.hold(search.session, int(search.tree.rollouts.leaf[0]))
         model.close(search.session)
         values.append(search.tree.nodes.value[search.tree.rollouts.leaf])
     np.testing.assert_allclose(values[0], values[1], atol=1e-6)
-    assert len(reader.prefixes) == 1 and reader.cached_tokens == 0
+    assert len(reader.prefixes) == 1 and reader.statistics.cached_tokens == 0
 
 
 def test_answers_are_read_where_the_generator_reads_them(scored: tuple[TextScoredModel, ValueReader, ValueModel, Any]) -> None:
     model, reader, _, _ = scored
-    own = cast(ReadsAnswers, model._generator)
-    assert isinstance(model, ReadsAnswers)
-    np.testing.assert_array_equal(model.logprobs([1, 2, 3], [4, 5]), own.logprobs([1, 2, 3], [4, 5]))
-    only_writes = cast(Any, SimpleNamespace(vocabulary_size=94, max_length=256))  # as a model over vLLM
-    with pytest.raises(ScoringError, match="did not write"):
-        reading(TextScoredModel(only_writes, reader, TRANSLATION), GENERATOR, BASE, DEFAULT_TEMPLATE, "Say.", "abba", Room())
+    np.testing.assert_array_equal(model.logprobs([1, 2, 3], [4, 5]), model._generator.logprobs([1, 2, 3], [4, 5]))
+    only_writes = TextScoredModel(MadeUpModel(vocabulary=94), reader, TRANSLATION)  # as a model over vLLM
+    with pytest.raises(SettingsError, match="did not write"):
+        reading(only_writes, GENERATOR, DEFAULT_TEMPLATE, Continuation("Say."), "abba", Room())()

@@ -14,6 +14,7 @@ pytest.importorskip("vllm", reason="vLLM is not installed; make test-vllm sets u
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from guided_gen.engine import scorers
+from guided_gen.engine.language_model import Prompt
 from guided_gen.engine.policies import Beam
 from guided_gen.engine.search import Search, SearchSettings, run
 from guided_gen.engine.torch_backend.model import TorchLanguageModel
@@ -54,7 +55,7 @@ def base_model() -> Any:
 
 def searched(model: Any, **settings: Any) -> Tree:
     common: dict[str, Any] = {"n": 4, "max_new_tokens": 64, "check_every": 32, "seed": 3, "scorer": scorers.value}
-    search = Search(model, PROMPT, SearchSettings(**(common | settings)))
+    search = Search(model, Prompt(PROMPT), SearchSettings(**(common | settings)))
     run(model, [search])
     model.close(search.session)
     return search.tree

@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from guided_gen.data_builder.build_settings import BuildSettings
 from guided_gen.data_builder.judge.verdict import Verdict
 from guided_gen.data_builder.problems.problem import CallTest, Problem
+from guided_gen.engine.language_model import LanguageModel
 from guided_gen.engine.models.files import ModelIdentity
 from guided_gen.engine.models.loading import LoadedModel
 from guided_gen.engine.randomness import problem_key, uniforms
@@ -48,13 +49,13 @@ class Session:
     seed: int
 
 
-class ScriptedModel:
+class ScriptedModel(LanguageModel):
     """Draws lines of Python at probabilities that depend on the prompt and the path alone."""
 
-    vocabulary_size, max_length, scores = len(PIECES), 100_000, False
+    vocabulary_size, max_length = len(PIECES), 100_000
 
-    def open(self, prompt_ids, sampling, seed, stop_ids=frozenset()):
-        return Session(Tree.below(prompt_ids), seed)
+    def open(self, prompt, sampling, seed, stop_ids=frozenset()):
+        return Session(Tree.below(prompt.token_ids), seed)
 
     def advance(self, growths):
         return [self._draw(growth.session, growth.leaves.tolist(), growth.streams) for growth in growths]
@@ -81,15 +82,6 @@ class ScriptedModel:
         skill = int(tree.prompt_hash[:2], 16) / 256
         weights = np.asarray([skill, 0.2 / tree.depth_of(leaf), 0.3, 0.2 + 0.1 * tree.depth_of(leaf)])
         return [2, 3, 4, 5], (weights / weights.sum()).tolist()
-
-    def read_values(self, wanted):
-        pass
-
-    def keep(self, session, leaves):
-        pass
-
-    def close(self, session):
-        pass
 
 
 @dataclass

@@ -166,7 +166,7 @@ def test_a_closed_build_gives_back_all_caches(tiny, make_problems, settings, has
     building = run(tiny, make_problems(6), settings, hashing_judge, batch=8)
     next(building)
     building.close()
-    assert tiny.language_model.cached_tokens == 0
+    assert tiny.language_model.statistics.cached_tokens == 0
 
 
 def test_stored_logprobs_equal_a_fresh_forward_pass(tiny, tiny_transformer, make_problems, settings, hashing_judge):

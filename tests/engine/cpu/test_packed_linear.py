@@ -11,6 +11,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from guided_gen.engine.cpu.packed_linear import PackedLinear
+from guided_gen.engine.language_model import Prompt
 from guided_gen.engine.models.loading import load_weights
 from guided_gen.engine.policies import Beam
 from guided_gen.engine.sampling import Sampling
@@ -50,8 +51,8 @@ def test_a_layer_computes_what_it_was_made_from(rows: tuple[int, ...]) -> None:
 def test_greedy_equals_generate_and_logprobs_an_uncached_pass(architecture: str, tmp_path: Path) -> None:
     folder = saved(tmp_path, architecture)
     plain, model = load_weights(folder, "float32"), TorchLanguageModel(load_weights(folder, "float32", packed=True))
-    greedy = Search(model, PROMPT, SearchSettings(n=1, max_new_tokens=40, sampling=Sampling(0)))
-    forked = Search(model, PROMPT, SearchSettings(n=9, max_new_tokens=30, policy=Beam(2), check_every=4))
+    greedy = Search(model, Prompt(PROMPT), SearchSettings(n=1, max_new_tokens=40, sampling=Sampling(0)))
+    forked = Search(model, Prompt(PROMPT), SearchSettings(n=9, max_new_tokens=30, policy=Beam(2), check_every=4))
     run(model, [greedy, forked])
     expected = plain.generate(torch.tensor([PROMPT]), max_new_tokens=40, do_sample=False, eos_token_id=None, pad_token_id=0)
     assert greedy.tree.tokens(greedy.tree.rollouts.leaf[0]).tolist() == expected[0, len(PROMPT) :].tolist()

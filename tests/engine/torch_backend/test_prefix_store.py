@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from guided_gen.engine.errors import ContextError
+from guided_gen.engine.language_model import Prompt
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.search import Search, SearchSettings, run
 from guided_gen.engine.torch_backend.kv_cache import PromptCache
-from guided_gen.engine.torch_backend.model import ContextError, TorchLanguageModel
+from guided_gen.engine.torch_backend.model import TorchLanguageModel
 from guided_gen.engine.torch_backend.prefix_store import PrefixStore
 
 from ..tiny_models import ARCHITECTURES, tiny_model
@@ -22,7 +24,7 @@ SYSTEM = [5, 7, 9, 11, 4, 20, 21]
 
 
 def searched(engine: TorchLanguageModel, prompt: list[int], hold: bool = False) -> Any:
-    search = Search(engine, prompt, SETTINGS)
+    search = Search(engine, Prompt(prompt), SETTINGS)
     run(engine, [search])
     if hold:
         engine.hold(search.session, int(search.tree.rollouts.leaf[0]))
@@ -111,10 +113,10 @@ def test_an_open_session_does_not_mind_that_its_prompt_is_dropped() -> None:
     model = tiny_model("qwen2")
     engine = TorchLanguageModel(copy.deepcopy(model))
     engine.hold_prefixes(1 << 20)
-    search = Search(engine, SYSTEM, SETTINGS)
+    search = Search(engine, Prompt(SYSTEM), SETTINGS)
     engine.hold_prefixes(0)
     run(engine, [search])
     leaf = int(search.tree.rollouts.leaf[0])
     expected = reference_logprobs(model, SYSTEM, search.tree.tokens(leaf))
     np.testing.assert_allclose(search.tree.nodes.logprob[search.tree.path(leaf)], expected, atol=1e-4)
-    assert engine.open(SYSTEM, Sampling(), 0).prompt.token_ids == SYSTEM
+    assert engine.open(Prompt(SYSTEM), Sampling(), 0).prompt.token_ids == SYSTEM

@@ -11,13 +11,14 @@ import torch
 
 from guided_gen.engine.cpu.int8 import int8_supported
 from guided_gen.engine.cpu.int8_model import Int8Model
-from guided_gen.engine.language_model import Growth
+from guided_gen.engine.errors import ContextError
+from guided_gen.engine.language_model import Growth, Prompt
 from guided_gen.engine.models.loading import load_weights
 from guided_gen.engine.policies import Beam
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.search import Search, SearchSettings, advance_round, run
 from guided_gen.engine.torch_backend import kv_cache
-from guided_gen.engine.torch_backend.model import ContextError, TorchLanguageModel
+from guided_gen.engine.torch_backend.model import TorchLanguageModel
 from guided_gen.engine.tree import ROOT, Tree
 
 from ..tiny_models import ARCHITECTURES, tiny_model
@@ -45,7 +46,7 @@ def test_one_greedy_candidate_equals_generate(model: Any) -> None:
     model.set_attn_implementation("eager")
     expected = model.generate(torch.tensor([PROMPT]), max_new_tokens=40, do_sample=False, eos_token_id=None, pad_token_id=0)
     engine = TorchLanguageModel(model)
-    search = Search(engine, PROMPT, SearchSettings(n=1, max_new_tokens=40, sampling=Sampling(0)))
+    search = Search(engine, Prompt(PROMPT), SearchSettings(n=1, max_new_tokens=40, sampling=Sampling(0)))
     run(engine, [search])
     assert search.tree.tokens(search.tree.rollouts.leaf[0]).tolist() == expected[0, len(PROMPT) :].tolist()
 
@@ -60,7 +61,7 @@ def test_logprobs_equal_an_uncached_pass_for_forked_pruned_and_mixed_searches(
     engine = TorchLanguageModel(model)
     prompts = [[seed, *PROMPT] for seed in range(3)]
     settings = [SearchSettings(n=9, max_new_tokens=30, policy=Beam(2), check_every=4, seed=seed) for seed in range(3)]
-    searches = [Search(engine, prompt, setting) for prompt, setting in zip(prompts, settings, strict=True)]
+    searches = [Search(engine, Prompt(prompt), setting) for prompt, setting in zip(prompts, settings, strict=True)]
     for search in searches:  # they begin one after the other, so that their paths differ in length
         for _ in range(5):
             advance_round(engine, searches[: searches.index(search) + 1])
@@ -77,12 +78,12 @@ def test_an_int8_search_is_the_same_to_the_bit_alone_and_beside_longer_ones(tmp_
     tiny_model("qwen2").save_pretrained(tmp_path)
     engine = TorchLanguageModel(Int8Model(tmp_path))
     settings = SearchSettings(n=3, max_new_tokens=20)
-    alone = Search(engine, PROMPT, settings)
+    alone = Search(engine, Prompt(PROMPT), settings)
     run(engine, [alone])
-    longer = [Search(engine, [seed, *PROMPT], SearchSettings(n=5, max_new_tokens=60)) for seed in range(3)]
+    longer = [Search(engine, Prompt([seed, *PROMPT]), SearchSettings(n=5, max_new_tokens=60)) for seed in range(3)]
     for _ in range(30):
         advance_round(engine, longer)
-    beside = Search(engine, PROMPT, settings)
+    beside = Search(engine, Prompt(PROMPT), settings)
     run(engine, [*longer, beside])
     for column in ("token_id", "parent", "logprob", "entropy"):
         assert np.array_equal(getattr(alone.tree.nodes, column), getattr(beside.tree.nodes, column))
@@ -95,7 +96,7 @@ def test_a_prompt_of_one_token_is_gone_on_from(precision: str, architecture: str
     if precision == "int8" and not int8_supported():
         pytest.skip("this machine has no int8 kernels")
     engine = TorchLanguageModel(load_weights(tmp_path, precision))
-    session = engine.open([7], Sampling(), seed=0)
+    session = engine.open(Prompt([7]), Sampling(), seed=0)
     grow(engine, session, [ROOT] * 3, 5)
 
 
@@ -108,7 +109,7 @@ def grow(engine: TorchLanguageModel, session: Any, leaves: list[int], steps: int
 
 def test_a_cache_after_drops_and_forks_equals_one_built_from_nothing(model: Any) -> None:
     engine = TorchLanguageModel(model)
-    session = engine.open(PROMPT, Sampling(), seed=3)
+    session = engine.open(Prompt(PROMPT), Sampling(), seed=3)
     leaves = grow(engine, session, [ROOT] * 6, 10)
     trunk = session.tree.path(int(leaves[0]))
     engine.keep(session, leaves[:1])
@@ -122,29 +123,29 @@ def test_a_cache_after_drops_and_forks_equals_one_built_from_nothing(model: Any)
 
 def test_closing_every_session_frees_every_slot() -> None:
     engine = TorchLanguageModel(tiny_model("qwen2"))
-    sessions = [engine.open([*PROMPT, seed], Sampling(), seed) for seed in range(4)]
+    sessions = [engine.open(Prompt([*PROMPT, seed]), Sampling(), seed) for seed in range(4)]
     for session in sessions:
         grow(engine, session, [ROOT] * 5, 7)
-    assert engine.cached_tokens > 0
+    assert engine.statistics.cached_tokens > 0
     for session in sessions:
         engine.close(session)
-    assert engine.cached_tokens == 0
+    assert engine.statistics.cached_tokens == 0
 
 
 def test_dropping_candidates_frees_exactly_what_no_kept_path_needs() -> None:
     engine = TorchLanguageModel(tiny_model("llama"))
-    session = engine.open(PROMPT, Sampling(), 0)
+    session = engine.open(Prompt(PROMPT), Sampling(), 0)
     leaves = grow(engine, session, [ROOT] * 8, 12)
     engine.keep(session, leaves[:2])
     kept = {node for leaf in leaves[:2].tolist() for node in session.tree.path(leaf).tolist()}
-    assert engine.cached_tokens == len(kept - set(leaves[:2].tolist()))  # the last tokens were drawn but not yet read
+    assert engine.statistics.cached_tokens == len(kept - set(leaves[:2].tolist()))  # the last tokens were drawn but not yet read
 
 
 def test_draws_do_not_depend_on_the_batch() -> None:
     engine = TorchLanguageModel(tiny_model("qwen3"))
 
     def rollouts(prompts: list[list[int]]) -> list[Tree]:
-        searches = [Search(engine, prompt, SearchSettings(n=3, max_new_tokens=15)) for prompt in prompts]
+        searches = [Search(engine, Prompt(prompt), SearchSettings(n=3, max_new_tokens=15)) for prompt in prompts]
         run(engine, searches)
         return [search.tree for search in searches]
 
@@ -158,7 +159,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_tokens() -> N
     engine = TorchLanguageModel(tiny_model("qwen2"))
     trees = []
     for seed in (1, 1, 2):
-        search = Search(engine, PROMPT, SearchSettings(n=4, max_new_tokens=20, seed=seed))
+        search = Search(engine, Prompt(PROMPT), SearchSettings(n=4, max_new_tokens=20, seed=seed))
         run(engine, [search])
         trees.append(search.tree)
     assert trees[0] == trees[1]
@@ -168,10 +169,10 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_tokens() -> N
 def test_prompts_and_answers_beyond_the_context_are_refused() -> None:
     engine = TorchLanguageModel(tiny_model("qwen2"))
     with pytest.raises(ContextError, match="512"):
-        engine.open([3] * 512, Sampling(), 0)
+        engine.open(Prompt([3] * 512), Sampling(), 0)
     with pytest.raises(ContextError, match="empty"):
-        engine.open([], Sampling(), 0)
-    search = Search(engine, [3] * 500, SearchSettings(n=2, max_new_tokens=50))
+        engine.open(Prompt([]), Sampling(), 0)
+    search = Search(engine, Prompt([3] * 500), SearchSettings(n=2, max_new_tokens=50))
     with pytest.raises(ContextError, match="longer than"):
         run(engine, [search])
 
@@ -179,12 +180,12 @@ def test_prompts_and_answers_beyond_the_context_are_refused() -> None:
 def test_a_pass_that_fails_leaves_nothing_behind_in_the_searches_that_it_held() -> None:
     model = tiny_model("qwen2")
     engine = TorchLanguageModel(model)
-    session, longer = engine.open(PROMPT, Sampling(), 0), engine.open([3] * 511, Sampling(), 0)
+    session, longer = engine.open(Prompt(PROMPT), Sampling(), 0), engine.open(Prompt([3] * 511), Sampling(), 0)
     leaves, beyond = grow(engine, session, [ROOT] * 3, 4), grow(engine, longer, [ROOT], 2)
-    held = engine.cached_tokens
+    held = engine.statistics.cached_tokens
     with pytest.raises(ContextError, match="longer than"):
         engine.advance([Growth(session, leaves, np.arange(3), 1), Growth(longer, beyond, np.arange(1), 1)])
-    assert engine.cached_tokens == held
+    assert engine.statistics.cached_tokens == held
     leaves = grow(engine, session, leaves.tolist(), 5)
     for leaf in leaves.tolist():
         expected = reference_logprobs(model, PROMPT, session.tree.tokens(leaf))

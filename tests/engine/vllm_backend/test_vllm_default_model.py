@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("vllm", reason="vLLM is not installed; make test-vllm sets up an environment that has it")
 
-from guided_gen.engine.language_model import LanguageModel
+from guided_gen.engine.language_model import LanguageModel, Prompt
 from guided_gen.engine.models.files import resolve_model
 from guided_gen.engine.models.loading import load_tokenizer, load_weights
 from guided_gen.engine.models.sources import DEFAULT_MODEL
@@ -54,6 +54,6 @@ def test_greedy_answers_and_their_values_agree() -> None:
 
 def _answers(model: LanguageModel, prompts: list[list[int]]) -> list[Tree]:
     settings = SearchSettings(n=1, max_new_tokens=AGREED, sampling=Sampling(temperature=0), check_every=10)
-    searches = [Search(model, prompt, settings) for prompt in prompts]
+    searches = [Search(model, Prompt(prompt), settings) for prompt in prompts]
     run(model, searches)
     return [search.tree for search in searches]

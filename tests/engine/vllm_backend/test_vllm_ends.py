@@ -17,6 +17,7 @@ import pytest
 
 pytest.importorskip("vllm", reason="vLLM is not installed; make test-vllm sets up an environment that has it")
 
+from guided_gen.engine.language_model import Prompt
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.search import Search, SearchSettings, advance_round, run
 from guided_gen.engine.vllm_backend.engine import VllmEngine
@@ -35,7 +36,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def search_in(model: Any, **settings: Any) -> Search:
-    return Search(model, PROMPT, SearchSettings(**({"n": 2, "max_new_tokens": 20, "sampling": Sampling(1.0, 1.0)} | settings)))
+    return Search(
+        model, Prompt(PROMPT), SearchSettings(**({"n": 2, "max_new_tokens": 20, "sampling": Sampling(1.0, 1.0)} | settings))
+    )
 
 
 def test_silence_cancellation_and_a_crash(folder: Path) -> None:

@@ -20,7 +20,8 @@ import torch
 pytest.importorskip("vllm", reason="vLLM is not installed; make test-vllm sets up an environment that has it")
 
 from guided_gen.engine import scorers
-from guided_gen.engine.language_model import Growth
+from guided_gen.engine.errors import ContextError
+from guided_gen.engine.language_model import Growth, Prompt
 from guided_gen.engine.policies import Beam, BestOfN, EarlyStop, Policy, SpeculativeRejection
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.search import Search, SearchSettings, run
@@ -28,7 +29,7 @@ from guided_gen.engine.torch_backend.model import TorchLanguageModel
 from guided_gen.engine.tree import ROOT, Tree
 from guided_gen.engine.tree_policies import DVTS, MCTS, REBASE, ForkingSearch, ParticleFilter
 from guided_gen.engine.vllm_backend.loading import start
-from guided_gen.engine.vllm_backend.model import VllmContextError, VllmLanguageModel
+from guided_gen.engine.vllm_backend.model import VllmLanguageModel
 from guided_gen.engine.vllm_backend.settings import VllmSettings
 
 from ..served_models import CONTEXT, STOP, VOCABULARY, saved, served_model, value_tail
@@ -61,7 +62,7 @@ def embedded() -> TorchLanguageModel:
 
 def searched(model: Any, prompt: list[int] = PROMPT, **settings: Any) -> Tree:
     search = Search(
-        model, prompt, SearchSettings(**({"stop_ids": STOP, "max_new_tokens": 60, "scorer": scorers.value} | settings))
+        model, Prompt(prompt), SearchSettings(**({"stop_ids": STOP, "max_new_tokens": 60, "scorer": scorers.value} | settings))
     )
     run(model, [search])
     model.close(search.session)
@@ -172,7 +173,7 @@ def settled_counts(model: VllmLanguageModel) -> tuple[int, int, int]:
 
 
 def test_forks_find_their_prefix_in_the_cache(served: VllmLanguageModel) -> None:
-    session = served.open(PROMPT[::-1], Sampling(1.0, 1.0), seed=1)
+    session = served.open(Prompt(PROMPT[::-1]), Sampling(1.0, 1.0), seed=1)
     [leaves] = served.advance([growth(session, [ROOT], [0], 30)])
     fork = session.tree.prefix_at(int(leaves[0]), 20)
     served.keep(session, leaves)
@@ -186,7 +187,7 @@ def test_forks_find_their_prefix_in_the_cache(served: VllmLanguageModel) -> None
 
 
 def test_dropped_candidates_stop_in_the_engine(served: VllmLanguageModel) -> None:
-    session = served.open(PROMPT, Sampling(1.0, 1.0), seed=2)
+    session = served.open(Prompt(PROMPT), Sampling(1.0, 1.0), seed=2)
     [leaves] = served.advance([growth(session, [ROOT] * 6, list(range(6)), 4)])
     assert served.engine.unfinished_requests == 6
     served.keep(session, leaves[:1])
@@ -200,7 +201,7 @@ def test_dropped_candidates_stop_in_the_engine(served: VllmLanguageModel) -> Non
 
 
 def test_a_search_that_is_not_driven_on_ends_by_itself(served: VllmLanguageModel) -> None:
-    session = served.open(PROMPT, Sampling(1.0, 1.0), seed=4)
+    session = served.open(Prompt(PROMPT), Sampling(1.0, 1.0), seed=4)
     before = settled_counts(served)[0]
     served.advance([growth(session, [ROOT] * 2, [0, 1], 4)])
     while served.engine.unfinished_requests:
@@ -213,7 +214,7 @@ def test_a_search_that_is_not_driven_on_ends_by_itself(served: VllmLanguageModel
 
 
 def test_greedy_samples_at_a_node_are_one_request(served: VllmLanguageModel) -> None:
-    session = served.open(PROMPT, Sampling(0), seed=0)
+    session = served.open(Prompt(PROMPT), Sampling(0), seed=0)
     [leaves] = served.advance([growth(session, [ROOT] * 5, list(range(5)), 8)])
     assert len(set(leaves.tolist())) == 1
     assert served.engine.unfinished_requests == 1
@@ -229,16 +230,16 @@ def test_values_of_finished_answers_need_no_token_below_them(served: VllmLanguag
 
 def test_a_full_context_is_one_sentence(served: VllmLanguageModel) -> None:
     assert served.max_length == CONTEXT - 1  # the last value comes with one token more
-    with pytest.raises(VllmContextError, match="511"):
-        served.open([5] * (CONTEXT - 1), Sampling(), 0)
-    with pytest.raises(VllmContextError, match="empty"):
-        served.open([], Sampling(), 0)
-    session = served.open([5] * (CONTEXT - 11), Sampling(1.0, 1.0), 0)
+    with pytest.raises(ContextError, match="511"):
+        served.open(Prompt([5] * (CONTEXT - 1)), Sampling(), 0)
+    with pytest.raises(ContextError, match="empty"):
+        served.open(Prompt([]), Sampling(), 0)
+    session = served.open(Prompt([5] * (CONTEXT - 11)), Sampling(1.0, 1.0), 0)
     [leaves] = served.advance([growth(session, [ROOT], [0], 32)])
     assert session.tree.depth_of(int(leaves[0])) == 10
-    served.read_values([(session, leaves)])
+    served.read([(session, leaves)])
     assert not np.isnan(session.tree.nodes.value).any()
-    with pytest.raises(VllmContextError, match="511"):
+    with pytest.raises(ContextError, match="511"):
         served.advance([growth(session, leaves.tolist(), [0], 1)])
     served.close(session)
 
@@ -275,7 +276,7 @@ def test_a_cache_that_cannot_hold_all_candidates_changes_nothing(
 
 def test_tokens_that_pile_up_lose_no_numbers(served: VllmLanguageModel) -> None:
     """vLLM merges what its client has not fetched; and the first columns, which report, are tokens that are drawn too."""
-    session = served.open(PROMPT, Sampling(2.5, 1.0), seed=6)
+    session = served.open(Prompt(PROMPT), Sampling(2.5, 1.0), seed=6)
     served.advance([growth(session, [ROOT] * 8, list(range(8)), 1)])
 
     async def keep_the_loop_busy() -> None:
@@ -283,7 +284,7 @@ def test_tokens_that_pile_up_lose_no_numbers(served: VllmLanguageModel) -> None:
 
     served.engine.run(keep_the_loop_busy())
     [leaves] = served.advance([growth(session, [ROOT] * 8, list(range(8)), 32)])
-    served.read_values([(session, leaves)])
+    served.read([(session, leaves)])
     served.close(session)
     assert (session.tree.nodes.token_id < 8).any()
     assert not np.isnan(session.tree.nodes.value).any()
