@@ -9,11 +9,16 @@ Not covered: matrices with float blocks (F16, BF16, F32) are rounded to Q8_0 by 
 
 from __future__ import annotations
 
+from ctypes import Structure, byref, c_long, c_void_p
 from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
 import torch
+
+from . import kernels
+
+_CHUNK = 32  # columns
 
 
 class BlockType(IntEnum):
@@ -62,33 +67,47 @@ class QuantizedRows:
     """Rows x [T, K], float32, rounded once for any number of products (`BlockMatrix.times`)."""
 
     def __init__(self, x: torch.Tensor) -> None:
-        self.x = x
+        x = x.contiguous()
+        kernels.require(x.dtype == torch.float32 and x.dim() == 2 and min(x.shape) > 0)
+        self.count, self.in_features = x.shape
+        library = kernels.library()
+        size = library.gg_rounded_bytes(self.count, -(-self.in_features // _CHUNK))
+        self.memory = torch.empty(size, dtype=torch.uint8, device="cpu")
+        library.gg_round(x.data_ptr(), *x.shape, self.memory.data_ptr(), torch.get_num_threads())
 
 
 class BlockMatrix:
-    """A matrix [N, K] of blocks of one kind: `fill` it, then multiply. About as large as the blocks stored."""
+    """A matrix [N, K] of blocks of one type: `fill` it, then multiply. About as large as the blocks stored."""
 
     def __init__(self, out_features: int, in_features: int, kind: BlockType) -> None:
-        """Raises ValueError for a kind that is not in BLOCK_TYPES and for sizes below 1."""
+        """Raises ValueError for a type that is not in BLOCK_TYPES and for sizes below 1."""
         self.out_features, self.in_features, self.kind = out_features, in_features, BlockType(kind)
-        self._raw = np.zeros((out_features, bytes_of_row(self.kind, in_features)), np.uint8)
+        kernels.require(out_features > 0 and in_features > 0)
+        columns = BLOCK_TYPES[self.kind].columns
+        chunks = -(-in_features // columns) * (columns // _CHUNK)
+        shape = (self.kind, out_features, chunks)
+        library = kernels.library()
+        self._planes = torch.zeros(library.gg_plane_bytes(*shape), dtype=torch.uint8, device="cpu")
+        self._scales = torch.zeros(library.gg_scale_bytes(*shape), dtype=torch.uint8, device="cpu")
+        self._described = _Blocks(*shape, self._planes.data_ptr(), self._scales.data_ptr())
 
     @property
     def nbytes(self) -> int:
         """The memory that it holds."""
-        return self._raw.nbytes
+        return self._planes.nbytes + self._scales.nbytes
 
     def fill(self, first: int, raw: np.ndarray) -> None:
-        """Set rows `first`, `first` + 1, ... to stored rows: raw uint8 [n, bytes_of_row(kind, K)], as they stand in a file, each
-        row dense. Rows may come in any order and in pieces; 16 or more at once, starting at a multiple of 16, is fastest.
+        """Set rows `first`, `first` + 1, ... to stored rows: raw uint8 [n, bytes_of_row(kind, K)], as they stand in a file. Rows
+        may come in any order and in pieces; many at once are faster.
 
         Raises ValueError where rows, bytes or the dtype do not fit.
         """
-        if raw.dtype != np.uint8 or raw.ndim != 2 or raw.shape[1] != self._raw.shape[1]:
-            raise ValueError("not rows of this kind of block")
-        if not 0 <= first <= self.out_features - len(raw):
-            raise ValueError("rows beyond the matrix")
-        self._raw[first : first + len(raw)] = raw
+        kernels.require(raw.dtype == np.uint8 and raw.ndim == 2 and raw.shape[1] == bytes_of_row(self.kind, self.in_features))
+        kernels.require(0 <= first <= self.out_features - len(raw))
+        if len(raw):
+            raw = np.ascontiguousarray(raw)
+            threads = torch.get_num_threads()
+            kernels.library().gg_pack_blocks(byref(self._described), raw.ctypes.data, len(raw), first, threads)
 
     def times(
         self, x: torch.Tensor | QuantizedRows, bias: torch.Tensor | None = None, out: torch.Tensor | None = None, column: int = 0
@@ -98,13 +117,22 @@ class BlockMatrix:
         Several matrices over the same x share a `QuantizedRows` and write side by side into one `out` [T, >= column + N], float32
         and contiguous, from `column` on; then `out` is returned.
         """
-        rows = x.x if isinstance(x, QuantizedRows) else x
-        y = rows @ self.rows(torch.arange(self.out_features)).T
-        if bias is not None:
-            y += bias
+        rows = x if isinstance(x, QuantizedRows) else QuantizedRows(x)
+        kernels.require(rows.in_features == self.in_features)
         if out is None:
-            return y
-        out[:, column : column + self.out_features] = y
+            out = torch.empty(rows.count, self.out_features, device="cpu")
+        start = kernels.address(out) + 4 * column
+        kernels.require(out.dim() == 2 and len(out) == rows.count and 0 <= column <= out.shape[1] - self.out_features)
+        kernels.require(bias is None or bias.numel() == self.out_features)
+        kernels.library().gg_times(
+            byref(self._described),
+            rows.memory.data_ptr(),
+            rows.count,
+            None if bias is None else kernels.address(bias),
+            start,
+            out.shape[1],
+            torch.get_num_threads(),
+        )
         return out
 
     def rows(self, ids: torch.Tensor) -> torch.Tensor:
@@ -112,7 +140,21 @@ class BlockMatrix:
 
         Raises IndexError for an id outside [0, N).
         """
-        from gguf.quants import GGMLQuantizationType, dequantize
+        ids = ids.contiguous()
+        kernels.require(ids.dtype == torch.int64 and ids.dim() == 1)
+        if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < self.out_features:
+            raise IndexError(f"rows outside [0, {self.out_features})")
+        out = torch.empty(len(ids), self.in_features, device="cpu")
+        kernels.library().gg_unpack(
+            byref(self._described), ids.data_ptr(), len(ids), out.data_ptr(), self.in_features, torch.get_num_threads()
+        )
+        return out
 
-        floats = dequantize(self._raw[ids.numpy()], GGMLQuantizationType(self.kind))
-        return torch.from_numpy(np.ascontiguousarray(floats[:, : self.in_features], np.float32))
+
+class _Blocks(Structure):
+    """`struct blocks` of kernels_storage.h."""
+
+    _fields_ = (
+        *((name, c_long) for name in ("type", "outputs", "chunks")),
+        *((name, c_void_p) for name in ("planes", "scales")),
+    )

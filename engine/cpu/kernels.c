@@ -20,13 +20,15 @@
 
 #define INLINE static inline __attribute__((always_inline))
 #define TINY 1e-30f              /* a row of zeros has some scale, too */
-#define PANEL 32                 /* outputs that stand together: for each four inputs 32 x 4 weights */
+#define OLD_PANEL 32                 /* outputs that stand together: for each four inputs 32 x 4 weights */
 #define CACHED_LEVELS (512 << 10) /* bytes */
 #define PREFETCH 2048            /* bytes ahead */
 #define SMALL_WORK (1 << 17)     /* multiplications for which a second thread does not pay */
 #define SMALL_ROWS (1 << 14)     /* numbers for which it does not */
 
 static inline long padded(long k) { return (k + 3) / 4 * 4; }
+
+#include "kernels_storage.h"
 
 struct attention {
     long rows, heads, kv_heads, head_dim, groups, path_stride;
@@ -41,6 +43,8 @@ struct attention {
 
 struct kernels {
     void (*linear)(const float *, long, long, const int8_t *, const int32_t *, const float *, const float *, float *, long, int);
+    void (*times)(const struct blocks *, const struct rows *, const float *, float *, long, int);
+    void (*round)(const float *, long, const struct rows *, int);
     void (*rms_norm)(const float *, const float *, float, float *, long, long, int);
     void (*silu_mul)(const float *, float *, long, long, int);
     void (*rotate)(float *, long, long, long, long, const float *, const float *, long, int);
@@ -61,11 +65,12 @@ static int larger_first(const void *a, const void *b) {
 }
 
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
 #define LEVEL LEVEL_AVX512
 #define NAME(name) name##_avx512
 #include "kernels_lanes.h"
 #include "kernels_body.h"
+#include "kernels_blocks.h"
 #undef LEVEL
 #undef NAME
 #pragma GCC pop_options
@@ -73,22 +78,24 @@ static int larger_first(const void *a, const void *b) {
 #if __GNUC__ >= 11 /* older ones do not know it */
 #define WITH_AVXVNNI
 #pragma GCC push_options
-#pragma GCC target("avx2,fma,avxvnni")
+#pragma GCC target("avx2,fma,f16c,avxvnni")
 #define LEVEL LEVEL_AVXVNNI
 #define NAME(name) name##_avxvnni
 #include "kernels_lanes.h"
 #include "kernels_body.h"
+#include "kernels_blocks.h"
 #undef LEVEL
 #undef NAME
 #pragma GCC pop_options
 #endif
 
 #pragma GCC push_options
-#pragma GCC target("avx2,fma")
+#pragma GCC target("avx2,fma,f16c")
 #define LEVEL LEVEL_AVX2
 #define NAME(name) name##_avx2
 #include "kernels_lanes.h"
 #include "kernels_body.h"
+#include "kernels_blocks.h"
 #undef LEVEL
 #undef NAME
 #pragma GCC pop_options
@@ -98,7 +105,7 @@ static const struct kernels *chosen;
 /* Whether the machine has a level. AVX-512 VNNI does not imply AVX-VNNI. */
 int gg_has(int level) {
     __builtin_cpu_init();
-    int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
     if (level == LEVEL_AVX512)
         return avx2 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
@@ -121,10 +128,10 @@ void gg_use(int level) {
 void gg_pack(const int8_t *weights, long n, long k, long first, int8_t *packed, int32_t *starts) {
     long stride = padded(k);
     for (long row = first; row < first + n; row++, weights += k) {
-        int8_t *panel = packed + row / PANEL * PANEL * stride + row % PANEL * 4;
+        int8_t *panel = packed + row / OLD_PANEL * OLD_PANEL * stride + row % OLD_PANEL * 4;
         int32_t sum = 0;
         for (long i = 0; i < k; i++) {
-            panel[i / 4 * 4 * PANEL + i % 4] = weights[i];
+            panel[i / 4 * 4 * OLD_PANEL + i % 4] = weights[i];
             sum += weights[i];
         }
         starts[row] = -128 * sum;
@@ -136,6 +143,28 @@ void gg_linear(
     long n, int threads
 ) {
     chosen->linear(x, rows, k, packed, starts, steps, bias, out, n, threads);
+}
+/* How many bytes rows take. */
+long gg_rounded_bytes(long rows, long chunks) {
+    struct rows x;
+    return (long)lay_out(&x, rows, chunks, NULL);
+}
+void gg_round(const float *x, long rows, long k, char *memory, int threads) {
+    struct rows to;
+    lay_out(&to, rows, (k + CHUNK - 1) / CHUNK, memory);
+    chosen->round(x, k, &to, threads);
+}
+void gg_times(const struct blocks *m, char *memory, long rows, const float *bias, float *out, long stride, int threads) {
+    struct rows x;
+    lay_out(&x, rows, m->chunks, memory);
+    chosen->times(m, &x, bias, out, stride, threads);
+}
+long gg_plane_bytes(long type, long outputs, long chunks) { return (outputs + PANEL - 1) / PANEL * plane_bytes(kind_of(type), chunks); }
+long gg_scale_bytes(long type, long outputs, long chunks) { return (outputs + PANEL - 1) / PANEL * scale_bytes(kind_of(type), chunks); }
+void gg_pack_blocks(const struct blocks *m, const uint8_t *raw, long n, long first, int threads) { pack(m, raw, n, first, threads); }
+void gg_unpack(const struct blocks *m, const int64_t *outputs, long n, float *out, long k, int threads) {
+#pragma omp parallel for schedule(static) num_threads(n * k < SMALL_ROWS ? 1 : threads)
+    for (long i = 0; i < n; i++) unpack_output(m, outputs[i], out + i * k, k);
 }
 void gg_rms_norm(const float *x, const float *weight, float epsilon, float *out, long rows, long k, int threads) {
     chosen->rms_norm(x, weight, epsilon, out, rows, k, threads);

@@ -33,7 +33,7 @@ def compute(tensor: torch.Tensor) -> bool:
 
 def use(chosen: int) -> None:
     """Use one of `levels()`; at first it is the best."""
-    _kernels().gg_use(chosen)
+    library().gg_use(chosen)
 
 
 class Int8Matrix:
@@ -49,23 +49,23 @@ class Int8Matrix:
     def fill(self, first: int, weight: torch.Tensor, scale: torch.Tensor) -> None:
         """Set some rows from `first` on: weight [n, K] int8, scale [n]."""
         weight = weight.contiguous()
-        _require(weight.dtype == torch.int8 and weight.shape[1] == self.in_features)
-        _require(0 <= first <= self.out_features - len(weight))
+        require(weight.dtype == torch.int8 and weight.shape[1] == self.in_features)
+        require(0 <= first <= self.out_features - len(weight))
         self._scale[first : first + len(weight)] = scale
-        _kernels().gg_pack(weight.data_ptr(), *weight.shape, first, self._packed.data_ptr(), self._starts.data_ptr())
+        library().gg_pack(weight.data_ptr(), *weight.shape, first, self._packed.data_ptr(), self._starts.data_ptr())
 
     def times(self, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """x [T, K], each row rounded to 255 levels of its own -> x W^T + bias [T, N]."""
         x = x.contiguous()
-        _require(x.shape[1] == self.in_features and (bias is None or bias.numel() == self.out_features))
+        require(x.shape[1] == self.in_features and (bias is None or bias.numel() == self.out_features))
         out = x.new_empty(x.shape[0], self.out_features)
-        _kernels().gg_linear(
-            _address(x),
+        library().gg_linear(
+            address(x),
             *x.shape,
             self._packed.data_ptr(),
             self._starts.data_ptr(),
             self._scale.data_ptr(),
-            None if bias is None else _address(bias),
+            None if bias is None else address(bias),
             out.data_ptr(),
             self.out_features,
             torch.get_num_threads(),
@@ -78,9 +78,9 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Ten
     x = x.contiguous()
     out = torch.empty_like(x)
     width = x.shape[-1]
-    _require(weight.numel() == width)
-    _kernels().gg_rms_norm(
-        _address(x), _address(weight), epsilon, out.data_ptr(), x.numel() // width, width, torch.get_num_threads()
+    require(weight.numel() == width)
+    library().gg_rms_norm(
+        address(x), address(weight), epsilon, out.data_ptr(), x.numel() // width, width, torch.get_num_threads()
     )
     return out
 
@@ -90,7 +90,7 @@ def silu_mul(gate_up: torch.Tensor) -> torch.Tensor:
     gate_up = gate_up.contiguous()
     width = gate_up.shape[-1] // 2
     out = gate_up.new_empty(*gate_up.shape[:-1], width)
-    _kernels().gg_silu_mul(_address(gate_up), out.data_ptr(), out.numel() // width, width, torch.get_num_threads())
+    library().gg_silu_mul(address(gate_up), out.data_ptr(), out.numel() // width, width, torch.get_num_threads())
     return out
 
 
@@ -99,16 +99,16 @@ def rotate_(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> None:
     turn.
     """
     cosine, sine = cosine.contiguous(), sine.contiguous()
-    _require(x.dtype == torch.float32 and x.stride(2) == 1 and x.stride(1) == x.shape[2])
-    _require(cosine.shape == sine.shape and len(cosine) == len(x) and cosine.shape[1] <= x.shape[2])
-    _kernels().gg_rotate(
+    require(x.dtype == torch.float32 and x.stride(2) == 1 and x.stride(1) == x.shape[2])
+    require(cosine.shape == sine.shape and len(cosine) == len(x) and cosine.shape[1] <= x.shape[2])
+    library().gg_rotate(
         x.data_ptr(),
         x.shape[0],
         x.shape[1],
         x.stride(0),
         x.shape[2],
-        _address(cosine),
-        _address(sine),
+        address(cosine),
+        address(sine),
         cosine.shape[1],
         torch.get_num_threads(),
     )
@@ -120,18 +120,18 @@ def sum_up(logits: torch.Tensor, temperature: float) -> tuple[torch.Tensor, ...]
     """
     logits = logits.contiguous()
     out = logits.new_empty(len(logits), 5)
-    _kernels().gg_sum_up(_address(logits), *logits.shape, 1 / temperature, out.data_ptr(), torch.get_num_threads())
+    library().gg_sum_up(address(logits), *logits.shape, 1 / temperature, out.data_ptr(), torch.get_num_threads())
     return out.unbind(dim=1)
 
 
 def largest(logits: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
     """`logits.topk(width)` of rows [K, V] -> values and places (int64) [K, width]; of equal ones the first comes first."""
     logits = logits.contiguous()
-    _require(width <= logits.shape[1])
+    require(width <= logits.shape[1])
     values = logits.new_empty(len(logits), width)
     places = logits.new_empty(len(logits), width, dtype=torch.int64)
-    _kernels().gg_find_largest(
-        _address(logits), *logits.shape, width, values.data_ptr(), places.data_ptr(), torch.get_num_threads()
+    library().gg_find_largest(
+        address(logits), *logits.shape, width, values.data_ptr(), places.data_ptr(), torch.get_num_threads()
     )
     return values, places
 
@@ -166,18 +166,18 @@ class TreeAttention:
         given.heads, _, given.head_dim = query.shape
         given.kv_heads, given.groups, given.scale = key.shape[0], len(prompts), scale
         kv_shape = (cells.shape[2], query.shape[1], cells.shape[3])
-        _require(key.shape == value.shape == kv_shape and query.shape[2] == key.shape[2] and query.shape[0] % key.shape[0] == 0)
-        _require(all(part.dtype == torch.float32 and part.stride(2) == 1 for part in (query, key, value)))
+        require(key.shape == value.shape == kv_shape and query.shape[2] == key.shape[2] and query.shape[0] % key.shape[0] == 0)
+        require(all(part.dtype == torch.float32 and part.stride(2) == 1 for part in (query, key, value)))
         for keys, values in prompts:
-            _require(keys.dtype == values.dtype == torch.float32 and keys.shape == values.shape)
-            _require(keys.shape[::2] == key.shape[::2] and keys.stride(2) == values.stride(2) == 1)
-            _require(keys.shape[1] == 1 or keys.stride(1) == values.stride(1) == given.head_dim)
-            _require(len(keys) == 1 or keys.stride(0) == values.stride(0))
+            require(keys.dtype == values.dtype == torch.float32 and keys.shape == values.shape)
+            require(keys.shape[::2] == key.shape[::2] and keys.stride(2) == values.stride(2) == 1)
+            require(keys.shape[1] == 1 or keys.stride(1) == values.stride(1) == given.head_dim)
+            require(len(keys) == 1 or keys.stride(0) == values.stride(0))
         for name, tensor in (("query", query), ("key", key), ("value", value)):
             setattr(given, name, tensor.data_ptr())
             setattr(given, f"{name}_head", tensor.stride(0))
             setattr(given, f"{name}_row", tensor.stride(1))
-        given.cells = _address(cells)
+        given.cells = address(cells)
         described = np.array(
             [
                 [keys.data_ptr() for keys, _ in prompts],
@@ -190,7 +190,7 @@ class TreeAttention:
         start, line = described.ctypes.data, described.strides[0]
         given.prompt_keys, given.prompt_values, given.prompt_head, given.prompt_tokens = (start + i * line for i in range(4))
         out = query.new_empty(query.shape[1], query.shape[0], query.shape[2])
-        _kernels().gg_attend(ctypes.byref(given), out.data_ptr(), torch.get_num_threads())
+        library().gg_attend(ctypes.byref(given), out.data_ptr(), torch.get_num_threads())
         return out
 
 
@@ -211,6 +211,10 @@ _SIGNATURES = {
     "gg_use": [c_int],
     "gg_pack": [c_void_p, c_long, c_long, c_long, c_void_p, c_void_p],
     "gg_linear": [c_void_p, c_long, c_long, *[c_void_p] * 5, c_long, c_int],
+    "gg_round": [c_void_p, c_long, c_long, c_void_p, c_int],
+    "gg_times": [c_void_p, c_void_p, c_long, c_void_p, c_void_p, c_long, c_int],
+    "gg_pack_blocks": [c_void_p, c_void_p, c_long, c_long, c_int],
+    "gg_unpack": [c_void_p, c_void_p, c_long, c_void_p, c_long, c_int],
     "gg_rms_norm": [c_void_p, c_void_p, c_float, c_void_p, c_long, c_long, c_int],
     "gg_silu_mul": [c_void_p, c_void_p, c_long, c_long, c_int],
     "gg_rotate": [c_void_p, *[c_long] * 4, c_void_p, c_void_p, c_long, c_int],
@@ -220,18 +224,18 @@ _SIGNATURES = {
 }
 
 
-def _require(holds: bool) -> None:
+def require(holds: bool) -> None:
     """The kernels take addresses: what does not fit together would be read and written beyond its end."""
     if not holds:
         raise ValueError("tensors of shapes, strides or types that the kernels do not take")
 
 
-def _address(tensor: torch.Tensor) -> int:
-    _require(tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.is_contiguous())
+def address(tensor: torch.Tensor) -> int:
+    require(tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.is_contiguous())
     return tensor.data_ptr()
 
 
-def _kernels() -> Any:
+def library() -> Any:
     library, found = _loaded()
     assert found
     return library
@@ -255,5 +259,7 @@ def _loaded() -> tuple[Any, tuple[int, ...]]:
     for name, arguments in _SIGNATURES.items():
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, None
+    for name in ("gg_rounded_bytes", "gg_plane_bytes", "gg_scale_bytes"):
+        getattr(library, name).argtypes, getattr(library, name).restype = [c_long] * (2 + (name != "gg_rounded_bytes")), c_long
     library.gg_use(found[-1])
     return library, found

@@ -77,7 +77,7 @@ static void NAME(linear)(
     const float *x, long rows, long k, const int8_t *packed, const int32_t *starts, const float *steps, const float *bias, float *out,
     long n, int threads
 ) {
-    long stride = padded(k), panels = (n + PANEL - 1) / PANEL;
+    long stride = padded(k), panels = (n + OLD_PANEL - 1) / OLD_PANEL;
     /* As many rows at once as leave room for a panel in the second cache. */
     long part = CACHED_LEVELS / stride / ROWS_AT_ONCE * ROWS_AT_ONCE;
     if (part < ROWS_AT_ONCE) part = ROWS_AT_ONCE;
@@ -93,11 +93,11 @@ static void NAME(linear)(
         for (long r = 0; r < here; r++) scales[r] = NAME(quantise)(x + (first + r) * k, k, levels + r * stride);
 #pragma omp for schedule(static)
         for (long p = 0; p < panels; p++) {
-            long wide = n - p * PANEL < PANEL ? n - p * PANEL : PANEL;
+            long wide = n - p * OLD_PANEL < OLD_PANEL ? n - p * OLD_PANEL : OLD_PANEL;
             for (long r = 0; r < here;) {
 #define TIMES(count)                                                                                                              \
-    NAME(rows_times_panel)(count, levels + r * stride, scales + r, packed + p * PANEL * stride, starts + p * PANEL,                \
-                           steps + p * PANEL, bias ? bias + p * PANEL : NULL, out + (first + r) * n + p * PANEL, k, n, wide);      \
+    NAME(rows_times_panel)(count, levels + r * stride, scales + r, packed + p * OLD_PANEL * stride, starts + p * OLD_PANEL,                \
+                           steps + p * OLD_PANEL, bias ? bias + p * OLD_PANEL : NULL, out + (first + r) * n + p * OLD_PANEL, k, n, wide);      \
     r += count
                 long left = here - r;
 #if ROWS_AT_ONCE == 12
@@ -373,12 +373,3 @@ static void NAME(find_largest)(const float *logits, long rows, long n, long widt
         free(found);
     }
 }
-
-static const struct kernels NAME(kernels) = {
-    NAME(linear), NAME(rms_norm), NAME(silu_mul), NAME(rotate), NAME(attend), NAME(sum_up), NAME(find_largest),
-};
-
-#undef ROWS_AT_ONCE
-#undef QUERIES_AT_ONCE
-#undef lanes
-#undef ints

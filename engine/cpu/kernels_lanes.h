@@ -35,6 +35,7 @@ INLINE lanes NAME(power_of_two)(lanes n) {
 }
 INLINE lanes NAME(nearest)(lanes a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 INLINE void NAME(store_levels)(uint8_t *q, lanes a) { _mm_storeu_si128((__m128i *)q, _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(a))); }
+INLINE void NAME(store_signed)(int8_t *q, lanes a) { _mm_storeu_si128((__m128i *)q, _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(a))); }
 /* A bit for each lane in which a > b. */
 INLINE unsigned NAME(above)(lanes a, lanes b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 INLINE ints NAME(load_ints)(const int32_t *x) { return _mm512_loadu_si512(x); }
@@ -86,6 +87,11 @@ INLINE void NAME(store_levels)(uint8_t *q, lanes a) {
     __m256i words = _mm256_packus_epi32(_mm256_cvttps_epi32(a.low), _mm256_cvttps_epi32(a.high));
     words = _mm256_permute4x64_epi64(words, 0xd8);
     _mm_storeu_si128((__m128i *)q, _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
+}
+INLINE void NAME(store_signed)(int8_t *q, lanes a) {
+    __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high));
+    words = _mm256_permute4x64_epi64(words, 0xd8);
+    _mm_storeu_si128((__m128i *)q, _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
 }
 INLINE unsigned NAME(above)(lanes a, lanes b) {
     return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(a.low, b.low, _CMP_GT_OQ)) |

@@ -1,0 +1,248 @@
+/* Products with matrices of GGUF's blocks, at one level of instructions. Included once for each (kernels.c).
+ *
+ * Sixteen outputs stand together in a panel, a lane an output. For each 32 columns (a chunk) their levels are unpacked into eight
+ * registers of bytes, four columns each, and meet all rows before the next chunk comes. An integer sum over a sub-block of 16 or
+ * 32 columns becomes a float by its scales; the order of these additions is the same for all levels of instructions. A type whose
+ * levels have an offset (level - 8, say) needs no more operations than one without: a sum starts at -8 times the row's own sum.
+ */
+
+#if LEVEL >= LEVEL_AVX512
+#define WIDE 16 /* outputs in a register */
+typedef __m512 NAME(reals);
+typedef __m512i NAME(words);
+#define OP(name) _mm512_##name
+#define BITS_OP(name) _mm512_##name##_si512
+#else
+#define WIDE 8
+typedef __m256 NAME(reals);
+typedef __m256i NAME(words);
+#define OP(name) _mm256_##name
+#define BITS_OP(name) _mm256_##name##_si256
+#endif
+#define SIGNED_BYTES (LEVEL == LEVEL_AVX2) /* whether levels of 8 bits are multiplied as they are, and not from 0 on */
+#define reals NAME(reals)
+#define words NAME(words)
+
+INLINE words NAME(load_words)(const void *at) { return BITS_OP(loadu)(at); }
+INLINE words NAME(four_levels)(const int8_t *at) {
+    int32_t four;
+    memcpy(&four, at, 4);
+    return OP(set1_epi32)(four);
+}
+#if LEVEL >= LEVEL_AVX512
+INLINE reals NAME(load_halves)(const void *at) { return _mm512_cvtph_ps(_mm256_loadu_si256(at)); }
+INLINE reals NAME(load_bytes)(const void *at) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(at))); }
+/* low | (high & mask) */
+INLINE words NAME(merge)(words low, words high, words mask) { return _mm512_ternarylogic_epi32(low, high, mask, 0xf8); }
+#else
+INLINE reals NAME(load_halves)(const void *at) { return _mm256_cvtph_ps(_mm_loadu_si128(at)); }
+INLINE reals NAME(load_bytes)(const void *at) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(at))); }
+INLINE words NAME(merge)(words low, words high, words mask) { return _mm256_or_si256(low, _mm256_and_si256(high, mask)); }
+#endif
+
+/* Moves bits to the left (by > 0) or to the right within words of 16 bits: what crosses from byte to byte is masked away. */
+INLINE words NAME(moved)(words x, const int by) { return by > 0 ? OP(slli_epi16)(x, by) : by < 0 ? OP(srli_epi16)(x, -by) : x; }
+
+/* A chunk of `WIDE` outputs -> levels[j], columns 4 j .. 4 j + 3: unsigned of 4, 5 or 6 bits, or signed of 8. */
+INLINE void NAME(unpack)(const int bits, const uint8_t *plane, words *levels) {
+    words fifteen = OP(set1_epi8)(15);
+    if (bits == 8) {
+#pragma GCC unroll 8
+        for (int j = 0; j < 8; j++) levels[j] = NAME(load_words)(plane + 64 * j);
+        return;
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+        words both = NAME(load_words)(plane + 64 * j);
+        levels[j] = BITS_OP(and)(both, fifteen);
+        levels[j + 4] = BITS_OP(and)(OP(srli_epi16)(both, 4), fifteen);
+    }
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; j++) {
+        if (bits == 5) levels[j] = NAME(merge)(levels[j], NAME(moved)(NAME(load_words)(plane + 256), 4 - j), OP(set1_epi8)(16));
+        if (bits == 6)
+            levels[j] =
+                NAME(merge)(levels[j], NAME(moved)(NAME(load_words)(plane + 256 + j / 4 * 64), 4 - j % 4 * 2), OP(set1_epi8)(48));
+    }
+}
+
+/* start + the products of 4 x `quads` levels of a row and of each output. */
+INLINE words NAME(sub_block)(const int bits, const int quads, const words *levels, const int8_t *row, words start) {
+#if LEVEL >= LEVEL_AVXVNNI
+#pragma GCC unroll 8
+    for (int j = 0; j < quads; j++) {
+        words own = bits == 8 ? BITS_OP(xor)(levels[j], OP(set1_epi8)(-128)) : levels[j];
+#if LEVEL == LEVEL_AVXVNNI
+        start = _mm256_dpbusd_avx_epi32(start, own, NAME(four_levels)(row + 4 * j));
+#else
+        start = _mm512_dpbusd_epi32(start, own, NAME(four_levels)(row + 4 * j));
+#endif
+    }
+#else
+    /* Sums of products in 16 bits: 8 x 2 x 15 x 127 fits, 4 x 2 x 31 x 127, 2 x 2 x 63 x 127 and 2 x 128 x 127. */
+    const int fit = bits == 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : 1;
+#pragma GCC unroll 8
+    for (int first = 0; first < quads; first += fit) {
+        words sum = _mm256_setzero_si256();
+#pragma GCC unroll 8
+        for (int j = first; j < first + fit; j++) {
+            words own = levels[j], other = NAME(four_levels)(row + 4 * j);
+            if (bits == 8) other = _mm256_sign_epi8(other, own), own = _mm256_abs_epi8(own);
+            words products = _mm256_maddubs_epi16(own, other);
+            sum = j == first ? products : _mm256_add_epi16(sum, products);
+        }
+        start = _mm256_add_epi32(start, _mm256_madd_epi16(sum, _mm256_set1_epi16(1)));
+    }
+#endif
+    return start;
+}
+
+/* `count` rows times one panel: -> total [count][PANEL], without the bias; part is room for as much. Chunk c of row r of `levels`,
+ * `starts` and `sums` stands at c * count + r, the scale of its group g at g * count + r. */
+INLINE void NAME(panel)(
+    const struct kind kind, const uint8_t *plane, const uint8_t *scale, long chunks, const int8_t *levels, const int32_t *starts,
+    const float *sums, const float *scales, long count, float *part, float *total
+) {
+    const int header = header_bytes(kind);
+    memset(total, 0, (size_t)count * PANEL * sizeof *total);
+    for (long first = 0; first < chunks; first += GROUP, scale += header + GROUP * CHUNK_SCALES, scales += count) {
+        memset(part, 0, (size_t)count * PANEL * sizeof *part);
+        for (long c = first; c < first + GROUP && c < chunks; c++, plane += 64 * kind.bits) {
+            const uint8_t *own_scale = scale + header + (c - first) * CHUNK_SCALES;
+#pragma GCC unroll 8
+            for (int i = 0; i < kind.bits; i++) _mm_prefetch((const char *)plane + PREFETCH + 64 * i, _MM_HINT_T0);
+#pragma GCC unroll 2
+            for (int at = 0; at < PANEL; at += WIDE) {
+                words own[8];
+                reals by, second = OP(setzero_ps)(); /* the scale of the second sub-block, or of the smallest number */
+                NAME(unpack)(kind.bits, plane + 4 * at, own);
+                if (kind.super) {
+                    by = OP(mul_ps)(NAME(load_halves)(scale + 2 * at), NAME(load_bytes)(own_scale + at));
+                    second = NAME(load_halves)(scale + 2 * at + (kind.mins ? 2 * PANEL : 0));
+                    second = OP(mul_ps)(second, NAME(load_bytes)(own_scale + PANEL + at));
+                } else by = NAME(load_halves)(own_scale + 2 * at);
+                const int8_t *row = levels + c * count * CHUNK;
+                float *to = part + at;
+                for (long r = 0, i = c * count; r < count; r++, i++, row += CHUNK, to += PANEL) {
+                    reals sum = OP(loadu_ps)(to);
+                    if (kind.sub == CHUNK) {
+                        words start = OP(set1_epi32)(kind.offset && !(SIGNED_BYTES && kind.bits == 8) ? starts[i] : 0);
+                        sum = OP(fmadd_ps)(OP(cvtepi32_ps)(NAME(sub_block)(kind.bits, 8, own, row, start)), by, sum);
+                        if (kind.mins) sum = OP(fnmadd_ps)(OP(set1_ps)(sums[i]), second, sum);
+                    } else {
+                        words left = NAME(sub_block)(kind.bits, 4, own, row, OP(set1_epi32)(starts[2 * i]));
+                        words right = NAME(sub_block)(kind.bits, 4, own + 4, row + 16, OP(set1_epi32)(starts[2 * i + 1]));
+                        sum = OP(fmadd_ps)(OP(cvtepi32_ps)(left), by, sum);
+                        sum = OP(fmadd_ps)(OP(cvtepi32_ps)(right), second, sum);
+                    }
+                    OP(storeu_ps)(to, sum);
+                }
+            }
+        }
+        for (long r = 0; r < count; r++) {
+#pragma GCC unroll 2
+            for (int at = r * PANEL; at < (r + 1) * PANEL; at += WIDE)
+                OP(storeu_ps)(total + at, OP(fmadd_ps)(OP(loadu_ps)(part + at), OP(set1_ps)(scales[r]), OP(loadu_ps)(total + at)));
+        }
+    }
+}
+
+/* One panel of a matrix of any type: for each type a copy of `panel`. */
+static void NAME(panel_of)(const struct blocks *m, long p, const struct rows *x, long first, long count, float *part, float *total) {
+    const struct kind kind = kind_of(m->type);
+    const uint8_t *plane = m->planes + p * plane_bytes(kind, m->chunks), *scale = m->scales + p * scale_bytes(kind, m->chunks);
+    const int8_t *levels = x->levels + first * x->chunks * CHUNK;
+    const int32_t *starts = x->starts[kind.start] + first * x->chunks * (CHUNK / kind.sub);
+    const float *sums = x->sums + first * x->chunks, *scales = x->scales + first * groups_of(x->chunks);
+    switch (m->type) {
+#define EACH(name, ...)                                                                                                       \
+    case name:                                                                                                                \
+        NAME(panel)((struct kind){__VA_ARGS__}, plane, scale, m->chunks, levels, starts, sums, scales, count, part, total); \
+        break;
+        KINDS(EACH)
+#undef EACH
+    }
+}
+
+static void NAME(times)(const struct blocks *m, const struct rows *x, const float *bias, float *out, long stride, int threads) {
+    long panels = (m->outputs + PANEL - 1) / PANEL, parts = (x->count + x->at_once - 1) / x->at_once;
+    if (x->count * m->chunks * CHUNK * m->outputs < SMALL_WORK) threads = 1;
+#pragma omp parallel for schedule(dynamic, 4) num_threads(threads)
+    for (long unit = 0; unit < parts * panels; unit++) {
+        float part[MOST_ROWS * PANEL], total[MOST_ROWS * PANEL];
+        long p = unit % panels, first = unit / panels * x->at_once;
+        long count = rows_in_part(x, first);
+        long used = m->outputs - p * PANEL < PANEL ? m->outputs - p * PANEL : PANEL;
+        NAME(panel_of)(m, p, x, first, count, part, total);
+        lanes plus = NAME(all)(0);
+        if (bias) plus = used < PANEL ? NAME(load_first)(bias + p * PANEL, used) : NAME(load)(bias + p * PANEL);
+        for (long r = 0; r < count; r++) {
+            lanes y = NAME(add)(NAME(load)(total + r * PANEL), plus);
+            float *to = out + (first + r) * stride + p * PANEL;
+            if (used < PANEL) NAME(store_first)(to, y, used);
+            else NAME(store)(to, y);
+        }
+    }
+}
+
+/* ---- rounding */
+
+/* Some of a group's numbers x -> levels, the rest 0; returns the scale of a level, which is no number where one of them is none. */
+INLINE float NAME(round_group)(const float *x, long there, int8_t *levels) {
+    lanes largest = NAME(all)(0), nothing = NAME(all)(0);
+    for (long i = 0; i < there; i += 16) {
+        lanes some = i + 16 <= there ? NAME(load)(x + i) : NAME(load_first)(x + i, there - i);
+        largest = NAME(max)(NAME(absolute)(some), largest);
+        nothing = NAME(fma)(some, NAME(all)(0), nothing);
+    }
+    float amax = NAME(largest)(largest);
+    if (amax < TINY) amax = TINY;
+    lanes inverse = NAME(all)(127.0f / amax);
+    for (long i = 0; i < there; i += 16)
+        NAME(store_signed)(levels + i, NAME(mul)(i + 16 <= there ? NAME(load)(x + i) : NAME(load_first)(x + i, there - i), inverse));
+    return amax / 127.0f + NAME(sum)(nothing);
+}
+
+static void NAME(round)(const float *x, long k, const struct rows *to, int threads) {
+    if (to->count * k < SMALL_ROWS) threads = 1;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (long row = 0; row < to->count; row++) {
+        long first = row / to->at_once * to->at_once, r = row - first;
+        long count = rows_in_part(to, first);
+        int8_t levels[GROUP * CHUNK];
+        for (long c = 0; c < to->chunks; c++) {
+            long at = c * CHUNK, i = first * to->chunks + c * count + r;
+            if (c % GROUP == 0) {
+                memset(levels, 0, sizeof levels);
+                long there = k - at < GROUP * CHUNK ? k - at : GROUP * CHUNK;
+                to->scales[first * groups_of(to->chunks) + c / GROUP * count + r] = NAME(round_group)(x + row * k + at, there, levels);
+            }
+            const int8_t *own = levels + c % GROUP * CHUNK;
+            memcpy(to->levels + i * CHUNK, own, CHUNK);
+            int32_t left = 0, right = 0;
+            for (int j = 0; j < CHUNK / 2; j++) left += own[j], right += own[j + CHUNK / 2];
+            to->sums[i] = (float)(left + right);
+            to->starts[FROM_8][i] = -8 * (left + right);
+            to->starts[FROM_16][i] = -16 * (left + right);
+            to->starts[FROM_128][i] = -128 * (left + right);
+            to->starts[FROM_32_TWICE][2 * i] = -32 * left;
+            to->starts[FROM_32_TWICE][2 * i + 1] = -32 * right;
+        }
+    }
+}
+
+#undef WIDE
+#undef SIGNED_BYTES
+#undef OP
+#undef BITS_OP
+#undef reals
+#undef words
+
+static const struct kernels NAME(kernels) = {
+    NAME(linear), NAME(times), NAME(round), NAME(rms_norm), NAME(silu_mul), NAME(rotate), NAME(attend), NAME(sum_up), NAME(find_largest),
+};
+
+#undef ROWS_AT_ONCE
+#undef QUERIES_AT_ONCE
+#undef lanes
+#undef ints
