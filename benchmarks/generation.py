@@ -18,7 +18,6 @@ from ..data_builder.problems.extraction import extract_program
 from ..data_builder.problems.problem import Problem
 from ..data_builder.problems.prompts import DEFAULT_TEMPLATE, PromptTemplate, PromptTooLongError, prompt_ids
 from ..data_builder.problems.quality import skip_reason
-from ..engine.errors import GuidedGenError
 from ..engine.language_model import Prompt
 from ..engine.models.loading import LoadedModel
 from ..engine.sampling import Sampling
@@ -31,10 +30,6 @@ from .identity import problem_data
 from .lines import LineFile, key_of
 from .readings import FULL
 from .text_scorers import TEXT_SCORERS, judged_scores
-
-
-class GenerationError(GuidedGenError):
-    """There is nothing to search for."""
 
 
 def gradable(problem: Problem) -> bool:

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from .options import CONTEXT, OUT_FOLDER
+
 COMMANDS = {
     "run": "Generate, judge and report; what `bench` alone does.",
     "generate": "Search for answers to problems with each policy.",
@@ -59,11 +61,9 @@ def command() -> None:
     """
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.command(context_settings=CONTEXT)
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where report.{json,md,html} and plots go."
-)
+@click.option("--out", required=True, type=OUT_FOLDER, help="Where report.{json,md,html} and plots go.")
 @click.option("--seed", default=0, help="Of the bootstrap.")
 def report(results: tuple[Path, ...], out: Path, seed: int) -> None:
     """Report on RESULTS, the folders or JSON lines of `bench judge` or `bench replay`; several are reported together.
@@ -86,11 +86,11 @@ def show_report(lines: list[Path], out: Path, seed: int) -> dict[str, Any]:
     return figures
 
 
-def check_value(scorers: Iterable[str], value: Path | None) -> None:
+def check_value(scorers: Iterable[str], known: bool) -> None:
     """Raise ArmError where values are asked for and there is no value model."""
     from ..benchmarks.arms import ArmError
 
-    if "value" in scorers and value is None:
+    if "value" in scorers and not known:
         raise ArmError("the scorer value needs a value model: name its folder with --value")
 
 

@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .options import CONTEXT, FOLDER, cache_option, source_option
+
 if TYPE_CHECKING:
     from ..engine.tree import Tree
 
-_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
-
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.argument("pool", nargs=-1, required=True, type=_FOLDER)
-@click.option("--value", required=True, type=_FOLDER, help="The value model's folder, into which the curves are written.")
+@click.command(context_settings=CONTEXT)
+@click.argument("pool", nargs=-1, required=True, type=FOLDER)
+@click.option("--value", required=True, type=FOLDER, help="The value model's folder, into which the curves are written.")
 @click.option("--lost", default="0.03,0.05,0.1", help="Shares of the correct answers that may be lost; a curve for each.")
 @click.option("--check-every", type=click.IntRange(1), default=16, help="Tokens between checks; curves serve multiples too.")
 @click.option("--seed", default=0, help="Of the folds.")
 @click.option("--model", default=None, help="The model that the pool is from.  [default: as the pool says]")
-@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), default=None, help="Where states are kept.")
-@click.option("--problems", default=None, help="Where the problems are, if not where the build found them.")
+@cache_option
+@source_option
 def fit_early_stop(pool: tuple[Path, ...], value: Path, lost: str, check_every: int, seed: int, **options: Any) -> None:
     """Fit early stop on POOL: datasets of `guided-gen build --independent N` of problems that the value model was not trained on.
 

@@ -9,41 +9,32 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .bench import check_value, show_report
+from .options import CONTEXT, FOLDER, OUT_FOLDER, cache_option, check_options, source_option, untouched_option
 
 if TYPE_CHECKING:
     from ..engine.tree import Tree
 
-_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
-
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.argument("pool", nargs=-1, required=True, type=_FOLDER)
+@click.command(context_settings=CONTEXT)
+@click.argument("pool", nargs=-1, required=True, type=FOLDER)
 @click.option(
     "--policies",
     default="best-of-n,speculative-rejection",
     help="Separated by commas; settings follow a colon: early-stop:threshold=0.2,slack=0.3.",
 )
 @click.option("--scorers", default="logprob", help="Each guides and ranks: value, logprob, self-certainty, length.")
-@click.option("--value", type=_FOLDER, default=None, help="A value model's folder: scores the pool first, beside the results.")
+@click.option("--value", type=FOLDER, default=None, help="A value model's folder: scores the pool first, beside the results.")
 @click.option("--n", default=16, help="Candidates of a search.")
 @click.option("--best-of", default="1,2,4,8", help="Also best-of-n with so many, for its curve of pass@1 against cost.")
 @click.option("--resamples", type=click.IntRange(1), default=100, help="Searches a problem, each of n samples of its pool.")
-@click.option("--check-every", type=click.IntRange(1), default=16, help="Tokens between two decisions of the policy.")
-@click.option("--budget", type=click.IntRange(1), default=None, help="Most tokens of a search, all candidates together.")
+@check_options
 @click.option("--limit", type=click.IntRange(1), default=None, help="Only so many problems.")
 @click.option("--seed", default=0)
-@click.option(
-    "--out",
-    required=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Results and report; the same command goes on where it stopped.",
-)
+@click.option("--out", required=True, type=OUT_FOLDER, help="Results and report; the same command goes on where it stopped.")
 @click.option("--model", default=None, help="With --value: the model that the pool is from.  [default: as the pool says]")
-@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), default=None, help="Where states are kept.")
-@click.option("--problems", default=None, help="Where the problems are, if not where the build found them.")
-@click.option(
-    "--allow-untouched", is_flag=True, help="Consent to a pool of the split untouched, which is kept for final reports."
-)
+@cache_option
+@source_option
+@untouched_option
 def replay(pool: tuple[Path, ...], **options: Any) -> None:
     """Replay policies on POOL: datasets of `guided-gen build --independent N`, N at least --n.
 
@@ -62,7 +53,7 @@ def replay(pool: tuple[Path, ...], **options: Any) -> None:
 
     arms = arms_named(*(options[name] for name in ("policies", "n", "best_of", "value", "check_every")))
     scorers = {name: scorer_named(name) for name in split_scorers(options["scorers"])}
-    check_value(scorers, options["value"])
+    check_value(scorers, options["value"] is not None)
     check_guides(arms, list(scorers))
     settings = ReplaySettings(**{name: options[name] for name in ("check_every", "budget", "resamples", "seed")})
     built = common_settings(pool)

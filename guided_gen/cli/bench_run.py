@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..engine.models.sources import DEFAULT_MODEL
-from .backend_options import backend_options, vllm_settings
 from .bench import check_value, show_report
+from .options import (
+    CONTEXT,
+    OUT_FOLDER,
+    check_options,
+    chosen_problems,
+    chosen_sampling,
+    chosen_value,
+    group,
+    judge_options,
+    model_options,
+    problem_options,
+    prompt_options,
+    sampling_options,
+    untouched_option,
+    value_options,
+    vllm_settings,
+)
 
 if TYPE_CHECKING:
     from ..benchmarks.arms import Arm
     from ..benchmarks.generation import GenerationSettings
-    from ..data_builder.problems.problem import Problem
     from ..engine.scorers import Scorer
 
-Option = Callable[[Any], Any]
-_CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True}
 _OUT = click.option(
-    "--out",
-    required=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Trees, results and report; the same command goes on where it stopped.",
+    "--out", required=True, type=OUT_FOLDER, help="Trees, results and report; the same command goes on where it stopped."
 )
-_GENERATE: list[Option] = [
-    click.option("--problems", default="apps", help="apps, mbpp, humaneval, or a file or folder of problems."),
-    click.option("--split", default=None, help="train, validation, untouched or test."),
-    click.option("--allow-untouched", is_flag=True, help="Consent to --split untouched, which is kept for final reports."),
-    click.option("--difficulty", default=None, help="Only problems of this difficulty."),
+_GENERATE = group(
+    problem_options,
     click.option("--tests-kind", default=None, help="Only problems with such tests: full, full-reconstructed or example."),
-    click.option("--limit", type=click.IntRange(1), default=None, help="Only so many: a random part, the same for a seed."),
     click.option(
         "--policies",
         default="best-of-n",
@@ -44,48 +48,29 @@ _GENERATE: list[Option] = [
         "--scorers",
         default=None,
         help="What answers are ranked by: value, logprob, self-certainty, length, ended-and-parses, and, by asking the model, "
-        "p-true and rating.  [default: all but those that ask the model; value with --value]",
+        "p-true and rating.  [default: all but those that ask the model; value where there is a value model]",
     ),
     click.option("--guides", default=None, help="Those of the first four that guide policies.  [default: value, else logprob]"),
-    click.option("--value", type=click.Path(path_type=Path, exists=True, file_okay=False), default=None, help="A value model."),
-    click.option("--value-base", default=None, help="For a value model that reads text: where its base is."),
-    click.option("--budget", type=click.IntRange(1), default=None, help="Most tokens of a search, all candidates together."),
-    click.option("--check-every", type=click.IntRange(1), default=16, help="Tokens between two decisions of a policy."),
-    click.option("--model", default=DEFAULT_MODEL, help="A known name, a folder, a GGUF file or a hub id."),
-    click.option("--precision", default="auto", help="auto, float32, bfloat16 or int8."),
-    backend_options,
-    click.option("--template", default="code", help="Prompt template: code or plan."),
-    click.option("--max-new-tokens", default=512, help="Longest answer, in tokens."),
-    click.option("--max-prompt-tokens", default=1024, help="Problems with a longer prompt are skipped."),
-    click.option("--temperature", default=0.8),
-    click.option("--top-p", default=0.95),
-    click.option("--top-k", default=0, help="0 is off."),
+    value_options,
+    check_options,
+    model_options,
+    prompt_options,
+    sampling_options,
     click.option("--together", type=click.IntRange(1), default=4, help="Searches of a policy in one batch."),
-    click.option("--seed", default=0),
-]
-_JUDGE: list[Option] = [
+)
+_JUDGE = group(
     click.option(
         "--examples/--no-examples",
         default=None,
         help="Also rank by the examples that statements print.  [default: where tests are full; elsewhere it is refused]",
     ),
-    click.option("--judge-workers", type=click.IntRange(1), default=2, help="Programs that are judged at once."),
-    click.option("--isolation", default="auto", help="The judge's isolation: auto, full, namespaces or rlimits."),
-]
+    judge_options(workers=2),
+)
 
 
-def _with(options: list[Option]) -> Option:
-    def decorate(command: Any) -> Any:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-@click.command(context_settings=_CONTEXT)
-@_with(_GENERATE)
-@_with(_JUDGE)
+@click.command(context_settings=CONTEXT)
+@_GENERATE
+@_JUDGE
 @_OUT
 def run(**options: Any) -> None:
     """Search for answers to problems with each policy, judge them, and report pass@1 beside what it cost."""
@@ -96,18 +81,18 @@ def run(**options: Any) -> None:
     show_report([options["out"] / JUDGED], options["out"], options["seed"])
 
 
-@click.command(context_settings=_CONTEXT)
-@_with(_GENERATE)
+@click.command(context_settings=CONTEXT)
+@_GENERATE
 @_OUT
 def generate(**options: Any) -> None:
     """Search for answers to problems with each policy, and store trees, programs and costs in OUT. Nothing is judged."""
     _generate(options)
 
 
-@click.command(context_settings=_CONTEXT)
+@click.command(context_settings=CONTEXT)
 @click.option("--problems", default=None, help="Where the problems are, if not where they were found.")
-@click.option("--allow-untouched", is_flag=True, help="Consent to searches of the split untouched.")
-@_with(_JUDGE)
+@untouched_option
+@_JUDGE
 @_OUT
 def judge(**options: Any) -> None:
     """Judge what `bench generate` stored in OUT; equal programs once."""
@@ -115,9 +100,9 @@ def judge(**options: Any) -> None:
 
 
 def _generate(options: dict[str, Any]) -> None:
-    # Settings are checked before the model, which takes seconds, is loaded.
-    from ..benchmarks.arms import arms_named, check_guides
-    from ..benchmarks.generation import Generator, jobs_of
+    # Settings are checked before the model is looked for, which may take minutes, and loaded, which takes seconds.
+    from ..benchmarks.arms import arms_named, check_guides, split_policies
+    from ..benchmarks.generation import Generator, gradable, jobs_of
     from ..benchmarks.identity import value_identity
     from ..benchmarks.judging import check_examples
     from ..benchmarks.lines import LineFile
@@ -127,31 +112,36 @@ def _generate(options: dict[str, Any]) -> None:
     from ..engine.models.loading import load_model
     from ..engine.progress import stage
     from ..valuemodel.attach import Prompts, load_scored_model
+    from ..valuemodel.early_stop import parsed_policy
 
     backend, vllm = options["backend"], vllm_settings(options)
-    scorers, rankings, guides = _scorers(options)
-    check_asked(rankings, backend)
-    asked = [name for name in rankings if name in TEXT_SCORERS]
-    arms: list[Arm] = arms_named(*(options[name] for name in ("policies", "n", "best_of", "value", "check_every")))
-    check_guides(arms, guides)
+    for policy in split_policies(options["policies"]):
+        parsed_policy(policy)
+    _scorers(options, known=None)
     settings = _settings(options)
-    problems = _problems(options)
+    problems = chosen_problems(options, lambda one: options["tests_kind"] in (None, one.tests_kind) and gradable(one))
     if options.get("examples"):
         check_examples(problem.tests_kind for problem in problems)
+    value = chosen_value(options)
+    scorers, rankings, guides = _scorers(options, known=value is not None)
+    check_asked(rankings, backend)
+    asked = [name for name in rankings if name in TEXT_SCORERS]
+    arms: list[Arm] = arms_named(options["policies"], options["n"], options["best_of"], value, options["check_every"])
+    check_guides(arms, guides)
     template = template_named(options["template"])
     click.echo(f"Loading {options['model']}", err=True)
-    if options["value"] is None:
+    if value is None:
         loaded = load_model(options["model"], options["precision"], None, backend, vllm)
     else:
         prompts = Prompts(template.name, template.hash)
-        chosen = options["model"], options["precision"], options["value"], prompts, options["value_base"]
+        chosen = options["model"], options["precision"], value, prompts, options["value_base"]
         loaded = load_scored_model(*chosen, backend, vllm)
     import torch
 
     about = {"kind": "searches", "problems": Path(options["problems"]).name, "split": options["split"]}
     about |= {"scorers": sorted(rankings), "threads": torch.get_num_threads()}
     about |= {"vllm": None if vllm is None else vllm.engine_arguments()}
-    record = about | settings.record(loaded) | value_identity(options["value"])
+    record = about | settings.record(loaded) | value_identity(value)
     jobs = jobs_of(arms, guides, settings)
     generator = Generator(loaded, settings, scorers)
     count = len(problems) * len(jobs)
@@ -188,17 +178,18 @@ def _judge(options: dict[str, Any]) -> None:
         judge_searches(*chosen, examples=not no_examples, watch=lambda done: advance(float(done)))
 
 
-def _scorers(options: dict[str, Any]) -> tuple[dict[str, Scorer], list[str], list[str]]:
-    """(those that read a tree, the names of all that rank, of those that guide)."""
+def _scorers(options: dict[str, Any], known: bool | None) -> tuple[dict[str, Scorer], list[str], list[str]]:
+    """(those that read a tree, the names of all that rank, of those that guide). `known`: whether there are values; None: not
+    found out yet."""
     from ..benchmarks.arms import ArmError, split_scorers
     from ..benchmarks.judging import ENDED_AND_PARSES
     from ..benchmarks.text_scorers import TEXT_SCORERS
     from ..engine.scorers import scorer_named
 
-    default = ["logprob", "self-certainty", "length", ENDED_AND_PARSES, *(["value"] if options["value"] else [])]
+    default = ["logprob", "self-certainty", "length", ENDED_AND_PARSES, *(["value"] if known else [])]
     names = split_scorers(options["scorers"]) if options["scorers"] else default
     guides = split_scorers(options["guides"]) if options["guides"] else ["value" if "value" in names else "logprob"]
-    check_value({*names, *guides}, options["value"])
+    check_value({*names, *guides}, known is not False)
     of_text = {*TEXT_SCORERS, ENDED_AND_PARSES}
     for name in guides:
         if name in of_text:
@@ -209,27 +200,10 @@ def _scorers(options: dict[str, Any]) -> tuple[dict[str, Scorer], list[str], lis
 def _settings(options: dict[str, Any]) -> GenerationSettings:
     from ..benchmarks.generation import GenerationSettings
     from ..data_builder.problems.prompts import template_named
-    from ..engine.sampling import Sampling
 
     names = ("max_new_tokens", "max_prompt_tokens", "check_every", "budget", "together", "seed")
     return GenerationSettings(
         **{name: options[name] for name in names},
-        sampling=Sampling(options["temperature"], options["top_p"], options["top_k"]),
+        sampling=chosen_sampling(options),
         template=template_named(options["template"]),
     )
-
-
-def _problems(options: dict[str, Any]) -> list[Problem]:
-    """Those that can be graded, in the order of builds: with full tests, those that these are strong enough for."""
-    from ..benchmarks.generation import GenerationError, gradable
-    from ..data_builder.build_settings import build_order
-    from ..data_builder.problems.loaders import load_problems
-
-    problems = load_problems(options["problems"], options["split"], allow_untouched=options["allow_untouched"])
-    for name in ("difficulty", "tests_kind"):
-        if options[name] is not None:
-            problems = [problem for problem in problems if getattr(problem, name) == options[name]]
-    chosen = build_order([problem for problem in problems if gradable(problem)], options["seed"])[: options["limit"]]
-    if not chosen:
-        raise GenerationError(f"{options['problems']} holds no such problems with tests to grade by")
-    return chosen

@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..engine.models.sources import DEFAULT_MODEL
-from .backend_options import backend_options, vllm_settings
+from .options import (
+    CONTEXT,
+    OUT_FOLDER,
+    chosen_problems,
+    chosen_sampling,
+    judge_options,
+    model_options,
+    problem_options,
+    prompt_options,
+    sampling_options,
+    vllm_settings,
+)
 
 if TYPE_CHECKING:
     from ..data_builder.build_settings import BuildSettings, Shard
@@ -18,25 +28,12 @@ if TYPE_CHECKING:
     from ..engine.vllm_backend.settings import VllmSettings
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.option("--problems", default="apps", help="apps, mbpp, humaneval, or a file or folder of problems.")
-@click.option("--split", default=None, help="train, validation, untouched or test.")
-@click.option("--allow-untouched", is_flag=True, help="Consent to --split untouched, which is kept for final reports.")
-@click.option("--difficulty", default=None, help="Only problems of this difficulty (APPS: introductory, interview, competition).")
-@click.option(
-    "--limit", type=click.IntRange(1), default=None, help="Only so many problems: a random part of them, the same for a seed."
-)
+@click.command(context_settings=CONTEXT)
+@problem_options
 @click.option("--shard", default="0/1", help="i/n: build only the i-th of n parts, counted from 0.")
-@click.option(
-    "--out",
-    required=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="The dataset's folder; goes on where it stopped.",
-)
-@click.option("--model", default=DEFAULT_MODEL, help="A known name, a folder, a GGUF file or a hub id.")
-@click.option("--precision", default="auto", help="auto, float32, bfloat16 or int8.")
-@backend_options
-@click.option("--template", default="code", help="Prompt template: code or plan.")
+@click.option("--out", required=True, type=OUT_FOLDER, help="The dataset's folder; goes on where it stopped.")
+@model_options
+@prompt_options
 @click.option("--independent", default=0, help="Sample so many rollouts of every problem, and fork nothing.")
 @click.option("--trunk-tries", default=8, help="Most main rollouts until one is correct.")
 @click.option("--tries-at-once", default=4, help="Main rollouts in each go.")
@@ -44,15 +41,9 @@ if TYPE_CHECKING:
 @click.option("--branches", default=6, help="Rollouts from each branch point.")
 @click.option("--strategy", default="lowest_prob", help="Where to branch: lowest_prob, entropy, margin or random.")
 @click.option("--min-distance", default=1, help="Least distance between branch points, in tokens.")
-@click.option("--max-new-tokens", default=512, help="Longest answer, in tokens.")
-@click.option("--max-prompt-tokens", default=1024, help="Problems with a longer prompt are skipped.")
-@click.option("--temperature", default=0.8)
-@click.option("--top-p", default=0.95)
-@click.option("--top-k", default=0, help="0 is off.")
-@click.option("--seed", default=0)
+@sampling_options
 @click.option("--batch", type=click.IntRange(1), default=64, help="Rollouts that grow at once; more need more memory.")
-@click.option("--judge-workers", type=click.IntRange(1), default=1, help="Programs that are judged at once.")
-@click.option("--isolation", default="auto", help="The judge's isolation: auto, full, namespaces or rlimits.")
+@judge_options(workers=1)
 def command(**options: Any) -> None:
     """Build a dataset in OUT: of each problem main rollouts until one is correct, and branches from its least likely tokens.
 
@@ -65,33 +56,20 @@ def command(**options: Any) -> None:
     shard = Shard.parse(options["shard"])
     vllm = vllm_settings(options)
     settings = _settings(options)
-    problems = shard.of(_problems(options))
+    problems = shard.of(chosen_problems(options))
     _build(shard, settings, problems, vllm, options)
 
 
 def _settings(options: dict[str, Any]) -> BuildSettings:
     from ..data_builder.build_settings import BuildSettings
     from ..data_builder.problems.prompts import template_named
-    from ..engine.sampling import Sampling
 
     names = ("independent", "trunk_tries", "tries_at_once", "forks", "branches", "strategy", "min_distance")
     return BuildSettings(
         **{name: options[name] for name in (*names, "max_new_tokens", "max_prompt_tokens", "seed")},
-        sampling=Sampling(options["temperature"], options["top_p"], options["top_k"]),
+        sampling=chosen_sampling(options),
         template=template_named(options["template"]),
     )
-
-
-def _problems(options: dict[str, Any]) -> list[Problem]:
-    from ..data_builder.build_settings import BuildError, build_order
-    from ..data_builder.problems.loaders import load_problems
-
-    problems = load_problems(options["problems"], options["split"], allow_untouched=options["allow_untouched"])
-    if options["difficulty"] is not None:
-        problems = [problem for problem in problems if problem.difficulty == options["difficulty"]]
-        if not problems:
-            raise BuildError(f"no problem of {options['problems']} has the difficulty {options['difficulty']!r}")
-    return build_order(problems, options["seed"])[: options["limit"]]
 
 
 def _build(

@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .options import CONTEXT, FOLDER, source_option, untouched_option
+
 if TYPE_CHECKING:
     from ..data_builder.dataset_statistics import DatasetStatistics
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.group(context_settings=CONTEXT)
 def command() -> None:
     """Look into a dataset."""
 
 
 @command.command("stats")
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--problems", default=None, help="Where the problems are, if not where the build found them.")
-@click.option("--allow-untouched", is_flag=True, help="Consent to reading the split untouched.")
+@click.argument("folders", nargs=-1, required=True, type=FOLDER)
+@source_option
+@untouched_option
 @click.option("--test-share", default=0.1, help="Share of the problems in the test split.")
 @click.option("--seed", default=0, help="Of the split and of the oversampling.")
 @click.option("--plot", type=click.Path(path_type=Path, dir_okay=False), help="Write a PNG of where the forks lie.")

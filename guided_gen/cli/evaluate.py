@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
-_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+from .options import CONTEXT, FOLDER, OUT_FOLDER, cache_option, source_option, untouched_option
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.option("--value", required=True, type=_FOLDER, help="The value model's folder.")
-@click.option("--data", required=True, multiple=True, type=_FOLDER, help="A dataset of guided-gen build; may be given again.")
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where the report goes.")
+@click.command(context_settings=CONTEXT)
+@click.option("--value", required=True, type=FOLDER, help="The value model's folder.")
+@click.option("--data", required=True, multiple=True, type=FOLDER, help="A dataset of guided-gen build; may be given again.")
+@click.option("--out", required=True, type=OUT_FOLDER, help="Where the report goes.")
 @click.option("--model", default=None, help="The value model's base.  [default: as the data, or a text scorer, say]")
 @click.option(
     "--generator", default=None, help="For a text scorer: the model that wrote the answers.  [default: as the data say]"
@@ -24,9 +24,9 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option("--resamples", type=click.IntRange(10), default=1000, help="Of the problems, for the intervals.")
 @click.option("--best-of", type=click.IntRange(1), default=10, help="Rank so many rollouts of a problem at a time.")
 @click.option("--seed", default=0)
-@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), default=None, help="Where states are kept.")
-@click.option("--problems", default=None, help="Where the problems are, if not where the build found them.")
-@click.option("--allow-untouched", is_flag=True, help="Consent to data of the split untouched, which is kept for final reports.")
+@cache_option
+@source_option
+@untouched_option
 def command(
     value: Path,
     data: tuple[Path, ...],

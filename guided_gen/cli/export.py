@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from .options import CONTEXT, FOLDER, OUT_FOLDER
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.option("--value", required=True, type=click.Path(path_type=Path, exists=True, file_okay=False), help="The value model.")
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where the classifier goes.")
+
+@click.command(context_settings=CONTEXT)
+@click.option("--value", required=True, type=FOLDER, help="The value model.")
+@click.option("--out", required=True, type=OUT_FOLDER, help="Where the classifier goes.")
 @click.option("--model", default=None, help="The base model.  [default: the one that it was trained for]")
 def command(value: Path, out: Path, model: str | None) -> None:
     """Write a value model as a stock sequence classifier of transformers, which vLLM serves too.

@@ -8,17 +8,25 @@ from typing import Any
 import click
 
 from ..engine.errors import GuidedGenError
-from .backend_options import backend_options, vllm_settings
-from .value_options import AUTO, check_names, chosen_scorer, chosen_value, value_options
+from .options import (
+    AUTO,
+    CONTEXT,
+    check_names,
+    chosen_scorer,
+    chosen_value,
+    model_options,
+    scorer_option,
+    value_options,
+    vllm_settings,
+)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.command(context_settings=CONTEXT)
 @click.option("--host", default="127.0.0.1", help="Address to listen at; 0.0.0.0 is every network.")
 @click.option("--port", default=8000)
-@click.option("--model", default=None, help="A known name, a folder, a GGUF file or a hub id.  [default: the default model]")
-@click.option("--precision", default="auto", help="auto, float32, bfloat16 or int8.")
-@backend_options
+@model_options
 @value_options
+@scorer_option
 @click.option("--api-key-file", type=click.Path(path_type=Path), default=None, help="Keys that clients must present, one a line.")
 @click.option("--policy", default="best-of-n", help="Of searches that name none; see guided-gen solve.")
 @click.option("--n", default=4, help="Candidates of searches that say no number.")
@@ -38,7 +46,6 @@ def command(**options: Any) -> None:
         import uvicorn
     except ImportError:
         raise GuidedGenError("the server needs the extra serve: pip install '.[serve]' in the checkout") from None
-    from ..engine.models.sources import DEFAULT_MODEL
     from ..engine.scorers import scorer_named
     from ..engine.search import SearchSettings
     from ..generator import GuidedGenerator
@@ -50,8 +57,7 @@ def command(**options: Any) -> None:
 
     check_names(options)
     keys = read_api_keys(options["api_key_file"]) if options["api_key_file"] else frozenset()
-    model = options["model"] or DEFAULT_MODEL
-    value = chosen_value(options, model)
+    value = chosen_value(options)
     scorer = chosen_scorer(options, value)
     settings = SearchSettings(
         n=options["n"],
@@ -68,9 +74,9 @@ def command(**options: Any) -> None:
         body_bytes=options["most_body_bytes"],
         seconds=options["most_seconds"],
     )
-    click.echo(f"Loading {model}", err=True)
+    click.echo(f"Loading {options['model']}", err=True)
     generator = GuidedGenerator.from_pretrained(
-        model,
+        options["model"],
         precision=options["precision"],
         value=value,
         value_base=options["value_base"],

@@ -13,8 +13,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..engine.errors import GuidedGenError
-from .backend_options import backend_options, vllm_settings
-from .value_options import check_names, chosen_scorer, chosen_value, value_options
+from .options import (
+    CONTEXT,
+    check_names,
+    check_options,
+    chosen_sampling,
+    chosen_scorer,
+    chosen_value,
+    model_options,
+    sampling_options,
+    scorer_option,
+    value_options,
+    vllm_settings,
+)
 
 if TYPE_CHECKING:
     from ..generator import Progress, Solution, Solving
@@ -22,11 +33,9 @@ if TYPE_CHECKING:
 PLAIN_SECONDS = 5.0  # between two lines of progress where stderr is no terminal
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.command(context_settings=CONTEXT)
 @click.argument("problem", type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--model", default=None, help="A known name, a folder, a GGUF file or a hub id.  [default: the default model]")
-@click.option("--precision", default="auto", help="auto, float32, bfloat16 or int8.")
-@backend_options
+@model_options
 @click.option(
     "--policy",
     default="best-of-n",
@@ -34,14 +43,11 @@ PLAIN_SECONDS = 5.0  # between two lines of progress where stderr is no terminal
     "follow a colon: beam:width=4. early-stop:lost=0.05 takes the curve that was fitted to the value model.",
 )
 @value_options
+@scorer_option
 @click.option("--n", default=8, help="Candidates.")
 @click.option("--max-new-tokens", default=512, help="Longest answer, in tokens.")
-@click.option("--temperature", default=0.8, help="0 is greedy.")
-@click.option("--top-p", default=0.95)
-@click.option("--top-k", default=0, help="0 is off.")
-@click.option("--seed", default=0)
-@click.option("--budget", type=int, default=None, help="Most tokens to decode, all candidates together.")
-@click.option("--check-every", default=16, help="Tokens between two decisions of the policy.")
+@sampling_options
+@check_options
 @click.option(
     "--check-at",
     type=click.Choice(["tokens", "lines"]),
@@ -63,8 +69,6 @@ def command(problem: Path, **options: Any) -> None:
     # Settings are checked before the model is looked for, which may take minutes, and loaded, which takes seconds.
     from dataclasses import replace
 
-    from ..engine.models.sources import DEFAULT_MODEL
-    from ..engine.sampling import Sampling
     from ..engine.scorers import scorer_named
     from ..engine.search import SearchSettings
     from ..valuemodel.early_stop import chosen_policy
@@ -74,21 +78,20 @@ def command(problem: Path, **options: Any) -> None:
     settings = SearchSettings(
         n=options["n"],
         max_new_tokens=options["max_new_tokens"],
-        sampling=Sampling(options["temperature"], options["top_p"], options["top_k"]),
+        sampling=chosen_sampling(options),
         check_every=options["check_every"],
         budget=options["budget"],
         seed=options["seed"],
     )
-    model = options["model"] or DEFAULT_MODEL
-    value = chosen_value(options, model)
+    value = chosen_value(options)
     scorer = chosen_scorer(options, value)
     policy = chosen_policy(options["policy"], [scorer], value, check_every)
     settings = replace(settings, policy=policy, scorer=scorer_named(scorer))
     from ..generator import GuidedGenerator
 
-    click.echo(f"Loading {model}", err=True)
+    click.echo(f"Loading {options['model']}", err=True)
     generator = GuidedGenerator.from_pretrained(
-        model,
+        options["model"],
         precision=options["precision"],
         value=value,
         value_base=options["value_base"],

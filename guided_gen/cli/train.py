@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .options import CONTEXT, FOLDER, OUT_FOLDER, cache_option, source_option
+
 if TYPE_CHECKING:
     from ..valuemodel.packing import PromptedTree
 
-_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
-
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.option("--data", required=True, multiple=True, type=_FOLDER, help="A dataset of guided-gen build; may be given again.")
-@click.option("--validation", multiple=True, type=_FOLDER, help="Data of other problems, best of independent rollouts.")
+@click.command(context_settings=CONTEXT)
+@click.option("--data", required=True, multiple=True, type=FOLDER, help="A dataset of guided-gen build; may be given again.")
+@click.option("--validation", multiple=True, type=FOLDER, help="Data of other problems, best of independent rollouts.")
 @click.option("--validation-share", default=0.1, help="Without --validation: the share of the problems held out.")
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The value model's folder.")
+@click.option("--out", required=True, type=OUT_FOLDER, help="The value model's folder.")
 @click.option("--model", default=None, help="The base, which the data are from.  [default: as the data say]")
 @click.option("--as-text", is_flag=True, help="The base is another model than wrote the answers, and reads their text.")
 @click.option("--generator", default=None, help="With --as-text: the model that wrote the answers.  [default: as the data say]")
@@ -41,8 +41,8 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option("--fit-head-first/--no-fit-head-first", default=True, help="Begin from a head fitted to the untuned tail.")
 @click.option("--mixed-precision", type=click.Choice(["no", "bf16", "fp16"]), default="no")
 @click.option("--seed", default=0)
-@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), default=None, help="Where states are kept.")
-@click.option("--problems", default=None, help="Where the problems are, if not where the build found them.")
+@cache_option
+@source_option
 def command(**options: Any) -> None:
     """Train a value model on DATA and write it to OUT. The same command goes on where an interrupted one stopped.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from guided_gen.cli.backend_options import vllm_settings
+from guided_gen.cli.options import vllm_settings
 from guided_gen.cli.solve import command
 from guided_gen.engine.errors import GuidedGenError
 

@@ -1,0 +1,172 @@
+"""Options that several commands share, in groups, and what is made of them.
+
+A group is a decorator. What a group's options mean is said here once; a command adds those that are its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ..engine.errors import GuidedGenError
+from ..engine.models.sources import DEFAULT_MODEL
+from ..engine.vllm_backend.settings import VllmSettings
+
+if TYPE_CHECKING:
+    from ..data_builder.problems.problem import Problem
+    from ..engine.sampling import Sampling
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Command], Command]
+CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True}
+FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+OUT_FOLDER = click.Path(path_type=Path, file_okay=False)
+AUTO, NONE = "auto", "none"
+
+
+def group(*options: Decorator[Any]) -> Decorator[Any]:
+    """One decorator that adds `options`, in this order."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+model_options = group(
+    click.option("--model", default=DEFAULT_MODEL, help="A known name, a folder, a GGUF file or a hub id."),
+    click.option("--precision", default="auto", help="auto, float32, bfloat16 or int8."),
+    click.option("--backend", type=click.Choice(["torch", "vllm"]), default="torch", help="What decodes."),
+    click.option(
+        "--vllm", multiple=True, metavar="NAME=VALUE", help="A setting of vLLM, such as tensor_parallel_size=2; see docs/vllm.md."
+    ),
+)
+value_options = group(
+    click.option(
+        "--value",
+        default=AUTO,
+        help="A value model's folder (see guided-gen train); auto: the one that comes with guided-gen for this generator; none.",
+    ),
+    click.option(
+        "--value-base", default=None, help="For a value model that reads text: where its base is, if not where it says."
+    ),
+)
+scorer_option = click.option(
+    "--scorer",
+    default=None,
+    help="What candidates are compared by: value, logprob, self-certainty or length.  [default: value; logprob without a value "
+    "model]",
+)
+sampling_options = group(
+    click.option("--temperature", default=0.8, help="0 is greedy."),
+    click.option("--top-p", default=0.95),
+    click.option("--top-k", default=0, help="0 is off."),
+    click.option("--seed", default=0),
+)
+check_options = group(
+    click.option("--budget", type=click.IntRange(1), default=None, help="Most tokens of a search, all candidates together."),
+    click.option("--check-every", type=click.IntRange(1), default=16, help="Tokens between two decisions of the policy."),
+)
+prompt_options = group(
+    click.option("--template", default="code", help="Prompt template: code or plan."),
+    click.option("--max-new-tokens", default=512, help="Longest answer, in tokens."),
+    click.option("--max-prompt-tokens", default=1024, help="Problems with a longer prompt are skipped."),
+)
+problem_options = group(
+    click.option("--problems", default="apps", help="apps, mbpp, humaneval, or a file or folder of problems."),
+    click.option("--split", default=None, help="train, validation, untouched or test."),
+    click.option("--allow-untouched", is_flag=True, help="Consent to --split untouched, which is kept for final reports."),
+    click.option(
+        "--difficulty", default=None, help="Only problems of this difficulty (APPS: introductory, interview, competition)."
+    ),
+    click.option("--limit", type=click.IntRange(1), default=None, help="Only so many: a random part, the same for a seed."),
+)
+source_option = click.option("--problems", default=None, help="Where the problems are, if not where the build found them.")
+untouched_option = click.option(
+    "--allow-untouched", is_flag=True, help="Consent to data of the split untouched, which is kept for final reports."
+)
+cache_option = click.option("--cache", type=OUT_FOLDER, default=None, help="Where the base's states are kept.")
+isolation_option = click.option("--isolation", default="auto", help="The judge's isolation: auto, full, namespaces or rlimits.")
+
+
+def judge_options(workers: int) -> Decorator[Any]:
+    """By default `workers` programs at a time."""
+    at_once = click.option("--judge-workers", type=click.IntRange(1), default=workers, help="Programs that are judged at once.")
+    return group(at_once, isolation_option)
+
+
+# -- what is made of them
+
+
+def vllm_settings(options: dict[str, Any]) -> VllmSettings | None:
+    """The settings of --vllm; None with another backend. Raises GuidedGenError for what is no setting."""
+    if options["backend"] != "vllm":
+        if options["vllm"]:
+            raise GuidedGenError("--vllm belongs to --backend vllm")
+        return None
+    return VllmSettings.parse(options["vllm"])
+
+
+def chosen_sampling(options: dict[str, Any]) -> Sampling:
+    from ..engine.sampling import Sampling
+
+    return Sampling(options["temperature"], options["top_p"], options["top_k"])
+
+
+def chosen_problems(options: dict[str, Any], wanted: Callable[[Problem], bool] = lambda problem: True) -> list[Problem]:
+    """Those of --problems and --split that are `wanted`, of --difficulty, in a random order by --seed, the first --limit of them.
+
+    Raises GuidedGenError where there are none.
+    """
+    from ..data_builder.build_settings import build_order
+    from ..data_builder.problems.loaders import load_problems
+
+    problems = load_problems(options["problems"], options["split"], allow_untouched=options["allow_untouched"])
+    difficulty = options["difficulty"]
+    chosen = [one for one in problems if difficulty in (None, one.difficulty) and wanted(one)]
+    if not chosen:
+        raise GuidedGenError(
+            f"{options['problems']} holds no such problems{f' of the difficulty {difficulty!r}' if difficulty else ''}"
+        )
+    return build_order(chosen, options["seed"])[: options["limit"]]
+
+
+def check_names(options: dict[str, Any]) -> None:
+    """Raise GuidedGenError where --policy or --scorer names nothing, before the model is looked for."""
+    from ..engine.scorers import scorer_named
+    from ..valuemodel.early_stop import parsed_policy
+
+    parsed_policy(options["policy"])
+    if options["scorer"] is not None:
+        scorer_named(options["scorer"])
+
+
+def chosen_value(options: dict[str, Any]) -> Path | None:
+    """The folder of the value model for the generator --model, or None; says which where that was left to us."""
+    if options["value"] == NONE:
+        return None
+    if options["value"] != AUTO:
+        return Path(options["value"])
+    from ..data_builder.problems.prompts import DEFAULT_TEMPLATE, template_named
+    from ..shipped_values import shipped_value
+
+    template = template_named(options["template"]) if "template" in options else DEFAULT_TEMPLATE
+    found = shipped_value(options["model"], options["precision"], options["backend"], template)
+    if found is None:
+        click.echo("No value model comes with guided-gen for this generator and precision", err=True)
+    else:
+        click.echo(f"Values: {found.name}", err=True)
+    return found
+
+
+def chosen_scorer(options: dict[str, Any], value: Path | None) -> str:
+    """The name of the scorer that is asked for, or the best there is. Raises GuidedGenError for values without a value model."""
+    if options["scorer"] == "value" and value is None:
+        raise GuidedGenError("the scorer value needs a value model: name its folder with --value")
+    scorer: str = options["scorer"] or ("logprob" if value is None else "value")
+    return scorer
