@@ -14,7 +14,7 @@ from ..engine.errors import GuidedGenError
 COMMANDS = {
     "bench": "Measure what guidance buys, at equal cost.",
     "build": "Build a forking-token dataset.",
-    "dataset": "Count what is in a dataset.",
+    "dataset": "Look into a dataset, or run its programs.",
     "evaluate": "Evaluate a value model.",
     "export": "Write a value model as a stock classifier.",
     "judge": "Run answers on their problems' tests in a sandbox.",

@@ -18,6 +18,8 @@ COMMANDS = {
     "report": "Report on judged searches or replays.",
     "replay": "Replay stop, prune and rerank policies on stored samples.",
     "fit-early-stop": "Fit the threshold of early stop to a value model.",
+    "evidence": "Say what running candidates on public inputs adds.",
+    "fit-evidence": "Fit the probability that a finished candidate is correct.",
 }
 _MODULES = {
     "generate": "bench_run",
@@ -25,6 +27,8 @@ _MODULES = {
     "judge": "bench_run",
     "replay": "bench_replay",
     "fit-early-stop": "bench_fit",
+    "evidence": "bench_evidence",
+    "fit-evidence": "bench_evidence",
 }
 
 

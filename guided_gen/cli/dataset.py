@@ -1,4 +1,4 @@
-"""`guided-gen dataset`: what is in a dataset that `guided-gen build` made."""
+"""`guided-gen dataset`: what is in a dataset that `guided-gen build` made, and what running its programs tells."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group(context_settings=CONTEXT)
 def command() -> None:
-    """Look into a dataset."""
+    """Look into a dataset, or run its programs."""
 
 
 @command.command("stats")
@@ -52,6 +52,33 @@ def stats_command(
         click.echo(json.dumps(found.to_json(), indent=1))
     else:
         _print(found)
+
+
+@command.command("execute")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--problems", default=None, help="Where the problems are, if not where the build found them.")
+@click.option("--allow-untouched", is_flag=True, help="Consent to reading the split untouched.")
+@click.option("--model", default=None, help="The model that the rollouts are from.  [default: as each folder says]")
+@click.option("--workers", type=click.IntRange(min=1), default=2, help="Programs at a time.")
+def execute_command(
+    folders: Sequence[Path], problems: str | None, allow_untouched: bool, model: str | None, workers: int
+) -> None:
+    """Run the independent rollouts of FOLDERS on public inputs, and store in each what came of it: executions.parquet.
+
+    Public inputs are the examples that statements print and calls that the programs themselves make; the tests are not used.
+    The same command goes on where it stopped, and runs only what is new.
+    """
+    from ..data_builder.dataset import ProblemTexts
+    from ..data_builder.stored_executions import NAME, store_executions
+    from ..data_builder.tree_folder import read_settings
+    from ..engine.models.loading import load_tokenizer
+    from .train import base_folder, problems_of
+
+    for folder in folders:
+        settings = read_settings(folder)
+        texts = ProblemTexts(settings, problems_of([folder], problems, allow_untouched), allow_untouched)
+        store_executions(folder, texts, load_tokenizer(base_folder([folder], model)), workers)
+        click.echo(folder / NAME)
 
 
 def _print(found: DatasetStatistics) -> None:

@@ -1,0 +1,48 @@
+"""What the programs for a problem are run on beside its tests: the statement's examples, and inputs without results.
+
+Inputs without results are calls that the programs themselves make: a generator writes them without being asked. Never read are
+the problem's tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .judge.executions import Input, PublicInputs
+from .problems.examples import call_examples, stdin_examples
+from .problems.problem import CallTest, Problem, StdinTest
+from .problems.written_calls import written_calls
+
+MOST_EXAMPLES = 8
+MOST_WRITTEN = 8
+
+
+def public_inputs(problem: Problem, programs: Sequence[str], counts: Sequence[int]) -> tuple[PublicInputs, np.ndarray]:
+    """(inputs, writers): `writers` [programs, inputs] says which programs wrote an input, none of them an input of the statement.
+
+    Of written inputs those are taken that most programs wrote; `counts`: how often each program was drawn.
+    """
+    examples = statement_examples(problem)[:MOST_EXAMPLES]
+    shown = {repr(test.args) for test in examples if isinstance(test, CallTest)}
+    written: dict[str, tuple[Input, list[int]]] = {}
+    if problem.entry_point is not None:
+        for row, program in enumerate(programs):
+            for args in written_calls(program, problem.entry_point):
+                if repr(args) not in shown:
+                    written.setdefault(repr(args), (args, []))[1].append(row)
+    votes = np.asarray(counts, np.int64)
+    chosen = sorted(written.values(), key=lambda one: -int(votes[one[1]].sum()))[:MOST_WRITTEN]
+    inputs = PublicInputs(problem.entry_point, examples, tuple(args for args, _ in chosen))
+    writers = np.zeros((len(programs), len(inputs)), bool)
+    for i, (_, rows) in enumerate(chosen, start=len(examples)):
+        writers[rows, i] = True
+    return inputs, writers
+
+
+def statement_examples(problem: Problem) -> tuple[CallTest | StdinTest, ...]:
+    """The examples that the statement prints, read from its text alone."""
+    if problem.entry_point is None:
+        return stdin_examples(problem.statement)
+    return call_examples(problem.statement, problem.entry_point)[1]

@@ -1,0 +1,92 @@
+"""`guided-gen bench evidence` and `fit-evidence`: what running candidates tells, and the model that weighs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ..benchmarks.evidence_pools import EvidencePool
+
+_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+_SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
+
+
+@click.command(context_settings=_SETTINGS)
+@click.argument("data", nargs=-1, required=True, type=_FOLDER)
+@click.option("--calibrate", required=True, multiple=True, type=_FOLDER, help="Independent rollouts of other problems.")
+@click.option("--value", type=_FOLDER, default=None, help="The value model whose values are evidence, too.")
+@click.option("--n", default=10, help="Candidates that the second step has at a time.")
+@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The evidence model, as JSON.")
+@click.option("--model", default=None, help="With --value: the generator.  [default: as the data say]")
+@click.option("--problems", default=None, help="Where the problems are, if not where the builds found them.")
+def fit_evidence(data: tuple[Path, ...], calibrate: tuple[Path, ...], value: Path | None, **options: Any) -> None:
+    """Fit the probability that a finished candidate is correct to DATA, datasets with executions (guided-gen dataset execute).
+
+    How far to trust it, and a value model's values, is learnt on the problems of --calibrate.
+    """
+    from ..benchmarks.evidence import calibration_curve
+    from ..evidence_data import fitted_model, generator_of
+    from ..valuemodel.evidence import COLUMNS, VALUE_COLUMNS
+    from ..valuemodel.identity import value_sha256
+
+    training = _pools(data, None, options)
+    pools = _pools(calibrate, value, options)
+    columns = COLUMNS if value is not None else [name for name in COLUMNS if name not in VALUE_COLUMNS]
+    about: dict[str, Any] = {"data": [folder.name for folder in data], "calibrated_on": [folder.name for folder in calibrate]}
+    if value is not None:
+        about |= {"generator": generator_of(calibrate), "value_sha256": value_sha256(value)}
+    about["calibration"] = calibration_curve(training, pools, columns, options["n"])
+    fitted_model(training, pools, columns, options["n"], about).save(options["out"])
+    click.echo(options["out"])
+
+
+@click.command(context_settings=_SETTINGS)
+@click.argument("pool", nargs=-1, required=True, type=_FOLDER)
+@click.option("--data", required=True, multiple=True, type=_FOLDER, help="What the first step is fitted to.")
+@click.option("--calibrate", multiple=True, type=_FOLDER, help="What the second is.  [default: the other folds of POOL]")
+@click.option("--value", type=_FOLDER, default=None, help="A value model's folder.")
+@click.option("--n", default=10, help="Candidates that are ranked.")
+@click.option("--resamples", type=click.IntRange(1), default=100, help="Draws of n samples a problem.")
+@click.option("--seed", default=0)
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where evidence.{json,md} go.")
+@click.option("--model", default=None, help="With --value: the generator.  [default: as the data say]")
+@click.option("--problems", default=None, help="Where the problems are, if not where the builds found them.")
+@click.option("--allow-untouched", is_flag=True, help="Consent to a pool of the split untouched, kept for final reports.")
+def evidence(
+    pool: tuple[Path, ...], data: tuple[Path, ...], calibrate: tuple[Path, ...], value: Path | None, out: Path, **options: Any
+) -> None:
+    """Say what each kind of evidence adds on POOL: datasets of independent rollouts with executions.
+
+    Nothing is decoded and no program is run.
+    """
+    from ..benchmarks.evidence import evidence_figures
+    from ..benchmarks.evidence_text import evidence_markdown
+    from ..engine.files import replaced_atomically
+    from ..valuemodel.evidence import COLUMNS, VALUE_COLUMNS
+
+    columns = COLUMNS if value is not None else [name for name in COLUMNS if name not in VALUE_COLUMNS]
+    training = [one.labelled() for one in _pools(data, None, options)]
+    calibration = _pools(calibrate, value, options) if calibrate else None
+    pools = _pools(pool, value, options)
+    figures = evidence_figures(pools, training, calibration, columns, options["n"], options["resamples"], options["seed"])
+    out.mkdir(parents=True, exist_ok=True)
+    texts = {"evidence.json": json.dumps(figures, indent=1) + "\n", "evidence.md": evidence_markdown(figures)}
+    for name, text in texts.items():
+        with replaced_atomically(out / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    click.echo(texts["evidence.md"])
+
+
+def _pools(folders: tuple[Path, ...], value: Path | None, options: dict[str, Any]) -> list[EvidencePool]:
+    from ..data_builder.dataset import ProblemTexts, common_settings
+    from ..evidence_data import load_pools
+    from .train import base_folder, problems_of
+
+    allowed = options.get("allow_untouched", False)
+    texts = ProblemTexts(common_settings(folders), problems_of(folders, options["problems"], allowed), allowed)
+    base = None if value is None else base_folder(folders, options["model"])
+    return load_pools(folders, texts, value, base)

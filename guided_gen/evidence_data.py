@@ -1,0 +1,48 @@
+"""Stored datasets as evidence: their trees, a value model's values where there is one, and the executions beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .benchmarks.evidence import first_step, fitted_draws
+from .benchmarks.evidence_pools import EvidencePool, evidence_pools
+from .data_builder.dataset import ProblemTexts, common_settings
+from .data_builder.stored_executions import read_executions
+from .engine.models.files import cache_dir
+from .pool_values import pool_trees, score_pools
+from .valuemodel.evidence import EvidenceModel
+from .valuemodel.evidence_fit import refitted
+from .valuemodel.identity import value_sha256
+
+
+def load_pools(
+    folders: Sequence[Path], texts: ProblemTexts, value: Path | None = None, base: Path | None = None
+) -> list[EvidencePool]:
+    """The pools of all trees. With `value`, made for the model in `base`, its values are computed, once, and kept in the cache
+    directory.
+    """
+    kept, sha256 = cache_dir() / "pool-values", None
+    if value is not None and base is not None:
+        sha256 = value_sha256(value)
+        score_pools(folders, value, sha256, base, kept, texts)
+    stored = {problem: one for folder in folders for problem, one in read_executions(folder).items()}
+    return evidence_pools(pool_trees(folders, kept, sha256), stored)
+
+
+def fitted_model(
+    training: Sequence[EvidencePool], calibration: Sequence[EvidencePool], columns: Sequence[str], n: int, about: dict[str, Any]
+) -> EvidenceModel:
+    """The model of `columns` in its two steps (evidence_fit.py), the second on draws of n of each problem."""
+    first, added = first_step([pool.labelled() for pool in training], columns)
+    draws = [one for of_problem in fitted_draws(calibration, n, 1) for one in of_problem]
+    model = refitted(first, draws, added)
+    counted = {"fitted_problems": len(training), "calibration_problems": len(calibration), "best_of": n}
+    return EvidenceModel(model.columns, model.bias, about | counted)
+
+
+def generator_of(folders: Sequence[Path]) -> dict[str, Any]:
+    """What wrote the datasets' answers. Raises DatasetError where they differ."""
+    settings = common_settings(folders)
+    return {name: settings[name] for name in ("model", "model_sha256", "precision", "template", "template_hash")}

@@ -1,0 +1,65 @@
+"""Executing stored rollouts, fitting evidence and reporting on it, on a tiny random model: noise for answers, but right books."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from guided_gen.cli import cli
+from guided_gen.data_builder.stored_executions import NAME
+from guided_gen.engine.errors import GuidedGenError
+from guided_gen.valuemodel.evidence import EvidenceModel
+
+from .made_up_rollouts import write_rollouts
+
+
+@pytest.fixture(scope="module")
+def problems_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("problems") / "made.jsonl"
+    tests = json.dumps({"fn_name": "f", "inputs": [[1], [2], [3]], "outputs": [2, 3, 4]})
+    about = {"solutions": "", "starter_code": "", "difficulty": "introductory", "input_output": tests}
+    rows = [{"problem_id": i, "question": f"Add one, {'very ' * i}fast.\n\nf(1) == 2\n"} | about for i in range(6)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def pool(tiny_folder: Path, problems_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pool")
+    write_rollouts(folder, tiny_folder, problems_file, samples=6, most=20)
+    return folder
+
+
+def run(*arguments: object) -> Result:
+    result = CliRunner().invoke(cli, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit | GuidedGenError):
+        raise result.exception
+    return result
+
+
+def test_from_rollouts_to_a_model_and_a_report(pool: Path, tiny_folder: Path, problems_file: Path, tmp_path: Path):
+    refused = run("bench", "fit-evidence", pool, "--calibrate", pool, "--problems", problems_file, "--out", tmp_path / "e.json")
+    assert isinstance(refused.exception, GuidedGenError)
+    assert "guided-gen dataset execute" in str(refused.exception)
+
+    assert run("dataset", "execute", pool, "--problems", problems_file, "--model", tiny_folder).exit_code == 0
+    assert (pool / NAME).is_file()
+
+    out = tmp_path / "evidence.json"
+    fitted = run("bench", "fit-evidence", pool, "--calibrate", pool, "--problems", problems_file, "--n", 4, "--out", out)
+    assert fitted.exit_code == 0, fitted.output
+    model = EvidenceModel.load(out)
+    assert "log-probability" in model.columns
+    assert not any(name.startswith("value") for name in model.columns)
+    assert model.about["calibration_problems"] == 6
+    assert sum(one["share"] for one in model.about["calibration"]["bins"]) == pytest.approx(1, abs=1e-3)
+
+    report = ("bench", "evidence", pool, "--data", pool, "--problems", problems_file, "--n", 4, "--resamples", 2)
+    made = run(*report, "--out", tmp_path / "report")
+    assert made.exit_code == 0, made.output
+    assert "| all but examples |" in (tmp_path / "report" / "evidence.md").read_text()
+    figures = json.loads((tmp_path / "report" / "evidence.json").read_text())
+    assert figures["with_examples"] == 6
