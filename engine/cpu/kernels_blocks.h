@@ -1,19 +1,21 @@
 /* Products with matrices of GGUF's blocks, at one level of instructions. Included once for each (kernels.c).
  *
- * Sixteen outputs stand together in a panel, a lane an output. For each 32 columns (a chunk) their levels are unpacked into eight
- * registers of bytes, four columns each, and meet all rows before the next chunk comes. An integer sum over a sub-block of 16 or
+ * 32 outputs stand together in a panel, a lane an output. For each 32 columns (a chunk) their levels are unpacked into registers of
+ * bytes, four columns of an output in a lane, and meet all rows before the next chunk comes. An integer sum over a sub-block of 16 or
  * 32 columns becomes a float by its scales; the order of these additions is the same for all levels of instructions. A type whose
  * levels have an offset (level - 8, say) needs no more operations than one without: a sum starts at -8 times the row's own sum.
  */
 
 #if LEVEL >= LEVEL_AVX512
-#define WIDE 16 /* outputs in a register */
+#define WIDE 16    /* outputs in a register */
+#define TOGETHER 2 /* registers of outputs that a row meets at once */
 typedef __m512 NAME(reals);
 typedef __m512i NAME(words);
 #define OP(name) _mm512_##name
 #define BITS_OP(name) _mm512_##name##_si512
 #else
 #define WIDE 8
+#define TOGETHER 1
 typedef __m256 NAME(reals);
 typedef __m256i NAME(words);
 #define OP(name) _mm256_##name
@@ -43,58 +45,67 @@ INLINE words NAME(merge)(words low, words high, words mask) { return _mm256_or_s
 /* Moves bits to the left (by > 0) or to the right within words of 16 bits: what crosses from byte to byte is masked away. */
 INLINE words NAME(moved)(words x, const int by) { return by > 0 ? OP(slli_epi16)(x, by) : by < 0 ? OP(srli_epi16)(x, -by) : x; }
 
-/* A chunk of `WIDE` outputs -> levels[j], columns 4 j .. 4 j + 3: unsigned of 4, 5 or 6 bits, or signed of 8. */
+/* A chunk of `WIDE` outputs -> levels[j], columns 4 j .. 4 j + 3: unsigned, or signed where SIGNED_BYTES and bits is 8. */
 INLINE void NAME(unpack)(const int bits, const uint8_t *plane, words *levels) {
     words fifteen = OP(set1_epi8)(15);
     if (bits == 8) {
 #pragma GCC unroll 8
-        for (int j = 0; j < 8; j++) levels[j] = NAME(load_words)(plane + 64 * j);
+        for (int j = 0; j < 8; j++) {
+            levels[j] = NAME(load_words)(plane + LINE * j);
+            if (!SIGNED_BYTES) levels[j] = BITS_OP(xor)(levels[j], OP(set1_epi8)(-128));
+        }
         return;
     }
 #pragma GCC unroll 4
     for (int j = 0; j < 4; j++) {
-        words both = NAME(load_words)(plane + 64 * j);
+        words both = NAME(load_words)(plane + LINE * j);
         levels[j] = BITS_OP(and)(both, fifteen);
         levels[j + 4] = BITS_OP(and)(OP(srli_epi16)(both, 4), fifteen);
     }
 #pragma GCC unroll 8
     for (int j = 0; j < 8; j++) {
-        if (bits == 5) levels[j] = NAME(merge)(levels[j], NAME(moved)(NAME(load_words)(plane + 256), 4 - j), OP(set1_epi8)(16));
+        if (bits == 5) levels[j] = NAME(merge)(levels[j], NAME(moved)(NAME(load_words)(plane + LINE * 4), 4 - j), OP(set1_epi8)(16));
         if (bits == 6)
             levels[j] =
-                NAME(merge)(levels[j], NAME(moved)(NAME(load_words)(plane + 256 + j / 4 * 64), 4 - j % 4 * 2), OP(set1_epi8)(48));
+                NAME(merge)(levels[j], NAME(moved)(NAME(load_words)(plane + LINE * (4 + j / 4)), 4 - j % 4 * 2), OP(set1_epi8)(48));
     }
 }
 
-/* start + the products of 4 x `quads` levels of a row and of each output. */
-INLINE words NAME(sub_block)(const int bits, const int quads, const words *levels, const int8_t *row, words start) {
+/* Adds to each sum the products of 4 x `quads` levels of a row and of each output. */
+INLINE void NAME(sub_block)(const int bits, const int quads, words own[][8], const int first, const int8_t *row, words *sums) {
 #if LEVEL >= LEVEL_AVXVNNI
+    (void)bits;
 #pragma GCC unroll 8
-    for (int j = 0; j < quads; j++) {
-        words own = bits == 8 ? BITS_OP(xor)(levels[j], OP(set1_epi8)(-128)) : levels[j];
+    for (int j = first; j < first + quads; j++) {
+        words levels = NAME(four_levels)(row + 4 * j);
+#pragma GCC unroll 2
+        for (int g = 0; g < TOGETHER; g++) {
 #if LEVEL == LEVEL_AVXVNNI
-        start = _mm256_dpbusd_avx_epi32(start, own, NAME(four_levels)(row + 4 * j));
+            sums[g] = _mm256_dpbusd_avx_epi32(sums[g], own[g][j], levels);
 #else
-        start = _mm512_dpbusd_epi32(start, own, NAME(four_levels)(row + 4 * j));
+            sums[g] = _mm512_dpbusd_epi32(sums[g], own[g][j], levels);
 #endif
+        }
     }
 #else
     /* Sums of products in 16 bits: 8 x 2 x 15 x 127 fits, 4 x 2 x 31 x 127, 2 x 2 x 63 x 127 and 2 x 128 x 127. */
     const int fit = bits == 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : 1;
 #pragma GCC unroll 8
-    for (int first = 0; first < quads; first += fit) {
+    for (int start = first; start < first + quads; start += fit) {
         words sum = _mm256_setzero_si256();
 #pragma GCC unroll 8
-        for (int j = first; j < first + fit; j++) {
-            words own = levels[j], other = NAME(four_levels)(row + 4 * j);
-            if (bits == 8) other = _mm256_sign_epi8(other, own), own = _mm256_abs_epi8(own);
-            words products = _mm256_maddubs_epi16(own, other);
-            sum = j == first ? products : _mm256_add_epi16(sum, products);
+        for (int j = start; j < start + fit; j++) {
+            words unsigned_levels = own[0][j], levels = NAME(four_levels)(row + 4 * j);
+            if (bits == 8) {
+                levels = _mm256_sign_epi8(levels, own[0][j]);
+                unsigned_levels = _mm256_abs_epi8(own[0][j]);
+            }
+            words products = _mm256_maddubs_epi16(unsigned_levels, levels);
+            sum = j == start ? products : _mm256_add_epi16(sum, products);
         }
-        start = _mm256_add_epi32(start, _mm256_madd_epi16(sum, _mm256_set1_epi16(1)));
+        sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(sum, _mm256_set1_epi16(1)));
     }
 #endif
-    return start;
 }
 
 /* `count` rows times one panel: -> total [count][PANEL], without the bias; part is room for as much. Chunk c of row r of `levels`,
@@ -107,41 +118,51 @@ INLINE void NAME(panel)(
     memset(total, 0, (size_t)count * PANEL * sizeof *total);
     for (long first = 0; first < chunks; first += GROUP, scale += header + GROUP * CHUNK_SCALES, scales += count) {
         memset(part, 0, (size_t)count * PANEL * sizeof *part);
-        for (long c = first; c < first + GROUP && c < chunks; c++, plane += 64 * kind.bits) {
+        for (long c = first; c < first + GROUP && c < chunks; c++, plane += LINE * kind.bits) {
             const uint8_t *own_scale = scale + header + (c - first) * CHUNK_SCALES;
-#pragma GCC unroll 8
-            for (int i = 0; i < kind.bits; i++) _mm_prefetch((const char *)plane + PREFETCH + 64 * i, _MM_HINT_T0);
+#pragma GCC unroll 16
+            for (int i = 0; i < kind.bits * LINE; i += 64) _mm_prefetch((const char *)plane + PREFETCH + i, _MM_HINT_T0);
+#pragma GCC unroll 4
+            for (int start = 0; start < PANEL; start += WIDE * TOGETHER) {
+                words own[TOGETHER][8];
+                reals by[TOGETHER], second[TOGETHER]; /* the scale of the second sub-block, or of the smallest number */
 #pragma GCC unroll 2
-            for (int at = 0; at < PANEL; at += WIDE) {
-                words own[8];
-                reals by, second = OP(setzero_ps)(); /* the scale of the second sub-block, or of the smallest number */
-                NAME(unpack)(kind.bits, plane + 4 * at, own);
-                if (kind.super) {
-                    by = OP(mul_ps)(NAME(load_halves)(scale + 2 * at), NAME(load_bytes)(own_scale + at));
-                    second = NAME(load_halves)(scale + 2 * at + (kind.mins ? 2 * PANEL : 0));
-                    second = OP(mul_ps)(second, NAME(load_bytes)(own_scale + PANEL + at));
-                } else by = NAME(load_halves)(own_scale + 2 * at);
+                for (int g = 0; g < TOGETHER; g++) {
+                    int at = start + g * WIDE;
+                    NAME(unpack)(kind.bits, plane + 4 * at, own[g]);
+                    second[g] = OP(setzero_ps)();
+                    if (kind.super) {
+                        by[g] = OP(mul_ps)(NAME(load_halves)(scale + 2 * at), NAME(load_bytes)(own_scale + at));
+                        second[g] = NAME(load_halves)(scale + 2 * at + (kind.mins ? 2 * PANEL : 0));
+                        second[g] = OP(mul_ps)(second[g], NAME(load_bytes)(own_scale + PANEL + at));
+                    } else by[g] = NAME(load_halves)(own_scale + 2 * at);
+                }
                 const int8_t *row = levels + c * count * CHUNK;
-                float *to = part + at;
+                float *to = part + start;
                 for (long r = 0, i = c * count; r < count; r++, i++, row += CHUNK, to += PANEL) {
-                    reals sum = OP(loadu_ps)(to);
-                    if (kind.sub == CHUNK) {
-                        words start = OP(set1_epi32)(kind.offset && !(SIGNED_BYTES && kind.bits == 8) ? starts[i] : 0);
-                        sum = OP(fmadd_ps)(OP(cvtepi32_ps)(NAME(sub_block)(kind.bits, 8, own, row, start)), by, sum);
-                        if (kind.mins) sum = OP(fnmadd_ps)(OP(set1_ps)(sums[i]), second, sum);
-                    } else {
-                        words left = NAME(sub_block)(kind.bits, 4, own, row, OP(set1_epi32)(starts[2 * i]));
-                        words right = NAME(sub_block)(kind.bits, 4, own + 4, row + 16, OP(set1_epi32)(starts[2 * i + 1]));
-                        sum = OP(fmadd_ps)(OP(cvtepi32_ps)(left), by, sum);
-                        sum = OP(fmadd_ps)(OP(cvtepi32_ps)(right), second, sum);
+                    reals sum[TOGETHER], smallest = OP(set1_ps)(sums[i]);
+                    words left[TOGETHER], right[TOGETHER];
+                    const int parts = CHUNK / kind.sub, offset = kind.offset && !(SIGNED_BYTES && kind.bits == 8);
+#pragma GCC unroll 2
+                    for (int g = 0; g < TOGETHER; g++) {
+                        left[g] = OP(set1_epi32)(offset ? starts[parts * i] : 0);
+                        right[g] = OP(set1_epi32)(offset && parts == 2 ? starts[2 * i + 1] : 0);
                     }
-                    OP(storeu_ps)(to, sum);
+                    NAME(sub_block)(kind.bits, 8 / parts, own, 0, row, left);
+                    if (parts == 2) NAME(sub_block)(kind.bits, 4, own, 4, row, right);
+#pragma GCC unroll 2
+                    for (int g = 0; g < TOGETHER; g++) {
+                        sum[g] = OP(fmadd_ps)(OP(cvtepi32_ps)(left[g]), by[g], OP(loadu_ps)(to + g * WIDE));
+                        if (parts == 2) sum[g] = OP(fmadd_ps)(OP(cvtepi32_ps)(right[g]), second[g], sum[g]);
+                        if (kind.mins) sum[g] = OP(fnmadd_ps)(smallest, second[g], sum[g]);
+                        OP(storeu_ps)(to + g * WIDE, sum[g]);
+                    }
                 }
             }
         }
         for (long r = 0; r < count; r++) {
-#pragma GCC unroll 2
-            for (int at = r * PANEL; at < (r + 1) * PANEL; at += WIDE)
+#pragma GCC unroll 4
+            for (long at = r * PANEL; at < (r + 1) * PANEL; at += WIDE)
                 OP(storeu_ps)(total + at, OP(fmadd_ps)(OP(loadu_ps)(part + at), OP(set1_ps)(scales[r]), OP(loadu_ps)(total + at)));
         }
     }
@@ -174,13 +195,14 @@ static void NAME(times)(const struct blocks *m, const struct rows *x, const floa
         long count = rows_in_part(x, first);
         long used = m->outputs - p * PANEL < PANEL ? m->outputs - p * PANEL : PANEL;
         NAME(panel_of)(m, p, x, first, count, part, total);
-        lanes plus = NAME(all)(0);
-        if (bias) plus = used < PANEL ? NAME(load_first)(bias + p * PANEL, used) : NAME(load)(bias + p * PANEL);
-        for (long r = 0; r < count; r++) {
-            lanes y = NAME(add)(NAME(load)(total + r * PANEL), plus);
-            float *to = out + (first + r) * stride + p * PANEL;
-            if (used < PANEL) NAME(store_first)(to, y, used);
-            else NAME(store)(to, y);
+        for (long at = 0; at < used; at += 16) {
+            lanes plus = NAME(all)(0);
+            long wide = used - at < 16 ? used - at : 16;
+            if (bias) plus = NAME(load_first)(bias + p * PANEL + at, wide);
+            for (long r = 0; r < count; r++)
+                NAME(store_first)(
+                    out + (first + r) * stride + p * PANEL + at, NAME(add)(NAME(load)(total + r * PANEL + at), plus), wide
+                );
         }
     }
 }
@@ -232,6 +254,7 @@ static void NAME(round)(const float *x, long k, const struct rows *to, int threa
 }
 
 #undef WIDE
+#undef TOGETHER
 #undef SIGNED_BYTES
 #undef OP
 #undef BITS_OP

@@ -1,16 +1,17 @@
 /* How matrices of GGUF's blocks, and rows to multiply with them, lie in memory.
  *
- * A matrix: sixteen outputs stand together in a panel. For each 32 columns (a chunk) a panel has its levels in `planes`: of eight
- * bits, 16 x 4 bytes for each four columns; of fewer, four times 16 x 4 bytes with the low four bits of columns 4 p + i and of
- * columns 16 + 4 p + i, followed by 16 x 4 bytes for each further bit. Its scales are in `scales`: 16 halves a chunk or, for the
- * types with blocks of 256 columns, 16 halves a block (and 16 for the smallest numbers) and twice 16 bytes a chunk: its scale and
- * that of its smallest number, or its two sub-blocks' scales.
+ * A matrix: 32 outputs stand together in a panel. For each 32 columns (a chunk) a panel has its levels in `planes`: of eight bits,
+ * 32 x 4 bytes for each four columns; of fewer, four times 32 x 4 bytes with the low four bits of columns 4 p + i and of columns
+ * 16 + 4 p + i, followed by 32 x 4 bytes for each further bit. Its scales are in `scales`: 32 halves a chunk or, for the types
+ * with blocks of 256 columns, 32 halves a block (and 32 for the smallest numbers) and twice 32 bytes a chunk: its scale and that
+ * of its smallest number, or its two sub-blocks' scales.
  */
 
-#define PANEL 16
+#define PANEL 32
 #define CHUNK 32
+#define LINE 128         /* bytes: four of each output */
 #define GROUP 8         /* chunks that share the scale of a row, and in some types a block */
-#define CHUNK_SCALES 32 /* bytes */
+#define CHUNK_SCALES 64 /* bytes */
 #define MOST_ROWS 48    /* that meet a panel at once: their levels stay in the second cache */
 
 enum { Q4_0 = 2, Q5_0 = 6, Q8_0 = 8, Q4_K = 12, Q5_K = 13, Q6_K = 14 }; /* GGML's numbers */
@@ -47,7 +48,7 @@ struct blocks {
 
 static inline long groups_of(long chunks) { return (chunks + GROUP - 1) / GROUP; }
 static inline int header_bytes(const struct kind kind) { return kind.super ? 2 * PANEL * (1 + kind.mins) : 0; }
-static inline long plane_bytes(const struct kind kind, long chunks) { return chunks * kind.bits * PANEL * 4; }
+static inline long plane_bytes(const struct kind kind, long chunks) { return chunks * kind.bits * LINE; }
 static inline long scale_bytes(const struct kind kind, long chunks) {
     return groups_of(chunks) * header_bytes(kind) + chunks * CHUNK_SCALES;
 }
@@ -147,28 +148,28 @@ static void read_block(long type, const uint8_t *from, struct block *to) {
 /* 32 levels of one output <-> its place in a chunk's plane. */
 static void put_levels(int bits, const uint8_t *levels, uint8_t *plane) {
     if (bits == 8) {
-        for (int j = 0; j < 8; j++) memcpy(plane + 64 * j, levels + 4 * j, 4);
+        for (int j = 0; j < 8; j++) memcpy(plane + LINE * j, levels + 4 * j, 4);
         return;
     }
     for (int p = 0; p < 4; p++)
-        put_four(plane + 64 * p, (four(levels + 4 * p) & 0x0f0f0f0f) | (four(levels + 16 + 4 * p) & 0x0f0f0f0f) << 4);
+        put_four(plane + LINE * p, (four(levels + 4 * p) & 0x0f0f0f0f) | (four(levels + 16 + 4 * p) & 0x0f0f0f0f) << 4);
     if (bits == 4) return;
     uint32_t mask = bits == 5 ? 0x01010101 : 0x03030303, high[2] = {0, 0};
     int width = bits - 4, each = 8 / width;
     for (int j = 0; j < 8; j++) high[j / each] |= (four(levels + 4 * j) >> 4 & mask) << j % each * width;
-    for (int e = 0; e < width; e++) put_four(plane + 256 + 64 * e, high[e]);
+    for (int e = 0; e < width; e++) put_four(plane + LINE * 4 + LINE * e, high[e]);
 }
 
 static void get_levels(int bits, const uint8_t *plane, uint8_t *levels) {
     if (bits == 8) {
-        for (int j = 0; j < 8; j++) memcpy(levels + 4 * j, plane + 64 * j, 4);
+        for (int j = 0; j < 8; j++) memcpy(levels + 4 * j, plane + LINE * j, 4);
         return;
     }
     uint32_t mask = bits == 5 ? 0x01010101 : 0x03030303;
     int width = bits - 4, each = width ? 8 / width : 8;
     for (int j = 0; j < 8; j++) {
-        uint32_t low = four(plane + 64 * (j % 4)) >> j / 4 * 4 & 0x0f0f0f0f;
-        uint32_t high = width ? four(plane + 256 + 64 * (j / each)) >> j % each * width & mask : 0;
+        uint32_t low = four(plane + LINE * (j % 4)) >> j / 4 * 4 & 0x0f0f0f0f;
+        uint32_t high = width ? four(plane + LINE * 4 + LINE * (j / each)) >> j % each * width & mask : 0;
         put_four(levels + 4 * j, low | high << 4);
     }
 }
@@ -193,7 +194,7 @@ static void pack(const struct blocks *m, const uint8_t *raw, long n, long first,
                 memcpy(scale + 2 * o, block.half, 2);
                 if (kind.mins) memcpy(scale + 2 * (PANEL + o), block.smallest, 2);
                 for (int c = 0; c < each; c++) {
-                    put_levels(kind.bits, block.levels + c * CHUNK, m->planes + p * planes + (b * each + c) * kind.bits * 64 + 4 * o);
+                    put_levels(kind.bits, block.levels + c * CHUNK, m->planes + p * planes + (b * each + c) * kind.bits * LINE + 4 * o);
                     for (int half = 0; kind.super && half < 2; half++)
                         scale[header + c * CHUNK_SCALES + half * PANEL + o] = block.scale[c][half];
                 }
@@ -219,7 +220,7 @@ static void unpack_output(const struct blocks *m, long output, float *to, long k
     long p = output / PANEL, o = output % PANEL;
     const uint8_t *plane = m->planes + p * plane_bytes(kind, m->chunks) + 4 * o;
     const uint8_t *scale = m->scales + p * scale_bytes(kind, m->chunks);
-    for (long c = 0; c < m->chunks; c++, plane += kind.bits * 64) {
+    for (long c = 0; c < m->chunks; c++, plane += kind.bits * LINE) {
         const uint8_t *super = scale + c / GROUP * (header + GROUP * CHUNK_SCALES), *own = super + header + c % GROUP * CHUNK_SCALES;
         float by[2], less = 0;
         by[0] = by[1] = float_of_half(kind.super ? super + 2 * o : own + 2 * o);
