@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ..data_builder.build_settings import generator_record
@@ -26,9 +25,8 @@ from ..engine.search import Search, SearchSettings, advance_round
 from ..engine.tree import Ended
 from .arms import Arm
 from .costs import Cost, Meter
-from .identity import problem_data
-from .lines import LineFile, key_of
 from .readings import FULL
+from .results import LineFile, RunTrees, key_of, problem_data
 from .text_scorers import TEXT_SCORERS, judged_scores
 
 
@@ -101,10 +99,10 @@ class Generator:
         jobs: Sequence[Job],
         rankings: Sequence[str],
         written: LineFile,
-        trees: Path,
+        trees: RunTrees,
         watch: Callable[[Generated], None] = lambda generated: None,
     ) -> None:
-        """Search every problem with every job that `written` has no line of; trees go to the folder `trees`.
+        """Search every problem with every job that `written` has no line of.
 
         `rankings`: those of `TEXT_SCORERS` that complete answers are asked about at once, while the model is loaded.
         """
@@ -119,11 +117,12 @@ class Generator:
                 else:
                     name = _file_name(job, problem)
                     found.search.tree.metadata = {**line, **self.settings.record(self.loaded)}
-                    found.search.tree.save(trees / name)
+                    trees.add(name, found.search.tree)
                     written.add(line | {"tree": name, "guide": job.guide} | found.line)
                     tokens += found.search.decoded_tokens
                 done += 1
                 watch(Generated(done, total, tokens))
+        trees.fold()
 
     def _run(self, job: Job, waiting: Sequence[Problem], rankings: Sequence[str]) -> Iterator[tuple[Problem, _Found | str]]:
         """The searches of one job, as they end; or why a problem is skipped."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +20,9 @@ from ..data_builder.problems.problem import Problem
 from ..data_builder.problems.syntax import parse
 from ..engine.errors import GuidedGenError
 from ..engine.scorers import SCORERS
-from ..engine.tree import Ended, Tree
-from .identity import problem_data
-from .lines import LineFile, key_of
+from ..engine.tree import Ended
 from .readings import FULL
+from .results import LineFile, RunTrees, key_of, problem_data
 
 ENDED_AND_PARSES = "ended-and-parses"
 
@@ -35,7 +33,7 @@ class JudgingError(GuidedGenError):
 
 def judge_searches(
     lines: Sequence[dict[str, Any]],
-    trees: Path,
+    trees: RunTrees,
     problems: Sequence[Problem],
     rankings: Sequence[str],
     judge: Judge,
@@ -76,13 +74,13 @@ def printed_examples(problem: Problem) -> Problem:
 
 def _judged(
     line: dict[str, Any],
-    trees: Path,
+    trees: RunTrees,
     problem: Problem,
     shown: Problem | None,
     rankings: Sequence[str],
     judge: Judge,
 ) -> dict[str, Any]:
-    tree = Tree.load(trees / line["tree"])
+    tree = trees.load(line["tree"], line["problem"])
     ended = [Ended(one) for one in tree.rollouts.ended.tolist()]
     graded: list[Future[Verdict] | None] = []
     tried: list[Future[Verdict] | None] = []

@@ -12,9 +12,8 @@ from ..engine.progress import stage
 from ..engine.scorers import Scorer
 from ..engine.tree import Tree
 from .arms import Arm
-from .identity import pool_data
-from .lines import LineFile, key_of
 from .replay import Pool, ReplayError, ReplaySettings, pool_line, replay
+from .results import LineFile, key_of, pool_data
 
 
 def replay_pools(

@@ -14,8 +14,8 @@ import numpy as np
 
 from ..valuemodel.metrics import pass_of_top
 from .arms import BEST_OF_N
-from .lines import LinesError, Results
 from .replay import POOL
+from .results import LinesError, Results
 
 RANDOM, EXAMPLES = "random", "examples"
 RANKS = (1, 3)

@@ -25,8 +25,8 @@ from ..engine.search import Search, SearchSettings, run
 from ..engine.tree import NODE_COLUMNS, ROOT, Ended, Tree
 from ..valuemodel.targets import PASSED
 from .arms import Arm
-from .lines import key_of
 from .passk import passes
+from .results import key_of
 
 POOL = "pool"
 """Stands for a policy in the line of a pool itself."""

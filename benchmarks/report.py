@@ -16,9 +16,9 @@ import numpy as np
 
 from ..valuemodel.metrics import RESAMPLES, Estimate, estimate, mean_of_defined, problem_weights, ratio
 from .arms import BEST_OF_N
-from .lines import Results
 from .passk import paired_difference, pass_at_k
 from .readings import COSTS, FULL, RANDOM, RANKS, ArmKey, Independent, Reading, independent_samples, readings_of
+from .results import Results
 
 LOGPROB = "logprob"
 AXES = {"replay": ("tokens", "steps"), "judged": ("tokens", "seconds")}

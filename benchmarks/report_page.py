@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .lines import Results
 from .readings import FULL
 from .replay import POOL
 from .report_text import cells, heads, notes, remarks, run_words, title
+from .results import Results
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 

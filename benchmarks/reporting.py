@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.files import replaced_atomically
-from .lines import read_results
 from .report import figures
 from .report_text import markdown
-
-REPLAYS, SEARCHES, JUDGED = "replay.jsonl", "searches.jsonl", "judged.jsonl"
-TREES, VALUES = "trees", "values"
+from .results import read_results
 
 
 def write_report(lines: Sequence[Path], out: Path, seed: int = 0) -> dict[str, Any]:

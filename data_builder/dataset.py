@@ -18,12 +18,12 @@ import numpy as np
 import pyarrow as pa
 
 from ..engine.tree import Ended, Tree
-from ..engine.tree_files import SCHEMA
+from ..engine.tree_files import SCHEMA, load_trees
 from .build_settings import BuildError, statement_hash
 from .problems.loaders import load_problems
 from .problems.problem import Problem
 from .problems.prompts import PromptTemplate, prompt_messages, template_named
-from .tree_folder import problem_ids, read_settings, read_table, tree_files
+from .tree_folder import problem_ids, read_settings, tree_files
 
 if TYPE_CHECKING:
     import datasets
@@ -121,8 +121,7 @@ def read_trees(folders: Sequence[Path]) -> Iterator[Tree]:
     seen: set[str] = set()
     for folder in folders:
         for path in tree_files(folder):
-            for row in read_table(path).to_pylist():
-                tree = Tree.from_row(row)
+            for tree in load_trees(path):
                 if tree.metadata["problem"] in seen:
                     raise DatasetError(f"{path} has a second tree of {tree.metadata['problem']}")
                 seen.add(tree.metadata["problem"])

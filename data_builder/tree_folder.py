@@ -23,14 +23,13 @@ import pyarrow.parquet as pq
 
 from ..engine.files import replaced_atomically
 from ..engine.tree import Tree, TreeError
-from ..engine.tree_files import SCHEMA
+from ..engine.tree_files import PARQUET, SCHEMA, read_table
 from .build_settings import BuildError, Shard
 from .builder import Skipped
 from .dataset_card import dataset_card
 from .problems.problem import Problem
 
 MOST_BYTES = 4_000_000
-_PARQUET: dict[str, Any] = {"compression": "zstd", "compression_level": 3, "use_dictionary": False}
 
 
 class TreeFolder:
@@ -118,7 +117,7 @@ class TreeFolder:
         """Write `table` as the newest file; not where that would be too large for more than one tree."""
         path = self.path / "trees" / f"{self._name}-{self._number:05d}.parquet"
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, **_PARQUET)
+        pq.write_table(table, sink, compression_level=3, **PARQUET)
         content = sink.getvalue()
         if content.size > self._most_bytes and len(table) > 1:
             return False
@@ -138,14 +137,6 @@ def read_settings(folder: Path) -> dict[str, Any]:
 
 def tree_files(folder: Path) -> list[Path]:
     return sorted((folder / "trees").glob("*.parquet"))
-
-
-def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """A file of trees as a table. Raises TreeError where it is none."""
-    try:
-        return pq.read_table(path, columns=columns, partitioning=None, schema=None if columns else SCHEMA)
-    except (OSError, pa.ArrowException) as error:
-        raise TreeError(f"{path} cannot be read as a file of token trees: {error}") from error
 
 
 def read_summaries(folder: Path) -> list[dict[str, Any]]:

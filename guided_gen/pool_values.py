@@ -9,7 +9,7 @@ from typing import Any
 
 from .data_builder.dataset import ProblemTexts
 from .data_builder.problems.prompts import prompt_ids, template_named
-from .data_builder.tree_folder import read_settings, read_table, tree_files
+from .data_builder.tree_folder import read_settings, tree_files
 from .engine.errors import GuidedGenError
 from .engine.models.loading import load_tokenizer
 from .engine.tree import Tree
@@ -30,7 +30,7 @@ def pool_trees(folders: Sequence[Path], kept: Path | None, value_sha256: str | N
     for folder in folders:
         for path in tree_files(folder):
             if value_sha256 is None or kept is None:
-                yield from (Tree.from_row(row) for row in read_table(path).to_pylist())
+                yield from load_trees(path)
             else:
                 yield from load_trees(_scored_file(kept, value_sha256, path))
 
@@ -62,7 +62,7 @@ def score_pools(
         settings = read_settings(folder)
         made_for.check(settings)
         template = template_named(settings["template"])
-        trees = [Tree.from_row(row) for row in read_table(path).to_pylist()]
+        trees = load_trees(path)
         prompts = [tuple(prompt_ids(tokenizer, texts.problem(tree), template)) for tree in trees]
         prompted = [PromptedTree(tree, ids, tree.metadata["problem"]) for tree, ids in zip(trees, prompts, strict=True)]
         files.append((path, prompted))

@@ -74,7 +74,9 @@ def report(results: tuple[Path, ...], out: Path, seed: int) -> None:
 
     Together they must be of the same model, prompt, judge and data.
     """
-    show_report([lines_in(path) for path in results], out, seed)
+    from ..benchmarks.results import JUDGED, REPLAYS, lines_in
+
+    show_report([lines_in(path, JUDGED, REPLAYS) for path in results], out, seed)
 
 
 def show_report(lines: list[Path], out: Path, seed: int) -> dict[str, Any]:
@@ -96,18 +98,3 @@ def check_value(scorers: Iterable[str], known: bool) -> None:
 
     if "value" in scorers and not known:
         raise ArmError("the scorer value needs a value model: name its folder with --value")
-
-
-def lines_in(path: Path) -> Path:
-    """The lines that a report is of: a file, or what a folder of results holds."""
-    from ..benchmarks.lines import LinesError
-    from ..benchmarks.reporting import JUDGED, REPLAYS
-
-    if path.is_file():
-        return path
-    found = [path / name for name in (JUDGED, REPLAYS) if (path / name).is_file()]
-    if not found:
-        raise LinesError(f"{path} holds neither {JUDGED}, which bench judge makes of a run's searches, nor {REPLAYS}")
-    if len(found) > 1:
-        raise LinesError(f"{path} holds both {JUDGED} and {REPLAYS}; name the file to report on")
-    return found[0]

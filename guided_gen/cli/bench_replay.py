@@ -41,11 +41,9 @@ def replay(pool: tuple[Path, ...], **options: Any) -> None:
     Exact, and without decoding: a policy that stops, prunes or reranks only cuts what independent samples would have been.
     """
     from ..benchmarks.arms import arms_named, check_guides, split_scorers
-    from ..benchmarks.identity import pool_identity, value_identity
-    from ..benchmarks.lines import LineFile
     from ..benchmarks.pools import first_tree, replay_pools
     from ..benchmarks.replay import ReplaySettings
-    from ..benchmarks.reporting import REPLAYS, VALUES
+    from ..benchmarks.results import REPLAYS, VALUES, LineFile, pool_identity, value_identity
     from ..data_builder.dataset import ProblemTexts, common_settings
     from ..engine.scorers import scorer_named
     from ..pool_values import pool_trees, score_pools

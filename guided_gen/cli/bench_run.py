@@ -76,7 +76,7 @@ def run(**options: Any) -> None:
     """Search for answers to problems with each policy, judge them, and report pass@1 beside what it cost."""
     _generate(options)
     _judge(options)
-    from ..benchmarks.reporting import JUDGED
+    from ..benchmarks.results import JUDGED
 
     show_report([options["out"] / JUDGED], options["out"], options["seed"])
 
@@ -103,10 +103,8 @@ def _generate(options: dict[str, Any]) -> None:
     # Settings are checked before the model is looked for, which may take minutes, and loaded, which takes seconds.
     from ..benchmarks.arms import arms_named, check_guides, split_policies
     from ..benchmarks.generation import Generator, gradable, jobs_of
-    from ..benchmarks.identity import value_identity
     from ..benchmarks.judging import check_examples
-    from ..benchmarks.lines import LineFile
-    from ..benchmarks.reporting import SEARCHES, TREES
+    from ..benchmarks.results import SEARCHES, LineFile, RunTrees, value_identity
     from ..benchmarks.text_scorers import TEXT_SCORERS, check_asked
     from ..data_builder.problems.prompts import template_named
     from ..engine.models.loading import load_model
@@ -149,19 +147,17 @@ def _generate(options: dict[str, Any]) -> None:
         LineFile(options["out"] / SEARCHES, record) as written,
         stage(f"{count} searches: {len(problems)} problems, {len(jobs)} policies", total=float(count)) as advance,
     ):
-        generator.generate(problems, jobs, asked, written, options["out"] / TREES, lambda found: advance(found.done))
+        generator.generate(problems, jobs, asked, written, RunTrees(options["out"]), lambda found: advance(found.done))
 
 
 def _judge(options: dict[str, Any]) -> None:
-    from ..benchmarks.identity import judge_identity
     from ..benchmarks.judging import check_examples, judge_searches
-    from ..benchmarks.lines import LineFile, read_results
-    from ..benchmarks.reporting import JUDGED, SEARCHES, TREES
+    from ..benchmarks.results import JUDGED, SEARCHES, LineFile, RunTrees, judge_identity, lines_in, read_results
     from ..data_builder.judge.judge import Judge
     from ..data_builder.problems.loaders import load_problems
     from ..engine.progress import stage
 
-    searches = read_results([options["out"] / SEARCHES])
+    searches = read_results([lines_in(options["out"], SEARCHES)])
     told = searches.run
     if options["examples"]:
         check_examples(line["tests_kind"] for line in searches.lines)
@@ -174,7 +170,7 @@ def _judge(options: dict[str, Any]) -> None:
         LineFile(options["out"] / JUDGED, told | about | {"judge": judge_identity(judge.isolation)}) as written,
         stage(f"Judging {len(searches.lines)} searches", total=float(len(searches.lines))) as advance,
     ):
-        chosen = searches.lines, options["out"] / TREES, problems, told["scorers"], judge, written
+        chosen = searches.lines, RunTrees(options["out"]), problems, told["scorers"], judge, written
         judge_searches(*chosen, examples=not no_examples, watch=lambda done: advance(float(done)))
 
 

@@ -33,18 +33,18 @@ def command(tree: Path, out: Path, model: str | None, statement: Path | None, wa
 
 
 def _is_results(path: Path) -> bool:
-    from ..benchmarks.reporting import JUDGED, REPLAYS
+    from ..benchmarks.results import JUDGED, REPLAYS
 
-    return any((path / name).is_file() for name in (JUDGED, REPLAYS)) if path.is_dir() else path.suffix == ".jsonl"
+    names = [f"{name}{end}" for name in (JUDGED, REPLAYS) for end in ("", ".gz")]
+    return any((path / name).is_file() for name in names) if path.is_dir() else ".jsonl" in path.suffixes
 
 
 def _results_page(path: Path) -> str:
-    from ..benchmarks.lines import read_results
     from ..benchmarks.report import figures
     from ..benchmarks.report_page import html_page
-    from .bench import lines_in
+    from ..benchmarks.results import JUDGED, REPLAYS, lines_in, read_results
 
-    results = read_results([lines_in(path)])
+    results = read_results([lines_in(path, JUDGED, REPLAYS)])
     return html_page(figures(results), results, [])
 
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from guided_gen.benchmarks.arms import Arm
-from guided_gen.benchmarks.lines import key_of
 from guided_gen.benchmarks.replay import (
     Pool,
     ReplayError,
@@ -22,6 +21,7 @@ from guided_gen.benchmarks.replay import (
     replay,
     replayed,
 )
+from guided_gen.benchmarks.results import key_of
 from guided_gen.engine.language_model import Growth, Prompt
 from guided_gen.engine.policies import Beam, BestOfN, EarlyStop, Policy, SpeculativeRejection
 from guided_gen.engine.scorers import mean_logprob, self_certainty, value

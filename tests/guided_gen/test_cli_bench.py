@@ -9,7 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from guided_gen.benchmarks.lines import key_of
+from guided_gen.benchmarks.results import RunTrees, key_of
 from guided_gen.cli import cli
 from guided_gen.data_builder.problems.loaders import load_problems
 from guided_gen.data_builder.problems.prompts import prompt_ids
@@ -180,7 +180,7 @@ def test_bench_generates_judges_and_reports(searches: tuple[object, ...], value:
     verdicts_of = {key_of(line): line for line in judged}
     for line in generated:
         verdicts = verdicts_of[key_of(line)]
-        [tree] = load_trees(out / "trees" / line["tree"])
+        tree = RunTrees(out).load(line["tree"], line["problem"])
         cost = line["cost"]
         assert cost["tokens"] == len(tree) and cost["passes"] > tree.depth.max() and cost["peak_memory_mb"] > 10
         assert 0 < cost["scoring_seconds"] < cost["seconds"]
@@ -207,6 +207,7 @@ def test_a_killed_generation_goes_on_and_gives_the_same_trees(
     out = tmp_path / "run"
     whole = stored(out / "searches.jsonl")
     trees = {path: path.read_bytes() for path in out.rglob("*.parquet")}
+    assert set(trees) == {out / "trees.parquet"}
     content = (out / "searches.jsonl").read_bytes()
     (out / "searches.jsonl").write_bytes(content[: len(content) // 2])
     succeed(*generate)

@@ -14,8 +14,8 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 pytest.importorskip("vllm", reason="vLLM is not installed; make test-vllm sets up an environment that has it")
 
+from guided_gen.benchmarks.results import RunTrees
 from guided_gen.data_builder.problems.prompts import DEFAULT_TEMPLATE
-from guided_gen.engine.tree_files import load_trees
 from guided_gen.valuemodel.attach import Prompts, wanted_for
 from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.model import ValueModel
@@ -74,12 +74,10 @@ def test_searches_are_those_of_the_torch_backend_and_costs_are_not_made_up(
     assert first["run"]["vllm"]["enforce_eager"] is True and len(lines) == 4
     for line in lines:
         assert line["cost"]["seconds"] > 0 and line["cost"]["scoring_seconds"] is line["cost"]["peak_memory_mb"] is None
-    for path in (served / "trees").rglob("*.parquet"):
-        [tree], [other] = load_trees(path), load_trees(embedded / path.relative_to(served))
+    for line in stored(served / "searches.jsonl")[1:]:
+        tree, other = (RunTrees(folder).load(line["tree"], line["problem"]) for folder in (served, embedded))
         assert tree.nodes.token_id.tolist() == other.nodes.token_id.tolist()
         assert tree.rollouts.ended.tolist() == other.rollouts.ended.tolist()
-    for line in stored(served / "searches.jsonl")[1:]:
-        [tree] = load_trees(served / "trees" / line["tree"])
         assert line["cost"]["tokens"] == len(tree) and line["cost"]["passes"] >= tree.depth.max()
     figures = json.loads((served / "report.json").read_text())
     assert {row["costs"]["scorer_share"] for row in figures["tables"][0]["rows"]} == {None}
