@@ -25,9 +25,8 @@ from ..valuemodel.evidence import (
     EvidenceModel,
 )
 from ..valuemodel.evidence_fit import Labelled, fit_evidence, refitted
-from ..valuemodel.metrics import Estimate, divided, estimate, mean_of_defined, problem_weights
+from ..valuemodel.metrics import divided, mean_of_defined, paired_difference, pass_at_k, problem_weights, shown
 from .evidence_pools import EvidencePool
-from .passk import paired_difference, pass_at_k
 
 FOLDS = 5
 FITTED_DRAWS = 5
@@ -87,7 +86,7 @@ def evidence_figures(
         "with_examples": sum(pool.found.shown > 0 for pool in pools),
         "with_inputs": sum(pool.found.classes.shape[1] > 0 for pool in pools),
         "n": n,
-        "bounds": {name: _shown(mean_of_defined(figure, weights)) for name, figure in bounds.items()},
+        "bounds": {name: shown(mean_of_defined(figure, weights)) for name, figure in bounds.items()},
         "arms": {name: arm.figures(bounds, read[ALL], weights) | {"columns": chosen[name]} for name, arm in read.items()},
     }
 
@@ -191,23 +190,23 @@ class _Arm:
         rounded = [{name: round(number, 4) for name, number in one.items()} for one in bins]
         return {
             "bins": rounded,
-            "ece": _shown(metrics.calibration_error(*calibration)),
-            "brier_skill": _shown(metrics.brier_skill(*calibration)),
+            "ece": shown(metrics.calibration_error(*calibration)),
+            "brier_skill": shown(metrics.brier_skill(*calibration)),
         }
 
     def figures(self, bounds: dict[str, np.ndarray], whole: _Arm, weights: np.ndarray) -> dict[str, Any]:
         rows = self.rows
         calibration = rows["values"], rows["correct"], self.shares, rows["problem"], weights
-        shown = {"auroc": _shown(mean_of_defined(self.by_problem["auroc"], weights))}
+        found = {"auroc": shown(mean_of_defined(self.by_problem["auroc"], weights))}
         for k in (1, 3):
             passed, floor = (mean_of_defined(f, weights) for f in (self.by_problem[f"pass@{k}"], bounds[f"random@{k}"]))
-            shown[f"pass@{k}"] = _shown(passed)
-            shown[f"gap@{k}"] = _shown(divided(passed - floor, mean_of_defined(bounds["oracle"], weights) - floor))
-            change = paired_difference(self.by_problem[f"pass@{k}"], whole.by_problem[f"pass@{k}"], weights)
-            shown[f"change@{k}"] = _rounded(change.interval)
-        shown["ece"] = _shown(metrics.calibration_error(*calibration))
-        shown["brier_skill"] = _shown(metrics.brier_skill(*calibration))
-        return shown
+            found[f"pass@{k}"] = shown(passed)
+            found[f"gap@{k}"] = shown(divided(passed - floor, mean_of_defined(bounds["oracle"], weights) - floor))
+            change, _ = paired_difference(self.by_problem[f"pass@{k}"], whole.by_problem[f"pass@{k}"], weights)
+            found[f"change@{k}"] = change.rounded()
+        found["ece"] = shown(metrics.calibration_error(*calibration))
+        found["brier_skill"] = shown(metrics.brier_skill(*calibration))
+        return found
 
 
 def apart(scores: np.ndarray, kinds: np.ndarray) -> np.ndarray:
@@ -217,11 +216,3 @@ def apart(scores: np.ndarray, kinds: np.ndarray) -> np.ndarray:
     lowered = scores - 1
     lowered[order[firsts]] += 1
     return lowered
-
-
-def _shown(figures: np.ndarray) -> dict[str, float | None]:
-    return _rounded(estimate(figures))
-
-
-def _rounded(made: Estimate) -> dict[str, float | None]:
-    return {name: None if np.isnan(number) else round(number, 4) for name, number in vars(made).items()}

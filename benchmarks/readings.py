@@ -14,11 +14,10 @@ import numpy as np
 
 from ..valuemodel.metrics import pass_of_top
 from .arms import BEST_OF_N
-from .replay import POOL
+from .replay import POOL, RANKS
 from .results import LinesError, Results
 
 RANDOM, EXAMPLES = "random", "examples"
-RANKS = (1, 3)
 FULL = "full"
 COSTS = {"replay": ("tokens", "steps"), "judged": ("tokens", "passes", "seconds", "scoring_seconds", "peak_memory_mb")}
 """What a reading's cost is told in, by the kind of its run."""
@@ -125,16 +124,10 @@ def _searched(line: dict[str, Any]) -> Iterator[Reading]:
             rankings[EXAMPLES if name == RANDOM else f"{EXAMPLES} and {name}"] = _lexicographic(passed, scores), both
     searching = {key: np.nan if line["cost"][key] is None else line["cost"][key] for key in COSTS["judged"]}
     for name, (scores, extra) in rankings.items():
-        found = {f"pass@{k}": _top(scores, correct, counts, k) for k in RANKS}
+        found = {f"pass@{k}": pass_of_top(scores, correct, counts, k) for k in RANKS}
         cost = {key: figure + extra.get(key, 0) for key, figure in searching.items()}
         arm = ArmKey(line["policy"], line["n"], guide, name)
         yield Reading(line["problem"], _about(line), arm, found | {"oracle": float(correct.any())} | cost)
-
-
-def _top(scores: np.ndarray, correct: np.ndarray, counts: np.ndarray, k: int) -> float:
-    if not len(scores):
-        return 0.0
-    return pass_of_top(scores, correct, counts, k)
 
 
 def _lexicographic(first: np.ndarray, second: np.ndarray) -> np.ndarray:

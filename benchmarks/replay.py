@@ -18,18 +18,19 @@ import numpy as np
 from ..engine.errors import GuidedGenError
 from ..engine.language_model import Growth, LanguageModel, Prompt, Session
 from ..engine.policies import Policy
-from ..engine.randomness import path_keys, problem_key, uniforms
+from ..engine.randomness import problem_key
 from ..engine.sampling import Sampling
 from ..engine.scorers import Scorer
 from ..engine.search import Search, SearchSettings, run
 from ..engine.tree import NODE_COLUMNS, ROOT, Ended, Tree
+from ..valuemodel.metrics import pass_of_top
 from ..valuemodel.targets import PASSED
 from .arms import Arm
-from .passk import passes
 from .results import key_of
 
 POOL = "pool"
 """Stands for a policy in the line of a pool itself."""
+RANKS = (1, 3)
 
 
 class ReplayError(GuidedGenError):
@@ -161,23 +162,15 @@ def replayed(pool: Pool, leaves: Sequence[int], policy: Policy, scorer: Scorer, 
     return search, model.steps
 
 
-def outcome(pool: Pool, search: Search, scorer: Scorer, seed: int) -> dict[str, float]:
-    """pass@1 and pass@3 of the complete answers ranked by `scorer`, ties by seed; floor, ceiling and cost."""
+def outcome(pool: Pool, search: Search, scorer: Scorer) -> dict[str, float]:
+    """pass@1 and pass@3 of the complete answers ranked by `scorer`, and in a random order; whether any is correct; tokens."""
     tree, source = search.tree, cast(ReplaySession, search.session).source
     rows = np.flatnonzero(tree.rollouts.ended == Ended.EOS)
-    leaves = tree.rollouts.leaf[rows]
-    tie = leaf_ties(tree, leaves, seed)
-    correct = pool.correct[[source[leaf] for leaf in leaves.tolist()]] if len(leaves) else np.zeros(0, bool)
-    found = passes(scorer(tree)[leaves], correct, tree.rollouts.multiplicity[rows].astype(np.int64), tie)
-    return found.figures() | {"tokens": float(search.decoded_tokens)}
-
-
-def leaf_ties(tree: Tree, leaves: np.ndarray, seed: int) -> np.ndarray:
-    """One number a leaf, by which equal scores are ordered: of the tokens of its path and the seed, whatever the tree's order."""
-    known: list[int] = []
-    path_keys(tree.nodes.parent.tolist(), tree.nodes.token_id.tolist(), known)
-    keys = np.asarray(known, np.uint64)[leaves]
-    return uniforms(seed, problem_key(tree.prompt_hash), keys, np.ones(len(keys), np.uint64))
+    leaves, counts = tree.rollouts.leaf[rows], tree.rollouts.multiplicity[rows].astype(np.int64)
+    correct = pool.correct[np.asarray(source, np.int64)[leaves]]
+    scores = {"pass": scorer(tree)[leaves], "random": np.zeros(len(leaves))}
+    found = {f"{name}@{k}": pass_of_top(own, correct, counts, k) for name, own in scores.items() for k in RANKS}
+    return found | {"oracle": float(correct.any()), "tokens": float(search.decoded_tokens)}
 
 
 def replay(
@@ -203,14 +196,14 @@ def replay(
         for names in [wanted] if blind else [[name] for name in wanted]:
             outcomes: dict[str, list[dict[str, float]]] = {name: [] for name in names}
             searched: dict[bytes, tuple[Search, int]] = {}  # a small pool gives the same samples again
-            for number, drawn in enumerate(draws if names else []):
+            for drawn in draws if names else []:
                 chosen = np.sort(drawn[: arm.n])
                 if chosen.tobytes() not in searched:
                     leaves = pool.leaves[chosen].tolist()
                     searched[chosen.tobytes()] = replayed(pool, leaves, arm.policy, scorers[names[0]], settings)
                 search, steps = searched[chosen.tobytes()]
                 for name in names:
-                    found = outcome(pool, search, scorers[name], settings.seed + number)
+                    found = outcome(pool, search, scorers[name])
                     outcomes[name].append(found | {"steps": float(steps)})
             for name, found_all in outcomes.items():
                 means = {key: float(np.mean([one[key] for one in found_all])) for key in found_all[0]}

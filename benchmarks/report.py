@@ -14,10 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from ..valuemodel.metrics import RESAMPLES, Estimate, estimate, mean_of_defined, problem_weights, ratio
+from ..valuemodel.metrics import (
+    RESAMPLES,
+    mean_of_defined,
+    paired_difference,
+    pass_at_k,
+    problem_weights,
+    ratio,
+    rounded,
+    shown,
+)
 from .arms import BEST_OF_N
-from .passk import paired_difference, pass_at_k
-from .readings import COSTS, FULL, RANDOM, RANKS, ArmKey, Independent, Reading, independent_samples, readings_of
+from .readings import COSTS, FULL, RANDOM, ArmKey, Independent, Reading, independent_samples, readings_of
+from .replay import RANKS
 from .results import Results
 
 LOGPROB = "logprob"
@@ -133,12 +142,12 @@ class _Group:
     def _against(self, arm: ArmKey, other: ArmKey) -> dict[str, Any]:
         """Paired over the problems that both were tried on: the difference in pass@1, and the share of tokens saved."""
         own, base = self.vectors[arm], self.vectors[other]
-        found = paired_difference(own["pass@1"], base["pass@1"], self.weights)
+        difference, least = paired_difference(own["pass@1"], base["pass@1"], self.weights)
         shared = ~np.isnan(own["tokens"] + base["tokens"])
         saved = 1 - ratio(np.where(shared, own["tokens"], 0), np.where(shared, base["tokens"], 0), self.weights)
         return {
             "problems": int(shared.sum()),
-            "pass@1": _shown_estimate(found.interval) | {"least": rounded(found.least)},
+            "pass@1": difference.rounded() | {"least": rounded(least)},
             "tokens_saved": shown(saved),
         }
 
@@ -182,17 +191,3 @@ def _independent(samples: Sequence[Independent], weights: np.ndarray) -> dict[st
             "pass@k": [{"k": k} | shown(mean_of_defined(rates[k], weights)) for k in ks],
         }
     }
-
-
-def shown(drawn: np.ndarray) -> dict[str, float | None]:
-    """A figure and its interval from its bootstrap [1 + resamples], rounded."""
-    return _shown_estimate(estimate(drawn))
-
-
-def _shown_estimate(made: Estimate) -> dict[str, float | None]:
-    return {name: rounded(number) for name, number in vars(made).items()}
-
-
-def rounded(number: float) -> float | None:
-    """Four decimals; None for what is not defined."""
-    return None if np.isnan(number) else round(number, 4)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import metrics
-from .metrics import Estimate, by_problem, estimate, mean_of_defined, ratio
+from .metrics import by_problem, mean_of_defined, ratio, shown
 from .rollout_table import VALUE, RolloutTable
 
 TOKENS = (8, 16, 32, 64, 128)
@@ -89,11 +89,11 @@ def _ranking(table: RolloutTable, scorer: str, weights: np.ndarray) -> dict[str,
 
     mass = weights[:, table.problem] * table.counts
     return {
-        "pass@1": _shown(mean_of_defined(within(_passing(table, scores, 1)), weights)),
-        "pass@3": _shown(mean_of_defined(within(_passing(table, scores, 3)), weights)),
-        "within_problem_auroc": _shown(mean_of_defined(within(auroc), weights)),
-        "length_matched_auroc": _shown(mean_of_defined(within(partial(auroc, comparable=matched)), weights)),
-        "global_auroc": _shown(metrics.global_auroc(scores, table.correct, mass)),
+        "pass@1": shown(mean_of_defined(within(_passing(table, scores, 1)), weights)),
+        "pass@3": shown(mean_of_defined(within(_passing(table, scores, 3)), weights)),
+        "within_problem_auroc": shown(mean_of_defined(within(auroc), weights)),
+        "length_matched_auroc": shown(mean_of_defined(within(partial(auroc, comparable=matched)), weights)),
+        "global_auroc": shown(metrics.global_auroc(scores, table.correct, mass)),
         **_calibration(table, _as_values(table, scorer, scores), weights),
     }
 
@@ -107,7 +107,7 @@ def _bounds(table: RolloutTable, weights: np.ndarray) -> dict[str, Any]:
     within = partial(metrics.within_problem, table.problem, len(table.names))
     bounds = {}
     for name, scores in _bounding_scores(table).items():
-        bounds[name] = {f"pass@{k}": _shown(mean_of_defined(within(_passing(table, scores, k)), weights)) for k in (1, 3)}
+        bounds[name] = {f"pass@{k}": shown(mean_of_defined(within(_passing(table, scores, k)), weights)) for k in (1, 3)}
     return bounds
 
 
@@ -126,18 +126,18 @@ def _best_of(table: RolloutTable, n: int, weights: np.ndarray) -> dict[str, Any]
         passing = {scorer: mean_of_defined(within(_passing(table, own, k, n)), weights) for scorer, own in scores.items()}
         floor = passing["random"]
         for scorer, passed in passing.items():
-            found[scorer][f"pass@{k}"] = _shown(passed)
+            found[scorer][f"pass@{k}"] = shown(passed)
             if scorer not in bounds:
-                found[scorer][f"gap@{k}"] = _shown(metrics.divided(passed - floor, passing["oracle"] - floor))
-                found[scorer][f"gain@{k}"] = _shown(metrics.divided(passed - floor, floor))
+                found[scorer][f"gap@{k}"] = shown(metrics.divided(passed - floor, passing["oracle"] - floor))
+                found[scorer][f"gain@{k}"] = shown(metrics.divided(passed - floor, floor))
     return found
 
 
 def _calibration(table: RolloutTable, values: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
     arguments = values, table.correct, table.counts, table.problem, weights
     return {
-        "brier_skill": _shown(metrics.brier_skill(*arguments)),
-        "calibration_error": _shown(metrics.calibration_error(*arguments)),
+        "brier_skill": shown(metrics.brier_skill(*arguments)),
+        "calibration_error": shown(metrics.calibration_error(*arguments)),
     }
 
 
@@ -167,7 +167,7 @@ def _decisions(table: RolloutTable, accepted: np.ndarray, counts: np.ndarray, we
     right, wrong = table.correct, ~table.correct
 
     def share(which: np.ndarray, among: np.ndarray) -> dict[str, float | None]:
-        return _shown(ratio(sums(counts * (which & among)), sums(counts * among), weights))
+        return shown(ratio(sums(counts * (which & among)), sums(counts * among), weights))
 
     recalls = [ratio(sums(counts * (a & c)), sums(counts * c), weights) for a, c in ((accepted, right), (~accepted, wrong))]
     everything = np.ones(len(table), bool)
@@ -179,7 +179,7 @@ def _decisions(table: RolloutTable, accepted: np.ndarray, counts: np.ndarray, we
         "recall_correct": share(accepted, right),
         "precision_wrong": share(wrong, ~accepted),
         "recall_wrong": share(~accepted, wrong),
-        "balanced_accuracy": _shown((recalls[0] + recalls[1]) / 2),
+        "balanced_accuracy": shown((recalls[0] + recalls[1]) / 2),
     }
 
 
@@ -192,7 +192,7 @@ def _positions(table: RolloutTable, places: Sequence[tuple[str, np.ndarray]], we
             scores = table.scores(scorer, tokens)
             aurocs = metrics.within_problem(table.problem, len(table.names), partial(_auroc_of, table, scores))
             by_scorer[scorer] = {
-                "within_problem_auroc": _shown(mean_of_defined(aurocs, weights)),
+                "within_problem_auroc": shown(mean_of_defined(aurocs, weights)),
                 **_calibration(table, _as_values(table, scorer, scores), weights),
             }
         rows.append({"seen": name, "scorers": by_scorer})
@@ -256,8 +256,3 @@ def _examples(table: RolloutTable) -> list[dict[str, Any]]:
             }
         )
     return examples
-
-
-def _shown(figures: np.ndarray) -> dict[str, float | None]:
-    made: Estimate = estimate(figures)
-    return {name: None if np.isnan(number) else round(number, 4) for name, number in vars(made).items()}

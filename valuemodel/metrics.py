@@ -1,4 +1,4 @@
-"""Figures of merit of scores against verdicts, each with its bootstrap over problems.
+"""Figures of merit of scores against verdicts: pass@k, rankings, calibration, each with its bootstrap over problems.
 
 Everything is a function of W [B, P], the weight of each of P problems in each of B resamples: the first row is all ones, so the
 first number is the estimate and the others give its interval. Rollouts count with their multiplicity.
@@ -12,11 +12,14 @@ from fractions import Fraction
 from math import comb
 
 import numpy as np
-
-from .calibration import fit_platt
+from scipy.optimize import minimize
+from scipy.special import expit
 
 RESAMPLES = 1000
 BINS = 10
+_LEAST_SCALE = 0.01
+_PRIOR = 1e-4
+"""Precision of a prior around (1, 0), in units of the mean loss: it decides only where the data cannot (perfect separation)."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,14 @@ class Estimate:
 
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+    def rounded(self) -> dict[str, float | None]:
+        """As JSON has it: four decimals, None for what is not defined."""
+        return {name: rounded(number) for name, number in vars(self).items()}
+
+
+def rounded(number: float) -> float | None:
+    return None if np.isnan(number) else round(number, 4)
 
 
 def problem_weights(problems: int, seed: int = 0, resamples: int = RESAMPLES) -> np.ndarray:
@@ -45,6 +56,11 @@ def estimate(figures: np.ndarray) -> Estimate:
     return Estimate(float(figures[0]), float(low), float(high))
 
 
+def shown(figures: np.ndarray) -> dict[str, float | None]:
+    """The estimate of figures [B] as JSON has it."""
+    return estimate(figures).rounded()
+
+
 def ratio(numerator: np.ndarray, denominator: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Sum over problems of `numerator` [P] by that of `denominator` [P], [B]."""
     return divided(weights @ numerator, weights @ denominator)
@@ -59,6 +75,13 @@ def divided(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 def mean_of_defined(figures: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The mean of a figure a problem [P] over the problems that have one, [B]."""
     return ratio(np.nan_to_num(figures), (~np.isnan(figures)).astype(float), weights)
+
+
+def paired_difference(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> tuple[Estimate, float]:
+    """a - b [P] with its interval, and its one-sided lower bound at 95%: each resample takes both of the same problems."""
+    drawn = mean_of_defined(a - b, weights)
+    defined = drawn[1:][~np.isnan(drawn[1:])]
+    return estimate(drawn), float(np.percentile(defined, 5)) if len(defined) else float("nan")
 
 
 def by_problem(problem: np.ndarray, problems: int, numbers: np.ndarray) -> np.ndarray:
@@ -103,13 +126,26 @@ def global_auroc(scores: np.ndarray, correct: np.ndarray, mass: np.ndarray) -> n
     return divided(won, pairs)
 
 
+def pass_at_k(samples: int, correct: int, k: int) -> float:
+    """The unbiased estimator of Chen et al. 2021 (openai/human-eval): 1 - C(n - c, k) / C(n, k).
+
+    The probability that k of the n samples, drawn without replacement, hold one of the c correct ones. Raises ValueError where
+    there are fewer than k samples.
+    """
+    if not 0 <= correct <= samples or not 1 <= k <= samples:
+        raise ValueError(f"pass@{k} of {correct} correct ones among {samples} samples is not defined")
+    return 1 - comb(samples - correct, k) / comb(samples, k)
+
+
 def pass_of_top(scores: np.ndarray, correct: np.ndarray, counts: np.ndarray, k: int, n: int | None = None) -> float:
     """The probability that one of the k highest scoring samples is correct, ties broken at random: of all samples, or of `n` of
-    them drawn without replacement.
+    them drawn without replacement. No samples pass nothing.
 
-    scores, correct, counts [R], of one problem. With equal scores this is the unbiased pass@k of Chen et al. 2021.
+    scores (NaN comes last), correct, counts [R], of one problem. With equal scores this is `pass_at_k`.
     """
-    total = int(counts.sum())
+    scores, total = np.where(np.isnan(scores), -np.inf, scores), int(counts.sum())
+    if not total:
+        return 0.0
     n = total if n is None else min(n, total)
     k = min(k, n)
     after, fails = total, Fraction(0)
@@ -127,6 +163,10 @@ def pass_of_top(scores: np.ndarray, correct: np.ndarray, counts: np.ndarray, k: 
 
 
 # -- calibration
+#
+# Platt's method (1999), a scale and a shift of the logits, is fitted where values will be used: on independent rollouts of
+# validation problems, unfiltered, each counting once (times its multiplicity) over its tokens. Kept trees are a biased
+# population, a correct trunk and branches that begin like it.
 
 
 def brier_skill(
@@ -151,6 +191,32 @@ def calibration_error(
         inside = counts * (bins == b)
         gap += np.abs(weights @ by_problem(problem, weights.shape[1], inside * (values - correct)))
     return divided(gap, total)
+
+
+def fit_platt(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray, rising: bool = True) -> tuple[float, float]:
+    """(scale, shift) that minimise the weighted cross entropy of sigmoid(scale * logit + shift). Arrays [N], labels in [0, 1].
+
+    `rising`: keep the scale above 0, so that little or bad data can flatten the values but never turn their order around.
+    """
+    share = weights / weights.sum()
+
+    def objective(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        scale, shift = parameters
+        z = scale * logits + shift
+        error = share * (expit(z) - labels)
+        loss = (share * cross_entropy(z, labels)).sum() + _PRIOR / 2 * ((scale - 1) ** 2 + shift**2)
+        slope = (error * logits).sum() + _PRIOR * (scale - 1)
+        return float(loss), np.asarray([slope, error.sum() + _PRIOR * shift])
+
+    bounds = [(_LEAST_SCALE if rising else None, None), (None, None)]
+    scale, shift = minimize(objective, np.asarray([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=bounds).x
+    return float(scale), float(shift)
+
+
+def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Binary cross entropy of sigmoid(logits), elementwise, in nats."""
+    loss: np.ndarray = np.logaddexp(0, logits) - labels * logits
+    return loss
 
 
 def cross_fitted(scores: np.ndarray, correct: np.ndarray, counts: np.ndarray, problem: np.ndarray) -> np.ndarray:

@@ -15,9 +15,9 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, linear
 
 from ..engine.progress import stage
-from .calibration import cross_entropy, fit_platt
 from .examples import Example, States, join_examples
 from .heads import ValueHead
+from .metrics import cross_entropy, fit_platt
 from .model import ValueModel
 from .packing import path_means
 

@@ -25,9 +25,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from ..engine.errors import GuidedGenError
 from ..engine.progress import stage
 from . import probe
-from .calibration import cross_entropy, fit_platt
 from .checkpoint import Checkpoint
 from .examples import Batch, Example, States, join_examples, shuffled
+from .metrics import cross_entropy, fit_platt
 from .model import ValueModel
 from .packing import token_batches
 from .targets import Kind

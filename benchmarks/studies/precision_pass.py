@@ -15,9 +15,8 @@ import click
 import numpy as np
 
 from ...data_builder.dataset import DatasetError, read_trees
-from ...valuemodel.metrics import problem_weights
+from ...valuemodel.metrics import estimate, mean_of_defined, paired_difference, problem_weights
 from ...valuemodel.targets import outcomes
-from ..passk import mean_over_problems, paired_difference
 
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
@@ -44,8 +43,8 @@ def main(one: Path, other: Path) -> None:
     weights = problem_weights(len(both))
     columns = [np.asarray([share[name] for name in both]) for share in (first, second)]
     for folder, column in zip((one, other), columns, strict=True):
-        click.echo(f"{folder}: pass@1 {mean_over_problems(column, weights)} on {len(both)} problems")
-    click.echo(f"{other} less {one}: {paired_difference(columns[1], columns[0], weights).interval}")
+        click.echo(f"{folder}: pass@1 {estimate(mean_of_defined(column, weights))} on {len(both)} problems")
+    click.echo(f"{other} less {one}: {paired_difference(columns[1], columns[0], weights)[0]}")
 
 
 if __name__ == "__main__":

@@ -143,7 +143,7 @@ def test_a_value_is_known_only_once_it_was_read(valued: tuple[TorchLanguageModel
 
 def test_best_of_the_whole_pool_costs_its_nodes_and_passes_as_it_is_labelled(pool: Pool) -> None:
     search, _ = replayed(pool, pool.leaves.tolist(), BestOfN(), mean_logprob, SETTINGS)
-    found = outcome(pool, search, mean_logprob, 0)
+    found = outcome(pool, search, mean_logprob)
     complete = [leaf for leaf, ended in zip(pool.tree.rollouts.leaf, pool.tree.rollouts.ended, strict=True) if ended == Ended.EOS]
     best = max(complete, key=lambda leaf: mean_logprob(pool.tree)[leaf])
     assert found["pass@1"] == pool.correct[best]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations, permutations
+from itertools import combinations, permutations, product
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guided_gen.valuemodel import metrics
-from guided_gen.valuemodel.calibration import fit_platt
+from guided_gen.valuemodel.metrics import fit_platt
 
 rollouts = st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.integers(1, 3)), min_size=1, max_size=6)
 
@@ -71,6 +71,54 @@ def test_a_multiplicity_is_so_many_rollouts(rows: list[tuple[int, bool, int]], k
     for n in (None, 2, 4):
         assert metrics.pass_of_top(*columns(rows), k, n) == pytest.approx(metrics.pass_of_top(*columns(apart), k, n))
     assert metrics.auroc(*columns(rows)) == pytest.approx(metrics.auroc(*columns(apart)), nan_ok=True)
+
+
+@pytest.mark.parametrize(("samples", "correct"), [(n, c) for n in range(1, 8) for c in range(n + 1)])
+def test_pass_at_k_is_the_share_of_all_subsets_with_a_correct_sample(samples: int, correct: int) -> None:
+    labels = [True] * correct + [False] * (samples - correct)
+    for k in range(1, samples + 1):
+        subsets = [any(subset) for subset in combinations(labels, k)]
+        assert metrics.pass_at_k(samples, correct, k) == pytest.approx(sum(subsets) / len(subsets))
+
+
+def test_pass_at_k_needs_k_samples() -> None:
+    for samples, correct, k in [(3, 1, 4), (3, 4, 1), (3, 1, 0), (0, 0, 1)]:
+        with pytest.raises(ValueError, match="not defined"):
+            metrics.pass_at_k(samples, correct, k)
+
+
+def test_k_best_samples_are_k_copies_of_the_best_answer_where_it_has_so_many() -> None:
+    scores, correct, counts = np.asarray([0.9, 0.5]), np.asarray([False, True]), np.asarray([3, 1])
+    assert metrics.pass_of_top(scores, correct, counts, 3) == 0 and metrics.pass_of_top(scores, correct, counts, 4) == 1
+
+
+def test_an_unscored_answer_comes_last_and_no_answers_pass_nothing() -> None:
+    assert metrics.pass_of_top(np.asarray([np.nan, -5.0]), np.asarray([True, False]), np.ones(2, int), 1) == 0
+    none = np.zeros(0)
+    assert metrics.pass_of_top(none, none.astype(bool), none.astype(int), 3) == 0
+
+
+@given(rollouts, st.integers(1, 4))
+def test_a_ranking_by_the_truth_reaches_the_ceiling(rows: list[tuple[int, bool, int]], k: int) -> None:
+    _, correct, counts = columns(rows)
+    assert metrics.pass_of_top(correct.astype(float), correct, counts, k) == float(correct.any())
+
+
+def test_a_paired_difference_is_tighter_than_its_parts_and_bounds_hold_the_enumerated_quantiles() -> None:
+    a, b = np.asarray([1.0, 0.0, 1.0, 1.0]), np.asarray([1.0, 0.0, 0.0, 1.0])
+    weights = metrics.problem_weights(4, resamples=20_000)
+
+    def mean(figures: np.ndarray) -> metrics.Estimate:
+        return metrics.estimate(metrics.mean_of_defined(figures, weights))
+
+    difference, least = metrics.paired_difference(a, b, weights)
+    resamples = [np.mean([a[i] - b[i] for i in drawn]) for drawn in product(range(4), repeat=4)]
+    assert difference.value == 0.25
+    assert least == np.percentile(resamples, 5)
+    assert (difference.low, difference.high) == tuple(np.percentile(resamples, [2.5, 97.5]))
+    parts = mean(a).high - mean(b).low
+    assert difference.high - difference.low < parts
+    assert metrics.paired_difference(a, a, weights)[1] == 0
 
 
 def made_up(seed: int = 0, problems: int = 30) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
