@@ -43,7 +43,7 @@ class Arm:
 
 def arms_named(policies: str, n: int, best_of: str, value: Path | None, check_every: int) -> list[Arm]:
     """From "best-of-n,beam:width=4,early-stop:threshold=0.2,slack=0.3" with n candidates each, and best-of-n with each of the
-    numbers in `best_of` ("1,4") below n, which makes its curve. Raises ArmError, PolicyError, EarlyStopError.
+    numbers in `best_of` ("1,4") below n, which makes its curve. Raises ArmError, SettingsError, EarlyStopError.
 
     `value` and `check_every`: for early-stop:lost=..., which is fitted to a value model.
     """

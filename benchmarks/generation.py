@@ -15,8 +15,9 @@ from ..data_builder.build_settings import generator_record
 from ..data_builder.dataset import problem_format
 from ..data_builder.problems.extraction import extract_program
 from ..data_builder.problems.problem import Problem
-from ..data_builder.problems.prompts import DEFAULT_TEMPLATE, PromptTemplate, PromptTooLongError, prompt_ids
+from ..data_builder.problems.prompts import DEFAULT_TEMPLATE, PromptTemplate, prompt_ids
 from ..data_builder.problems.quality import skip_reason
+from ..engine.errors import ContextError
 from ..engine.language_model import Prompt
 from ..engine.models.loading import LoadedModel
 from ..engine.sampling import Sampling
@@ -135,7 +136,7 @@ class Generator:
                     problem = queue.pop()
                     try:
                         active.append(self._open(job, problem, meter))
-                    except PromptTooLongError:
+                    except ContextError:
                         yield problem, "prompt too long"
                 if not active:
                     continue

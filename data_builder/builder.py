@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass
 
+from ..engine.errors import ContextError
 from ..engine.models.loading import LoadedModel
 from ..engine.search import Search, advance_round
 from ..engine.tree import Tree
@@ -19,7 +20,6 @@ from .build_settings import BuildSettings
 from .judge.program import JudgeError
 from .problem_growth import Awaited, ProblemGrowth, ProgramJudge
 from .problems.problem import Problem
-from .problems.prompts import PromptTooLongError
 from .problems.quality import skip_reason
 
 # Open problems hold caches, also while they wait for the judge.
@@ -144,7 +144,7 @@ class _Lanes:
                 steps = growth.steps()
                 self._growing.append(_Lane(growth, steps, next(steps)))
                 return None
-            except PromptTooLongError:
+            except ContextError:
                 reason = "prompt too long"
         self._problems["skipped"] += 1
         return Skipped(problem.id, reason)

@@ -45,7 +45,7 @@ class ProblemGrowth:
         self._verdicts: dict[int, Future[Verdict]] = {}  # by leaf
 
     def steps(self) -> Generator[Awaited, None, Tree]:
-        """Raises PromptTooLongError before anything is decoded, JudgeError where a program cannot be judged."""
+        """Raises ContextError before anything is decoded, JudgeError where a program cannot be judged."""
         settings, model = self._settings, self._loaded.language_model
         most = min(settings.max_prompt_tokens, model.max_length - settings.max_new_tokens)
         prompt = prompt_ids(self._loaded.tokenizer, self.problem, settings.template, max_tokens=most)

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from .errors import GuidedGenError
+from .errors import SettingsError
 from .tree import Ended
 
 
@@ -60,6 +60,7 @@ class View:
         return leaves[np.lexsort((self.tie[leaves], -scores))]
 
 
+@runtime_checkable
 class Policy(Protocol):
     """`reason` is recorded for the candidates that it drops. `revisits` says whether it may grow from nodes that are no live
     leaves; such a policy is also asked when no candidate is live, and ends the search by returning no children then. It has to
@@ -129,7 +130,7 @@ class ThresholdCurve:
 
     def __post_init__(self) -> None:
         if not self.tokens or len(self.tokens) != len(self.values) or any(np.diff(self.tokens) <= 0):
-            raise PolicyError("a threshold curve has one value for each number of tokens, and these increase")
+            raise SettingsError("a threshold curve has one value for each number of tokens, and these increase")
 
     def __call__(self, tokens: np.ndarray) -> np.ndarray:
         return np.interp(tokens, self.tokens, self.values, left=-np.inf)
@@ -149,7 +150,7 @@ class Beam:
 
     def __post_init__(self) -> None:
         if self.width < 1:
-            raise PolicyError(f"a beam must be at least 1 wide, not {self.width}")
+            raise SettingsError(f"a beam must be at least 1 wide, not {self.width}")
 
     def __call__(self, view: View) -> np.ndarray:
         children = np.zeros_like(view.live)
@@ -177,7 +178,7 @@ class SpeculativeRejection:
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha < 1:
-            raise PolicyError(f"the rejected fraction must be from 0 to below 1, not {self.alpha}")
+            raise SettingsError(f"the rejected fraction must be from 0 to below 1, not {self.alpha}")
 
     def __call__(self, view: View) -> np.ndarray:
         children = view.live.copy()
@@ -187,7 +188,3 @@ class SpeculativeRejection:
             children[leaf] -= dropped
             rejected -= dropped
         return children
-
-
-class PolicyError(GuidedGenError):
-    """A policy's name or setting that makes no sense."""

@@ -13,14 +13,10 @@ import numpy as np
 import torch
 
 from .cpu import kernels
-from .errors import GuidedGenError
+from .errors import SettingsError
 
 # Nuclei are nearly always narrower than the first width; a wider one costs a second, wider selection.
 _WIDTHS = (64, 2048)
-
-
-class SamplingError(GuidedGenError):
-    """Sampling settings that make no sense."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +35,15 @@ class Sampling:
         return max(self.temperature, 1e-30) if self.temperature else 1.0
 
     def __post_init__(self) -> None:
+        for name in ("temperature", "top_p", "top_k"):
+            if not isinstance(getattr(self, name), int | float):
+                raise SettingsError(f"{name} is a number, not {getattr(self, name)!r:.80}")
         if not 0 <= self.temperature < math.inf:
-            raise SamplingError(f"the temperature must be 0 or more, not {self.temperature}")
+            raise SettingsError(f"the temperature must be 0 or more, not {self.temperature}")
         if not 0 < self.top_p <= 1:
-            raise SamplingError(f"top-p must be above 0 and at most 1, not {self.top_p}")
+            raise SettingsError(f"top-p must be above 0 and at most 1, not {self.top_p}")
         if self.top_k < 0:
-            raise SamplingError(f"top-k must be 0 (off) or more, not {self.top_k}")
+            raise SettingsError(f"top-k must be 0 (off) or more, not {self.top_k}")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from .errors import GuidedGenError
+from .errors import SettingsError
 from .tree import Tree
 
 
@@ -48,12 +48,21 @@ SCORERS: dict[str, Scorer] = {
 }
 
 
-class UnknownScorer(GuidedGenError):
-    """A scorer's name that is not one of `SCORERS`."""
+ScorerLike = Scorer | str
+
+
+def as_scorer(scorer: ScorerLike) -> Scorer:
+    """A scorer by its name; any function of a tree as it is. Raises SettingsError."""
+    if isinstance(scorer, str):
+        return scorer_named(scorer)
+    if not callable(scorer):
+        raise SettingsError(f"a scorer is one of {', '.join(sorted(SCORERS))}, or a function of a tree; not {scorer!r:.80}")
+    return scorer
 
 
 def scorer_named(name: str) -> Scorer:
+    """Raises SettingsError for a name that is not one of `SCORERS`."""
     try:
         return SCORERS[name]
     except KeyError:
-        raise UnknownScorer(f"there is no scorer {name!r}; there are {', '.join(sorted(SCORERS))}") from None
+        raise SettingsError(f"there is no scorer {name!r}; there are {', '.join(sorted(SCORERS))}") from None

@@ -11,17 +11,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .errors import GuidedGenError
+from .errors import SettingsError
 from .language_model import Growth, LanguageModel, Prompt, Session
-from .policies import BestOfN, Policy, View
+from .policies import BestOfN, View
+from .policy_names import PolicyLike, as_policy
 from .randomness import path_keys, problem_key, uniforms
 from .sampling import Sampling
-from .scorers import Scorer, mean_logprob, value
+from .scorers import ScorerLike, as_scorer, mean_logprob, value
 from .tree import ROOT, Ended, Tree
-
-
-class SearchError(GuidedGenError):
-    """Search settings that make no sense."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +35,8 @@ class SearchSettings:
     n: int = 8
     max_new_tokens: int = 512
     sampling: Sampling = field(default_factory=Sampling)
-    policy: Policy = field(default_factory=BestOfN)
-    scorer: Scorer | None = None
+    policy: PolicyLike = field(default_factory=BestOfN)
+    scorer: ScorerLike | None = None
     check_every: int = 16
     line_ends: frozenset[int] = frozenset()
     budget: int | None = None
@@ -48,16 +45,23 @@ class SearchSettings:
     complete: Callable[[Tree, int], bool] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("n", "max_new_tokens", "check_every", "budget", "seed"):
+            number = getattr(self, name)
+            if not isinstance(number, int) and not (name == "budget" and number is None):
+                raise SettingsError(f"{name} is a whole number, not {number!r:.80}")
         if self.n < 1:
-            raise SearchError(f"the number of candidates must be at least 1, not {self.n}")
+            raise SettingsError(f"the number of candidates must be at least 1, not {self.n}")
         if self.max_new_tokens < 1:
-            raise SearchError(f"an answer must be allowed at least 1 token, not {self.max_new_tokens}")
+            raise SettingsError(f"an answer must be allowed at least 1 token, not {self.max_new_tokens}")
         if self.check_every < 1:
-            raise SearchError(f"a check is made every 1 or more tokens, not every {self.check_every}")
+            raise SettingsError(f"a check is made every 1 or more tokens, not every {self.check_every}")
         if self.budget is not None and self.budget < 1:
-            raise SearchError(f"the budget must be at least 1 token, not {self.budget}")
-        if not callable(self.policy):
-            raise SearchError(f"{self.policy!r} is no policy; `engine.policy_names.policy_named` makes one from its name")
+            raise SettingsError(f"the budget must be at least 1 token, not {self.budget}")
+        if not isinstance(self.sampling, Sampling):
+            raise SettingsError(f"sampling is a Sampling(temperature, top_p, top_k), not {self.sampling!r:.80}")
+        as_policy(self.policy)
+        if self.scorer is not None:
+            as_scorer(self.scorer)
 
 
 @dataclass
@@ -87,7 +91,8 @@ class Search:
         `first_stream` on.
         """
         self.settings = settings
-        self._scorer: Scorer = settings.scorer or (value if model.scores else mean_logprob)
+        self.policy = as_policy(settings.policy)
+        self._scorer = as_scorer(settings.scorer or (value if model.scores else mean_logprob))
         if isinstance(below, Prompt):
             below = model.open(below, settings.sampling, settings.seed, settings.stop_ids)
         self.session = below
@@ -146,14 +151,14 @@ class Search:
     def _check_due(self) -> bool:
         live = self.live
         if not live:
-            return self.settings.policy.revisits and not self._over and self.tokens_left != 0
+            return self.policy.revisits and not self._over and self.tokens_left != 0
         if self.settings.line_ends:
             return all(sample.waits for sample in live)
         return self._since_check >= self.settings.check_every
 
     def _check(self) -> None:
         view = self.view()
-        children = np.asarray(self.settings.policy(view))
+        children = np.asarray(self.policy(view))
         if children.shape != view.live.shape or (children < 0).any():
             raise ValueError("a policy returns one number of children, 0 or more, for each node and the root")
         if (children[view.finished > 0] > view.live[view.finished > 0]).any():
@@ -165,7 +170,7 @@ class Search:
             held.setdefault(sample.leaf, []).append(sample)
         for leaf, samples in held.items():
             for sample in samples[children[leaf] :]:
-                sample.ended = self.settings.policy.reason
+                sample.ended = self.policy.reason
         for index in np.flatnonzero(children > view.live).tolist():
             node = ROOT if index == len(children) - 1 else index
             for _ in range(int(children[index] - view.live[index])):

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .policies import PolicyError, SpeculativeRejection, View, share_evenly
+from .errors import SettingsError
+from .policies import SpeculativeRejection, View, share_evenly
 from .tree import Ended
 
 _CLOSED = 1e-3
@@ -35,7 +36,7 @@ class DVTS:
 
     def __post_init__(self) -> None:
         if self.subtrees < 1 or self.width < 1:
-            raise PolicyError("there must be 1 or more subtrees, each 1 or more wide")
+            raise SettingsError("there must be 1 or more subtrees, each 1 or more wide")
 
     def __call__(self, view: View) -> np.ndarray:
         children = np.zeros_like(view.live)
@@ -146,7 +147,7 @@ class ForkingSearch:
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha < 1 or not 0 < self.unlikely <= 1 or not 1 <= self.total < np.inf:
-            raise PolicyError(
+            raise SettingsError(
                 "forking search takes alpha from 0 to below 1, unlikely above 0 and up to 1, and a finite total of 1 or more"
             )
 
@@ -203,7 +204,7 @@ class MCTS:
 
     def __post_init__(self) -> None:
         if not 0 <= self.exploration < np.inf or self.simulations < 1 or not 0 <= self.planning <= 1:
-            raise PolicyError("mcts takes a finite exploration of 0 or more, 1 or more simulations, and planning from 0 to 1")
+            raise SettingsError("mcts takes a finite exploration of 0 or more, 1 or more simulations, and planning from 0 to 1")
 
     def __call__(self, view: View) -> np.ndarray:
         places = view.population - int(view.finished.sum())
@@ -316,4 +317,4 @@ def _softmax(values: np.ndarray, temperature: float) -> np.ndarray:
 
 def _check_temperature(temperature: float) -> None:
     if not temperature > 0:
-        raise PolicyError(f"the temperature must be above 0, not {temperature}")
+        raise SettingsError(f"the temperature must be above 0, not {temperature}")

@@ -16,7 +16,7 @@ class AnswerText:
 
     def __init__(self, tokenizer: Any, stops: Sequence[str] = ()) -> None:
         self._tokenizer = tokenizer
-        self._stops = [stop for stop in stops if stop]
+        self.stops = [stop for stop in stops if stop]
 
     def whole(self, tree: Tree, leaf: int) -> str:
         """The answer that ends at `leaf`, without its stop string and what follows."""
@@ -35,7 +35,7 @@ class AnswerText:
         if end < len(text):
             return text[:end]
         text = text.rstrip(_INCOMPLETE)
-        longest = max((_overlap(text, stop) for stop in self._stops), default=0)
+        longest = max((_overlap(text, stop) for stop in self.stops), default=0)
         return text[: len(text) - longest]
 
     def _decoded(self, tree: Tree, node: int) -> str:
@@ -43,7 +43,7 @@ class AnswerText:
         return text
 
     def _end(self, text: str) -> int:
-        return min((at for stop in self._stops if (at := text.find(stop)) >= 0), default=len(text))
+        return min((at for stop in self.stops if (at := text.find(stop)) >= 0), default=len(text))
 
 
 class SettledText:
@@ -56,7 +56,7 @@ class SettledText:
 
     def advance(self, search: Search) -> str:
         """What is newly settled, often nothing."""
-        if search.settings.policy.revisits:  # it may begin anew at the root
+        if search.policy.revisits:  # it may begin anew at the root
             return ""
         node = self._common(search.tree, _in_the_running(search))
         if node == self._node:

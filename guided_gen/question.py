@@ -10,15 +10,11 @@ from jinja2 import TemplateError
 
 from .data_builder.problems.plain_text import problem_from_statement
 from .data_builder.problems.problem import Problem
-from .data_builder.problems.prompts import PromptTemplate, PromptTooLongError, prompt_ids
-from .engine.errors import GuidedGenError
+from .data_builder.problems.prompts import PromptTemplate, prompt_ids
+from .engine.errors import ContextError, SettingsError
 from .engine.language_model import LanguageModel, Prompt
 
-Chat = Sequence[Mapping[str, Any]]
-
-
-class QuestionError(GuidedGenError):
-    """A chat that the model's chat template does not take, or an empty question."""
+Messages = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -29,59 +25,67 @@ class Continuation:
 
 
 @dataclass(frozen=True)
-class ChatQuestion:
+class Chat:
     """The messages of a conversation, each with `role` and `content`. `problem`: whose examples answers are run on."""
 
-    messages: Chat
+    messages: Messages
     problem: Problem | None = None
 
 
-Understood = Problem | ChatQuestion | Continuation
-Question = Understood | str | Chat
+Question = Problem | Chat | Continuation
+QuestionLike = Question | str | Messages
 
 
-def understood(question: Question) -> Understood:
-    """A statement as the problem that it describes, messages as a chat; anything else as it is."""
-    if isinstance(question, str):
-        return problem_from_statement(question, "text/problem")
-    if isinstance(question, Understood):
-        return question
-    return ChatQuestion(question)
+def as_question(asked: QuestionLike) -> Question:
+    """A statement as the problem that it describes, messages as a chat; a question as it is. Raises SettingsError."""
+    if isinstance(asked, str):
+        return problem_from_statement(asked, "text/problem")
+    if isinstance(asked, Question):
+        return asked
+    if isinstance(asked, list | tuple) and all(isinstance(message, Mapping) for message in asked):
+        return Chat(asked)
+    raise SettingsError(
+        f"a question is a statement, a Problem, a Continuation, or a chat's messages with role and content; not {asked!r:.80}"
+    )
 
 
-def examples_of(question: Understood) -> Problem | None:
+def problem_of(question: Question) -> Problem | None:
     """The problem whose printed examples finished answers are run on, if there is one."""
-    if isinstance(question, ChatQuestion):
+    if isinstance(question, Chat):
         return question.problem
     return question if isinstance(question, Problem) else None
 
 
-def question_ids(tokenizer: Any, question: Understood, template: PromptTemplate, max_tokens: int | None = None) -> list[int]:
-    """The prompt's token ids. Raises PromptTooLongError, never cuts, where they are more than `max_tokens`; QuestionError."""
+def question_prompt(
+    model: LanguageModel, tokenizer: Any, question: Question, template: PromptTemplate, max_tokens: int | None = None
+) -> Prompt:
+    """The prompt in the model's own tokens, and in those of its reader if it has one.
+
+    Raises ContextError, and never cuts, where it has more than `max_tokens`; SettingsError where it is empty, or the model's chat
+    template does not take it.
+    """
+    ids, reader = question_ids(tokenizer, question, template, max_tokens), model.reader_tokenizer
+    return Prompt(ids, None if reader is None else question_ids(reader, question, template))
+
+
+def question_ids(tokenizer: Any, question: Question, template: PromptTemplate, max_tokens: int | None = None) -> list[int]:
+    """The prompt's token ids. Raises as `question_prompt`."""
     if isinstance(question, Problem):
         return prompt_ids(tokenizer, question, template, max_tokens)
-    if isinstance(question, ChatQuestion):
+    if isinstance(question, Chat):
         try:
             messages = [dict(message) for message in question.messages]
             ids: list[int] = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
         except (TemplateError, TypeError, ValueError, KeyError, IndexError) as error:
-            raise QuestionError(f"this model's chat template does not take these messages: {error}") from error
+            raise SettingsError(f"this model's chat template does not take these messages: {error}") from error
     elif isinstance(question.start, str):
         ids = tokenizer(question.start)["input_ids"]
     else:
         ids = list(question.start)
         if any(not 0 <= token < len(tokenizer) for token in ids):
-            raise QuestionError(f"a token id is not in this model's vocabulary of {len(tokenizer)}")
+            raise SettingsError(f"a token id is not in this model's vocabulary of {len(tokenizer)}")
     if not ids:
-        raise QuestionError("the prompt is empty")
+        raise SettingsError("the prompt is empty")
     if max_tokens is not None and len(ids) > max_tokens:
-        raise PromptTooLongError(f"the prompt has {len(ids)} tokens, but only {max(max_tokens, 0)} fit")
+        raise ContextError(f"the prompt has {len(ids)} tokens, but only {max(max_tokens, 0)} fit")
     return ids
-
-
-def question_prompt(
-    model: LanguageModel, tokenizer: Any, question: Understood, template: PromptTemplate, max_tokens: int | None = None
-) -> Prompt:
-    """The prompt in the model's own tokens, and in those of its reader if it has one. Raises as `question_ids`."""
-    ids, reader = question_ids(tokenizer, question, template, max_tokens), model.reader_tokenizer
-    return Prompt(ids, None if reader is None else question_ids(reader, question, template))

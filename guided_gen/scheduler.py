@@ -14,17 +14,14 @@ from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from .engine.cpu.threads import end_helper_threads
-from .engine.errors import GuidedGenError
+from .engine.errors import BackendError
 from .engine.language_model import LanguageModel
 from .engine.search import Search, advance_round
 
 Event = TypeVar("Event")
 Result = TypeVar("Result")
 STEPS_AHEAD = 4  # that a search may be ahead of who reads its events
-
-
-class SchedulerClosed(GuidedGenError):
-    """The interpreter is ending, so that nothing more is decoded."""
+_CLOSED = "no more is decoded: the program is ending, or its generator was closed"
 
 
 class Scheduler:
@@ -34,8 +31,8 @@ class Scheduler:
         self.model = model
         end_helper_threads()  # of the thread that loaded the model
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="decoding")
-        self._lock = threading.RLock()
-        self._live: list[Run[Any]] = []
+        self.lock = threading.RLock()
+        self._live: list[ScheduledSearch[Any]] = []
         self._stepping = False
 
     @property
@@ -43,101 +40,105 @@ class Scheduler:
         """Searches that are being decoded, or wait for their readers."""
         return len(self._live)
 
-    def start(
-        self,
-        begin: Callable[[], Search],
-        observe: Callable[[Search], Sequence[Event]],
-        wake: Callable[[], object],
-        cancelled: threading.Event,
-    ) -> Run[Event]:
-        """Run the search that `begin` makes, with one more `observe` after each step of it.
-
-        Both are called by the decoding thread, and so is `wake`, whenever there is something new to take; errors of the first two
-        are the search's own. Once `cancelled` is set, the search ends with what there is.
-        """
-        run = Run(self, begin, observe, wake, cancelled)
-        self._submit(run, run._begin)
-        return run
-
     def between_steps(self, work: Callable[[], Result]) -> Future[Result]:
-        """Have the decoding thread, which alone may use the model, do something else."""
-        return self._thread.submit(work)
-
-    def _submit(self, run: Run[Any], work: Callable[[], None]) -> None:
+        """Have the decoding thread, which alone may use the model, do something else. Raises BackendError."""
         try:
-            self._thread.submit(work)
-        except RuntimeError:  # of an executor after the interpreter's end has begun
-            run._fail(SchedulerClosed("the program is ending: no more is decoded"))
+            return self._thread.submit(work)
+        except RuntimeError as error:  # of an executor that is shut down, or after the interpreter's end has begun
+            raise BackendError(_CLOSED) from error
+
+    def close(self) -> None:
+        """Fail the searches that are live, and end the thread after the step in progress."""
+        with self.lock:
+            live = list(self._live)
+        for search in live:
+            search._fail(BackendError(_CLOSED))
+        self._thread.shutdown()
 
     def _go_on(self) -> None:
         """Take the next step if there is one to take and it is not coming anyway."""
-        with self._lock:
-            if self._stepping or not any(run._ready for run in self._live):
+        with self.lock:
+            if self._stepping or not any(search._ready for search in self._live):
                 return
             self._stepping = True
             try:
-                self._thread.submit(self._step)
-            except RuntimeError:
-                for run in list(self._live):
-                    run._fail(SchedulerClosed("the program is ending: no more is decoded"))
+                self.between_steps(self._step)
+            except BackendError as error:
+                for search in list(self._live):
+                    search._fail(error)
 
     def _step(self) -> None:
-        with self._lock:
-            runs = [run for run in self._live if run._ready]
+        with self.lock:
+            ready = [search for search in self._live if search._ready]
         try:
-            self._advance(runs)
-            for run in runs:
-                run._observe()
+            self._advance(ready)
+            for search in ready:
+                search._tell()
         except BaseException as error:  # an error of ours: nobody may wait for ever
-            for run in runs:
-                run._fail(error)
+            for search in ready:
+                search._fail(error)
         finally:
-            with self._lock:
+            with self.lock:
                 self._stepping = False
             self._go_on()
 
-    def _advance(self, runs: Sequence[Run[Any]]) -> None:
-        for run in runs:
-            if run._cancelled.is_set() and not run._closed:
-                run.search.stop()
+    def _advance(self, ready: Sequence[ScheduledSearch[Any]]) -> None:
+        for one in ready:
+            if one._cancelled and not one._closed:
+                one.search.stop()
         try:
-            advance_round(self.model, [run.search for run in runs])
+            advance_round(self.model, [one.search for one in ready])
         except Exception:
             # A caller's own policy or scorer, or one answer beyond the context: alone, each search meets only its own errors.
             # What the failed step drew already is drawn again, equally: draws depend on nothing but their place.
-            for run in runs:
+            for one in ready:
                 try:
-                    advance_round(self.model, [run.search])
+                    advance_round(self.model, [one.search])
                 except Exception as error:
-                    run._fail(error)
+                    one._fail(error)
 
 
-class Run(Generic[Event]):
-    """A search that a scheduler runs, seen by who reads its events."""
+class ScheduledSearch(Generic[Event]):
+    """A search that a scheduler runs, seen by who reads its events. Subclasses say how it begins and what there is to tell.
 
-    def __init__(
-        self,
-        scheduler: Scheduler,
-        begin: Callable[[], Search],
-        observe: Callable[[Search], Sequence[Event]],
-        wake: Callable[[], object],
-        cancelled: threading.Event,
-    ) -> None:
-        self._scheduler, self._make, self._look, self._wake, self._cancelled = scheduler, begin, observe, wake, cancelled
-        self._events: list[Event] = []
+    `begin` and `observe` are called by the decoding thread; their errors are the search's own. So is the reader's `wake`,
+    whenever there is something new to take.
+    """
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._wake: Callable[[], object] = lambda: None
         self._search: Search | None = None
+        self._events: list[Event] = []
         self._error: BaseException | None = None
         self._ahead = 0
-        self._ended = self._closed = False
+        self._ended = self._closed = self._cancelled = False
+
+    def begin(self) -> Search:
+        """The search at its beginning."""
+        raise NotImplementedError
+
+    def observe(self, search: Search) -> Sequence[Event]:
+        """What is to be told after a step of it."""
+        raise NotImplementedError
 
     @property
     def search(self) -> Search:
         assert self._search is not None
         return self._search
 
+    def cancel(self) -> None:
+        """End the search after the step in progress, with what there is. May be called from any thread or signal handler."""
+        self._cancelled = True
+
+    def join(self, wake: Callable[[], object]) -> None:
+        """Have the scheduler run it. Raises BackendError where that is closed."""
+        self._wake = wake
+        self._scheduler.between_steps(self._join)
+
     def take(self) -> tuple[list[Event], bool]:
         """The events since the last call, and whether they were the last. Raises what went wrong, after the last event."""
-        with self._scheduler._lock:
+        with self._scheduler.lock:
             events, self._events, self._ahead = self._events, [], 0
             ended, error = self._ended, self._error
         if error is not None:
@@ -147,44 +148,46 @@ class Run(Generic[Event]):
         self._scheduler._go_on()
         return events, ended
 
-    def close(self, hold: int | None = None) -> None:
+    def leave(self, hold: int | None = None) -> None:
         """Free its caches, after the step in progress. `hold` keeps the prompt with the answer at this node for later prompts."""
-        with self._scheduler._lock:
+        with self._scheduler.lock:
             if self._closed:
                 return
-            self._leave()
-        with suppress(RuntimeError):  # an executor that is shut down: the memory goes with the process
-            self._scheduler._thread.submit(self._free, hold)
+            self._closed = True
+            if self in self._scheduler._live:
+                self._scheduler._live.remove(self)
+        with suppress(BackendError):  # the memory goes with the process
+            self._scheduler.between_steps(lambda: self._free(hold))
 
-    # -- called by the decoding thread, but for `_fail` at the interpreter's end
+    # -- called by the decoding thread, but for `_fail` at the end of the program
 
     @property
     def _ready(self) -> bool:
         return not self._closed and not self._ended and self._ahead < STEPS_AHEAD
 
-    def _begin(self) -> None:
+    def _join(self) -> None:
         if self._closed:
             return
         try:
-            search = self._make()
+            search = self.begin()
         except BaseException as error:
             self._fail(error)
             return
-        with self._scheduler._lock:
+        with self._scheduler.lock:
             self._search = search
             if not self._closed:
                 self._scheduler._live.append(self)
         self._scheduler._go_on()
 
-    def _observe(self) -> None:
+    def _tell(self) -> None:
         if self._closed:
             return
         try:
-            events = self._look(self.search)
+            events = self.observe(self.search)
         except Exception as error:
             self._fail(error)
             return
-        with self._scheduler._lock:
+        with self._scheduler.lock:
             self._events.extend(events)
             self._ahead += 1
             self._ended = self.search.done
@@ -192,15 +195,10 @@ class Run(Generic[Event]):
                 self._scheduler._live.remove(self)
         self._wake()
 
-    def _leave(self) -> None:
-        self._closed = True
-        if self in self._scheduler._live:
-            self._scheduler._live.remove(self)
-
     def _fail(self, error: BaseException) -> None:
-        with self._scheduler._lock:
+        with self._scheduler.lock:
             self._error = error
-        self.close()
+        self.leave()
         self._wake()
 
     def _free(self, hold: int | None) -> None:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .data_builder.problems.prompts import PromptTemplate
-from .engine.errors import GuidedGenError
+from .engine.errors import SettingsError
 from .engine.language_model import LanguageModel, Prompt
 from .engine.sampling import Sampling
 from .engine.tree import ROOT
-from .question import Question, question_prompt, understood
-
-
-class ScoringError(GuidedGenError):
-    """A text that cannot be scored."""
+from .question import Question, question_prompt
 
 
 @dataclass(frozen=True)
@@ -43,41 +39,42 @@ class ScoredText:
 
 
 @dataclass(frozen=True)
-class Room:
-    """Most tokens of a prompt and of a text; None where only the model's context bounds them."""
+class TokenizedText:
+    """A text as an answer to a prompt, not yet scored; `pieces` are the tokens' parts of it."""
 
-    prompt: int | None = None
-    text: int | None = None
+    prompt: Prompt
+    token_ids: list[int]
+    pieces: list[str]
 
 
-def reading(
+def read_text(
     model: LanguageModel,
     tokenizer: Any,
     template: PromptTemplate,
     question: Question,
     text: str,
-    room: Room,
-) -> Callable[[], ScoredText]:
-    """Tokenize now; what is returned reads the tokens, and has to be called by the thread that decodes. Raises ScoringError."""
-    asked = understood(question)
+    max_prompt_tokens: int | None = None,
+    max_tokens: int | None = None,
+) -> TokenizedText:
+    """Raises SettingsError for a text that is empty or has more than `max_tokens`, ContextError."""
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids: list[int] = encoded["input_ids"]
     if not ids:
-        raise ScoringError("an empty text has no score")
-    pieces = _pieces(text, encoded["offset_mapping"])
-    if room.text is not None and len(ids) > room.text:
-        raise ScoringError(f"the text has {len(ids)} tokens; up to {room.text} may be scored")
+        raise SettingsError("an empty text has no score")
+    if max_tokens is not None and len(ids) > max_tokens:
+        raise SettingsError(f"the text has {len(ids)} tokens; up to {max_tokens} may be scored")
     left = model.max_length - len(ids)
-    prompt = question_prompt(model, tokenizer, asked, template, left if room.prompt is None else min(left, room.prompt))
+    room = left if max_prompt_tokens is None else min(left, max_prompt_tokens)
+    prompt = question_prompt(model, tokenizer, question, template, room)
+    return TokenizedText(prompt, ids, _pieces(text, encoded["offset_mapping"]))
 
-    def read() -> ScoredText:
-        logprobs = model.logprobs(prompt.token_ids, ids)
-        values = np.full(len(ids), np.nan)
-        if model.scores:
-            values = _values(model, prompt, ids, logprobs)
-        return ScoredText(pieces, np.asarray(ids), logprobs, values, len(prompt.token_ids))
 
-    return read
+def score_text(model: LanguageModel, text: TokenizedText) -> ScoredText:
+    """To be called by the thread that decodes. Raises SettingsError where the backend cannot read what it did not write."""
+    prompt, ids = text.prompt, text.token_ids
+    logprobs = model.logprobs(prompt.token_ids, ids)
+    values = _values(model, prompt, ids, logprobs) if model.scores else np.full(len(ids), np.nan)
+    return ScoredText(text.pieces, np.asarray(ids), logprobs, values, len(prompt.token_ids))
 
 
 def _values(model: LanguageModel, prompt: Prompt, ids: Sequence[int], logprobs: np.ndarray) -> np.ndarray:

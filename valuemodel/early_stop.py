@@ -55,7 +55,7 @@ def chosen_policy(text: str, scorers: Collection[str], value: str | Path | None,
     """`policy_named`, and besides "early-stop:lost=0.05" for a curve that was fitted to the value model in `value`.
 
     `scorers` are the names of all that will guide it; `check_every`: tokens between two checks, None for checks at lines. Raises
-    PolicyError, and EarlyStopError where there is no such curve or its promise does not hold for this search.
+    SettingsError, and EarlyStopError where there is no such curve or its promise does not hold for this search.
     """
     policy, share = parsed_policy(text)
     if share is None:
@@ -69,7 +69,7 @@ def chosen_policy(text: str, scorers: Collection[str], value: str | Path | None,
 
 
 def parsed_policy(text: str) -> tuple[Policy, str | None]:
-    """As far as it is known without a value model, and of "early-stop:lost=0.05" the share of its curve. Raises PolicyError and
+    """As far as it is known without a value model, and of "early-stop:lost=0.05" the share of its curve. Raises SettingsError and
     EarlyStopError.
     """
     name, _, settings = text.partition(":")

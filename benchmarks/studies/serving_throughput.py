@@ -14,7 +14,8 @@ from typing import Any
 import click
 
 from guided_gen.engine.models.sources import DEFAULT_MODEL
-from guided_gen.generator import GuidedGenerator, Solution
+from guided_gen.generator import GuidedGenerator
+from guided_gen.solution import Solution
 
 TASKS = (
     "returns the second largest number of a list",

@@ -7,7 +7,7 @@ import json
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from ...engine.errors import GuidedGenError
+from ...engine.errors import ContextError, GuidedGenError
 from .problem import Problem
 
 
@@ -55,10 +55,6 @@ TEMPLATES = {template.name: template for template in (PLAN, CODE)}
 DEFAULT_TEMPLATE = CODE
 
 
-class PromptTooLongError(GuidedGenError):
-    """A problem's prompt does not fit. Prompts are never truncated."""
-
-
 def template_named(name: str) -> PromptTemplate:
     """The template called `name`. Raises `GuidedGenError` for an unknown name."""
     if name not in TEMPLATES:
@@ -89,10 +85,10 @@ def prompt_ids(
 ) -> list[int]:
     """The prompt's token ids in the tokenizer's chat template, up to and including the header of the assistant's turn.
 
-    Raises `PromptTooLongError` if there are more than `max_tokens` (the model's context less the tokens to generate).
+    Raises `ContextError`, and never cuts, if there are more than `max_tokens` (the model's context less the tokens to generate).
     """
     messages = prompt_messages(problem, template)
     ids: list[int] = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
     if max_tokens is not None and len(ids) > max_tokens:
-        raise PromptTooLongError(f"The prompt of {problem.id} has {len(ids)} tokens, but only {max_tokens} fit.")
+        raise ContextError(f"The prompt of {problem.id} has {len(ids)} tokens, but only {max_tokens} fit.")
     return ids

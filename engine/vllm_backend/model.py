@@ -25,7 +25,7 @@ from ..sampling import Sampling
 from ..tail import EmittedSums, PathHead, set_values
 from ..tree import ROOT, Tree
 from .engine import VllmEngine
-from .requests import NUMBERS, Continuation, Draws, Token
+from .requests import NUMBERS, DecodeRequest, Draws, Token
 
 # A request is bounded, so that a search that is not driven on (a paused program) stops costing anything.
 _RUN_AHEAD = 64
@@ -46,7 +46,7 @@ class VllmSession:
         self.seed = seed
         self.problem = problem_key(tree.prompt_hash)
         self.stop_ids = stop_ids
-        self.requests: dict[tuple[int, int], Continuation] = {}  # by the node that its next token follows, and stream
+        self.requests: dict[tuple[int, int], DecodeRequest] = {}  # by the node that its next token follows, and stream
         self.emitted: dict[int, np.ndarray] = {}
         self.sums = EmittedSums(width)
 
@@ -83,7 +83,7 @@ class VllmLanguageModel(LanguageModel):
         return VllmSession(Tree.below(token_ids), token_ids, sampling, seed, stop_ids, width)
 
     def advance(self, growths: Sequence[Growth]) -> list[np.ndarray]:
-        """See `LanguageModel.advance`. Raises VllmError where vLLM fails, ContextError where the context is full."""
+        """See `LanguageModel.advance`. Raises BackendError where vLLM fails, ContextError where the context is full."""
         return self.engine.run(self.advance_async(growths))
 
     def read(self, wanted: Sequence[tuple[AnySession, np.ndarray]]) -> None:
@@ -120,7 +120,7 @@ class VllmLanguageModel(LanguageModel):
 
     async def read_async(self, wanted: Sequence[tuple[AnySession, np.ndarray]]) -> None:
         """A node's value comes with the token below it: wait for that, or ask for one where the sample has ended."""
-        waiting: list[tuple[VllmSession, int, Continuation]] = []
+        waiting: list[tuple[VllmSession, int, DecodeRequest]] = []
         for session, nodes in ((cast(VllmSession, session), nodes) for session, nodes in wanted):
             for node in np.unique(nodes).tolist():
                 if node != ROOT and node not in session.emitted:
@@ -148,25 +148,25 @@ class VllmLanguageModel(LanguageModel):
         dropped = [key for key in session.requests if key[0] not in kept]
         await asyncio.gather(*(session.requests.pop(key).abort() for key in dropped))
 
-    def _request(self, session: VllmSession, leaf: int, stream: int, tokens: int) -> Continuation:
+    def _request(self, session: VllmSession, leaf: int, stream: int, tokens: int) -> DecodeRequest:
         """The live request of a sample, or a new one."""
         request = session.requests.get((leaf, session.stream(stream)))
         if request is None or (request.ended and request.next is None):
             request = self._begin(session, leaf, session.stream(stream), tokens + _RUN_AHEAD)
         return request
 
-    def _begin(self, session: VllmSession, node: int, stream: int, tokens: int) -> Continuation:
+    def _begin(self, session: VllmSession, node: int, stream: int, tokens: int) -> DecodeRequest:
         depth = session.tree.depth_of(node)
         room = self.max_length - len(session.prompt_ids) - depth
         if room < 1 and stream != _PEEK:
             raise ContextError(f"the prompt and the answer fill this model's context of {self.max_length} tokens")
         prefix = session.prompt_ids + session.tree.tokens(node).tolist()
         draws = Draws(session.sampling, session.seed, session.problem, max(stream, 0))
-        request = Continuation(self.engine, prefix, depth, draws, max(min(tokens, room), 1), session.stop_ids, self._width)
+        request = DecodeRequest(self.engine, prefix, depth, draws, max(min(tokens, room), 1), session.stop_ids, self._width)
         session.requests[node, stream] = request
         return request
 
-    def _take(self, session: VllmSession, growth: Growth, requests: list[Continuation]) -> np.ndarray:
+    def _take(self, session: VllmSession, growth: Growth, requests: list[DecodeRequest]) -> np.ndarray:
         """Move the tokens that have arrived into the tree, all samples' first tokens first, as the torch backend adds them."""
         tree, leaves = session.tree, growth.leaves.astype(np.int64)
         keys = [(leaf, session.stream(stream)) for leaf, stream in _samples(growth)]

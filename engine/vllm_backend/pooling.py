@@ -20,12 +20,13 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from ..errors import SettingsError
 from ..language_model import Session as AnySession
 from ..language_model import Statistics
 from ..tree import ROOT
 from .engine import VllmEngine
 from .model import VllmLanguageModel, VllmSession
-from .settings import VllmError, VllmSettings
+from .settings import VllmSettings
 
 _numbers = itertools.count()
 
@@ -74,7 +75,7 @@ class Classifier:
     def __init__(self, folder: Path, precision: str, settings: VllmSettings) -> None:
         formula = ValueFormula.of(folder)
         if formula is None:
-            raise VllmError(f"{folder} is no exported value model; guided-gen export makes one")
+            raise SettingsError(f"{folder} is no exported value model; guided-gen export makes one")
         self.formula = formula
         arguments = settings.engine_arguments() | {
             "model": str(folder),

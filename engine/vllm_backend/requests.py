@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..errors import BackendError
 from ..sampling import Sampling
 from .engine import VllmEngine
-from .settings import VllmError
 
 REQUEST_KEY = "guided_gen"  # of a request's extra arguments: what vllm_sampler.py draws by
 NUMBERS = ("logprob", "sample_logprob", "entropy", "margin", "certainty")  # columns of the tree, for each token
@@ -39,7 +39,7 @@ class Draws:
     stream: int
 
 
-class Continuation:
+class DecodeRequest:
     """One request, alive in the engine until it ends or is aborted; its tokens queue up until they are taken.
 
     It runs ahead of its reader: at most `tokens` in all. Made and used in the engine's loop.
@@ -60,7 +60,7 @@ class Continuation:
         self._width = width
         self._arrived: deque[Token] = deque()
         self._news = asyncio.Event()
-        self._failure: VllmError | None = None
+        self._failure: BackendError | None = None
         self.ended = False  # no more than what has arrived will come
         # All requests of a problem go to one replica: there its prefixes are cached.
         replica = draws.problem % engine.replicas if engine.replicas > 1 else None
@@ -83,14 +83,14 @@ class Continuation:
             self._news.set()
 
     async def wait_for(self, count: int) -> None:
-        """Until `count` tokens are here, or fewer and no more will come. Raises VllmError where vLLM fails or falls silent."""
+        """Until `count` tokens are here, or fewer and no more will come. Raises BackendError where vLLM fails or falls silent."""
         while len(self._arrived) < count and not self.ended:
             self._news.clear()
             await self._engine.patiently(self._news.wait())
         if self._failure is not None:
             raise self._failure
         if not self._arrived:
-            raise VllmError("vLLM has ended a request without a token")
+            raise BackendError("vLLM has ended a request without a token")
 
     @property
     def next(self) -> Token | None:

@@ -6,11 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..errors import GuidedGenError
-
-
-class VllmError(GuidedGenError):
-    """vLLM is missing, cannot be started with these settings, or has failed."""
+from ..errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -38,22 +34,22 @@ class VllmSettings:
     def __post_init__(self) -> None:
         for name in ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size"):
             if getattr(self, name) < 1:
-                raise VllmError(f"{name} must be at least 1, not {getattr(self, name)}")
+                raise SettingsError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in ("gpu_memory_utilization", "value_memory"):
             if not 0 < getattr(self, name) < 1:
-                raise VllmError(f"{name} must be between 0 and 1, not {getattr(self, name)}")
+                raise SettingsError(f"{name} must be between 0 and 1, not {getattr(self, name)}")
         if self.patience <= 0:
-            raise VllmError(f"patience must be above 0 seconds, not {self.patience}")
+            raise SettingsError(f"patience must be above 0 seconds, not {self.patience}")
 
     @classmethod
     def parse(cls, options: Sequence[str]) -> VllmSettings:
-        """From `key=value` texts. Raises VllmError for a name that is not known or a value that does not fit it."""
+        """From `key=value` texts. Raises SettingsError for a name that is not known or a value that does not fit it."""
         types = {field.name: str(field.type).removesuffix(" | None") for field in fields(cls)}
         given: dict[str, Any] = {}
         for option in options:
             name, equals, text = option.partition("=")
             if not equals or name not in types:
-                raise VllmError(f"vLLM settings are name=value with a name of {', '.join(types)}; not {option!r}")
+                raise SettingsError(f"vLLM settings are name=value with a name of {', '.join(types)}; not {option!r}")
             given[name] = _value(name, types[name], text)
         return cls(**given)
 
@@ -71,4 +67,4 @@ def _value(name: str, kind: str, text: str) -> Any:
         return {"int": int, "float": float, "str": str}[kind](text)
     except (KeyError, ValueError):
         expected = {"bool": "true or false", "int": "a whole number", "float": "a number"}[kind]
-        raise VllmError(f"{name} takes {expected}, not {text!r}") from None
+        raise SettingsError(f"{name} takes {expected}, not {text!r}") from None

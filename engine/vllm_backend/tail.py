@@ -12,10 +12,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from ..errors import SettingsError
 from ..files import replaced_atomically
 from ..tail import Head, Tail
 from .requests import NUMBERS
-from .settings import VllmError
 
 # vLLM reports at most 128 columns of a token: the tree's own, one to spare, and what the head emits.
 _MOST_EMITTED = 128 - len(NUMBERS) - 1
@@ -33,9 +33,9 @@ class TailFile:
 
 
 def write_tail(tail: Tail, path: Path) -> None:
-    """Raises VllmError for a head that emits more numbers than vLLM hands out."""
+    """Raises SettingsError for a head that emits more numbers than vLLM hands out."""
     if tail.head.width > _MOST_EMITTED:
-        raise VllmError(
+        raise SettingsError(
             f"this value model's head emits {tail.head.width} numbers a token and vLLM hands out {_MOST_EMITTED}: "
             f"train one with fewer hidden units"
         )

@@ -49,10 +49,9 @@ def command(**options: Any) -> None:
     from ..engine.scorers import scorer_named
     from ..engine.search import SearchSettings
     from ..generator import GuidedGenerator
-    from ..server.app import create_app
-    from ..server.gate import read_api_keys
-    from ..server.limits import LOOPBACK, Limits
-    from ..server.run import server_config
+    from ..server.access import LOOPBACK, read_api_keys
+    from ..server.app import create_app, server_config
+    from ..server.limits import ServerLimits
     from ..valuemodel.early_stop import chosen_policy
 
     check_names(options)
@@ -65,7 +64,7 @@ def command(**options: Any) -> None:
         policy=chosen_policy(options["policy"], [scorer], value, SearchSettings.check_every),
         scorer=None if options["scorer"] is None and options["value"] == AUTO else scorer_named(scorer),
     )
-    limits = Limits(
+    limits = ServerLimits(
         searches=options["searches"],
         waiting=options["waiting"],
         candidates=options["most_candidates"],

@@ -28,7 +28,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..generator import Progress, Solution, Solving
+    from ..solution import Progress, Solution
+    from ..solving import Solving
 
 PLAIN_SECONDS = 5.0  # between two lines of progress where stderr is no terminal
 
@@ -67,9 +68,6 @@ def command(problem: Path, **options: Any) -> None:
         _check_writable(options["save"])
     vllm = vllm_settings(options)
     # Settings are checked before the model is looked for, which may take minutes, and loaded, which takes seconds.
-    from dataclasses import replace
-
-    from ..engine.scorers import scorer_named
     from ..engine.search import SearchSettings
     from ..valuemodel.early_stop import chosen_policy
 
@@ -86,7 +84,6 @@ def command(problem: Path, **options: Any) -> None:
     value = chosen_value(options)
     scorer = chosen_scorer(options, value)
     policy = chosen_policy(options["policy"], [scorer], value, check_every)
-    settings = replace(settings, policy=policy, scorer=scorer_named(scorer))
     from ..generator import GuidedGenerator
 
     click.echo(f"Loading {options['model']}", err=True)
@@ -98,9 +95,7 @@ def command(problem: Path, **options: Any) -> None:
         backend=options["backend"],
         vllm=vllm,
     )
-    if options["check_at"] == "lines":
-        settings = replace(settings, line_ends=generator.line_ends())
-    solution = _run(generator.stream(statement, settings))
+    solution = _run(generator.stream(statement, settings, policy=policy, scorer=scorer, check_at=options["check_at"]))
     try:
         click.echo(_summary(solution), err=True)
         click.echo(_as_json(solution) if options["as_json"] else solution.program.rstrip("\n"))
@@ -134,7 +129,7 @@ def _run(solving: Solving) -> Solution:
     """Show progress until the search is done; the first Ctrl-C ends it with what there is, the second ends the program."""
     from rich.console import Console
 
-    from ..generator import Progress, Solved
+    from ..solution import Progress, Solved
 
     def interrupt(*_: object) -> None:
         solving.cancel()

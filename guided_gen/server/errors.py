@@ -7,18 +7,19 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from ..data_builder.judge.isolation import IsolationError
 from ..data_builder.judge.program import JudgeError
-from ..data_builder.problems.prompts import PromptTooLongError
-from ..engine.errors import ContextError, GuidedGenError
-from ..engine.vllm_backend.settings import VllmError
-from ..scheduler import SchedulerClosed
+from ..engine.errors import BackendError, ContextError, GuidedGenError
 
 log = logging.getLogger("guided_gen.server")
-UNABLE = VllmError, SchedulerClosed, JudgeError, IsolationError  # what the server works with has failed
+UNABLE = BackendError, JudgeError, IsolationError  # what the server works with has failed
+
+
+class ClientGone(Exception):
+    """Nobody waits for the answer any more."""
 
 
 class ApiError(Exception):
@@ -48,7 +49,7 @@ def as_api_error(error: Exception) -> ApiError:
     """What the client is told about any error; those that are ours are logged and told without their text."""
     if isinstance(error, ApiError):
         return error
-    if isinstance(error, PromptTooLongError | ContextError):
+    if isinstance(error, ContextError):
         return ApiError(400, str(error), param="messages", code="context_length_exceeded")
     if isinstance(error, GuidedGenError) and not isinstance(error, UNABLE):
         return ApiError(400, str(error))
@@ -73,11 +74,15 @@ def report_errors(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         return ApiError(error.status_code, str(error.detail)).response()
 
+    async def gone(_: Request, __: Exception) -> Response:
+        return Response(status_code=499)
+
     async def other(_: Request, error: Exception) -> JSONResponse:
         return as_api_error(error).response()
 
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(ClientGone, gone)
     app.add_exception_handler(ApiError, other)
     app.add_exception_handler(GuidedGenError, other)
     app.add_exception_handler(Exception, other)

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 
 from .errors import ApiError
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
-
 
 @dataclass(frozen=True)
-class Limits:
+class ServerLimits:
     """`searches` are decoded at once, `waiting` more may wait. `candidates` bounds a search's n, `new_tokens` an answer,
     `prompt_tokens` what is asked, `texts` what one request may have scored. `seconds` ends a search with its best answer so far,
     `body_seconds` a slow upload, and `reading_seconds` more than `seconds` a stream that is not read to its end.
@@ -33,10 +31,10 @@ class Limits:
     reading_seconds: float = 30.0
 
 
-class Admission:
+class AdmissionQueue:
     """The queue before the model: so many places, so many that wait, the rest are told to come again."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ServerLimits) -> None:
         self._limits = limits
         self._places = asyncio.Semaphore(limits.searches)
         self._mean_seconds = 5.0

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..generator import GuidedGenerator
-from .limits import Admission
+from .limits import AdmissionQueue
 
 SECONDS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 
@@ -16,7 +16,7 @@ SECONDS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 class Metrics:
     """Counts of one server, in a registry of its own."""
 
-    def __init__(self, generator: GuidedGenerator, admission: Admission) -> None:
+    def __init__(self, generator: GuidedGenerator, admission: AdmissionQueue) -> None:
         self._registry = CollectorRegistry()
         model = generator.loaded.language_model
         self.requests = Counter("guided_gen_requests", "Requests answered.", ["path", "status"], registry=self._registry)
@@ -45,7 +45,7 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-class Counting:
+class RequestMetrics:
     """ASGI middleware: counts answers by path and status. Paths that are no route are counted as one."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, paths: frozenset[str]) -> None:

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import math
 import secrets
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, field_validator
 
 from ..data_builder.problems.plain_text import problem_from_statement
 from ..engine.policies import BestOfN, EarlyStop, Policy, ThresholdCurve
-from ..engine.policy_names import policy_named
-from ..engine.sampling import Sampling
-from ..engine.scorers import Scorer, scorer_named, value
+from ..engine.policy_names import as_policy, policy_named
+from ..engine.scorers import Scorer, as_scorer, value
 from ..engine.search import SearchSettings
 from ..generator import GuidedGenerator
-from ..question import ChatQuestion, Continuation, Understood
+from ..question import Chat, Continuation, Question
 from .errors import ApiError
-from .limits import Limits
+from .limits import ServerLimits
 
 Int64 = Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -84,14 +83,12 @@ class SearchRequest(Strict):
         """How many answers to return."""
         return self.n or 1
 
-    def settings(
-        self,
-        generator: GuidedGenerator,
-        default: SearchSettings,
-        limits: Limits,
-        question: Understood,
-    ) -> SearchSettings:
-        """The search for `question`. Raises ApiError where it is beyond the limits, GuidedGenError where it makes no sense."""
+    def changes(
+        self, generator: GuidedGenerator, default: SearchSettings, limits: ServerLimits, question: Question
+    ) -> dict[str, Any]:
+        """What `GuidedGenerator.stream` is to change of the server's `default` for `question`. Raises ApiError where it is beyond
+        the limits, SettingsError where it makes no sense.
+        """
         guided = self.guided or Guided()
         tokens = self.answer_tokens or min(default.max_new_tokens, limits.new_tokens)
         if tokens > limits.new_tokens:
@@ -104,31 +101,28 @@ class SearchRequest(Strict):
         if guided.scorer == "value" and not generator.loaded.language_model.scores:
             raise ApiError(400, "this server has no value model", param="guided.scorer")
         most = candidates * tokens
-        sampling = Sampling(
-            default.sampling.temperature if self.temperature is None else self.temperature,
-            default.sampling.top_p if self.top_p is None else self.top_p,
-            default.sampling.top_k if guided.top_k is None else guided.top_k,
-        )
-        scorer = default.scorer if guided.scorer is None else scorer_named(guided.scorer)
-        scorer = scorer or generator.scorer_for(question)
         at_lines = bool(default.line_ends) if guided.check_at is None else guided.check_at == "lines"
         check_every = guided.check_every or default.check_every
+        scorer = as_scorer(guided.scorer or default.scorer or generator.scorer_for(question))
         if guided.policy is None:
-            policy = _own_policy(default.policy, guided, scorer, None if at_lines else check_every)
+            policy = _own_policy(as_policy(default.policy), guided, scorer, None if at_lines else check_every)
         else:
             policy = _policy(guided.policy)
-        return replace(
-            default,
-            n=candidates,
-            max_new_tokens=tokens,
-            sampling=sampling,
-            policy=policy,
-            scorer=scorer,
-            check_every=check_every,
-            line_ends=generator.line_ends() if at_lines else frozenset(),
-            budget=min(guided.budget or default.budget or most, most),
-            seed=secrets.randbits(31) if self.seed is None else self.seed,
-        )
+        asked = {
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "top_k": guided.top_k,
+            "check_at": guided.check_at,
+        }
+        return {name: value for name, value in asked.items() if value is not None} | {
+            "n": candidates,
+            "max_new_tokens": tokens,
+            "policy": policy,
+            "scorer": scorer,
+            "check_every": check_every,
+            "budget": min(guided.budget or default.budget or most, most),
+            "seed": secrets.randbits(31) if self.seed is None else self.seed,
+        }
 
 
 class TextPart(Strict):
@@ -176,12 +170,12 @@ class ChatRequest(SearchRequest):
     def answer_tokens(self) -> int | None:
         return self.max_completion_tokens or self.max_tokens
 
-    def question(self) -> ChatQuestion:
+    def question(self) -> Chat:
         asked = [message.text for message in self.messages if message.role == "user"]
         problem = None
         if self.guided is not None and self.guided.examples and asked and asked[-1].strip():
             problem = problem_from_statement(asked[-1], "chat/problem")
-        return ChatQuestion([message.as_dict() for message in self.messages], problem)
+        return Chat([message.as_dict() for message in self.messages], problem)
 
 
 TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=1 << 31)]], Field(min_length=1)]
@@ -213,9 +207,9 @@ class ScoreRequest(Strict):
             raise ValueError("give messages or a prompt, not both")
         return prompt
 
-    def question(self) -> ChatQuestion | Continuation:
+    def question(self) -> Chat | Continuation:
         if self.messages is not None:
-            return ChatQuestion([message.as_dict() for message in self.messages])
+            return Chat([message.as_dict() for message in self.messages])
         if self.prompt is None:
             raise ApiError(400, "give messages or a prompt that the texts answer", param="messages")
         return Continuation(self.prompt)

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guided_gen.engine.errors import SettingsError
 from guided_gen.engine.language_model import Prompt
 from guided_gen.engine.policies import (
     Beam,
     BestOfN,
     EarlyStop,
     Policy,
-    PolicyError,
     SpeculativeRejection,
     ThresholdCurve,
     View,
@@ -154,7 +154,7 @@ def test_a_threshold_curve_is_straight_between_its_points_and_stops_nothing_befo
         [-np.inf, -np.inf, 0.1, 0.2, 0.3, 0.25, 0.2, 0.2]
     )
     for tokens, values in ((), ()), ((1, 2), (0.5,)), ((2, 2), (0.5, 0.6)):
-        with pytest.raises(PolicyError):
+        with pytest.raises(SettingsError):
             ThresholdCurve(tokens, values)
 
 

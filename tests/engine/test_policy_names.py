@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from guided_gen.engine.policies import Beam, EarlyStop, PolicyError
+from guided_gen.engine.errors import SettingsError
+from guided_gen.engine.policies import Beam, EarlyStop
 from guided_gen.engine.policy_names import POLICIES, policy_named
 from guided_gen.engine.tree_policies import DVTS, MCTS
 
@@ -44,5 +45,5 @@ SENSELESS = [
 
 @pytest.mark.parametrize("text", SENSELESS)
 def test_senseless_policies_are_refused(text: str) -> None:
-    with pytest.raises(PolicyError):
+    with pytest.raises(SettingsError):
         policy_named(text)

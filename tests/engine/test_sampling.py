@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from guided_gen.engine import sampling
+from guided_gen.engine.errors import SettingsError
 from guided_gen.engine.randomness import path_keys, uniforms
-from guided_gen.engine.sampling import Sampling, SamplingError, distributions, largest
+from guided_gen.engine.sampling import Sampling, distributions, largest
 
 
 @pytest.fixture(params=[False, True], ids=["", "without kernels"])
@@ -114,7 +115,7 @@ def test_greedy_takes_the_most_likely_token_whatever_the_uniform() -> None:
     "wrong", [{"temperature": -1}, {"temperature": float("nan")}, {"top_p": 0}, {"top_p": 1.1}, {"top_k": -1}]
 )
 def test_senseless_settings_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(SamplingError):
+    with pytest.raises(SettingsError):
         Sampling(**wrong)  # type: ignore[arg-type]
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from guided_gen.engine.errors import SettingsError
 from guided_gen.engine.language_model import Prompt
 from guided_gen.engine.policies import Beam, BestOfN, EarlyStop, Policy, SpeculativeRejection, View
 from guided_gen.engine.sampling import Sampling
-from guided_gen.engine.search import Search, SearchError, SearchSettings, run
+from guided_gen.engine.search import Search, SearchSettings, run
 from guided_gen.engine.torch_backend.model import TorchLanguageModel
 from guided_gen.engine.tree import ROOT, Ended, Tree
 from guided_gen.engine.tree_policies import ForkingSearch
@@ -183,9 +184,25 @@ def test_a_policy_that_breaks_the_rules_is_told_so(engine: TorchLanguageModel) -
         searched(engine, policy=Broken())
 
 
-@pytest.mark.parametrize("wrong", [{"n": 0}, {"max_new_tokens": 0}, {"budget": 0}, {"check_every": 0}, {"policy": "beam"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"n": 0},
+        {"max_new_tokens": 0},
+        {"budget": 0},
+        {"check_every": 0},
+        {"n": "4"},
+        {"seed": 0.5},
+        {"policy": "wide"},
+        {"policy": 4},
+        {"policy": BestOfN},
+        {"scorer": "size"},
+        {"scorer": 4},
+        {"sampling": 0.8},
+    ],
+)
 def test_senseless_settings_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(SearchError):
+    with pytest.raises(SettingsError):
         SearchSettings(**wrong)
 
 

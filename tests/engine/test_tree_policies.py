@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guided_gen.engine.errors import SettingsError
 from guided_gen.engine.language_model import Prompt
-from guided_gen.engine.policies import Beam, Policy, PolicyError, View
+from guided_gen.engine.policies import Beam, Policy, View
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.scorers import value
 from guided_gen.engine.search import Search, SearchSettings, run
@@ -170,7 +171,7 @@ def prefixes_visited(simulations: int) -> dict[tuple[int, ...], float]:
 @pytest.mark.parametrize("kind", [ForkingSearch, MCTS])
 @pytest.mark.parametrize("number", [np.nan, np.inf])
 def test_what_bounds_a_search_is_finite(kind: type[Any], number: float) -> None:
-    with pytest.raises(PolicyError, match="finite"):
+    with pytest.raises(SettingsError, match="finite"):
         kind(**{"total" if kind is ForkingSearch else "exploration": number})
     assert ForkingSearch(total=1e308)(leaves_with([0.5] * 8)).sum() == 8  # no overflow
 

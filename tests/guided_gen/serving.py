@@ -14,11 +14,10 @@ import uvicorn
 
 from guided_gen.engine.search import SearchSettings
 from guided_gen.generator import GuidedGenerator
-from guided_gen.server.app import create_app
-from guided_gen.server.limits import Limits
-from guided_gen.server.run import server_config
+from guided_gen.server.app import create_app, server_config
+from guided_gen.server.limits import ServerLimits
 
-LIMITS = Limits(new_tokens=3000, prompt_tokens=1000, body_bytes=200_000, candidates=16, body_seconds=5)
+LIMITS = ServerLimits(new_tokens=3000, prompt_tokens=1000, body_bytes=200_000, candidates=16, body_seconds=5)
 
 
 @dataclass
@@ -32,10 +31,9 @@ class Served:
         """Whether no search holds a place or a cache."""
         self.generator.scheduler.between_steps(lambda: None).result()
         model: Any = self.generator.loaded.language_model
-        desk = self.app.state.desk
-        return not (
-            self.generator.scheduler.live or model.statistics.cached_tokens or desk.admission.running or desk.admission.waiting
-        )
+        service = self.app.state.service
+        held = self.generator.scheduler.live, model.statistics.cached_tokens
+        return not any((*held, service.admission.running, service.admission.waiting))
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
@@ -55,7 +53,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def serving(generator: GuidedGenerator, limits: Limits = LIMITS, **options: Any) -> Iterator[Served]:
+def serving(generator: GuidedGenerator, limits: ServerLimits = LIMITS, **options: Any) -> Iterator[Served]:
     app = create_app(generator, options.pop("settings", SearchSettings(n=2, max_new_tokens=24)), limits, **options)
     server = uvicorn.Server(server_config(app, "127.0.0.1", 0, limits))
     thread = threading.Thread(target=server.run)

@@ -17,8 +17,9 @@ import pytest
 from guided_gen.engine.policies import View
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.tree import Ended
-from guided_gen.generator import GuidedGenerator, Progress, Settled, Solved
+from guided_gen.generator import GuidedGenerator
 from guided_gen.scheduler import STEPS_AHEAD
+from guided_gen.solution import Progress, Settled, Solved
 
 CHAT = [{"role": "user", "content": "Say something."}]
 ENDLESS: dict[str, Any] = {"n": 3, "max_new_tokens": 3000, "sampling": Sampling(0)}

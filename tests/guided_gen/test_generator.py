@@ -11,10 +11,11 @@ import pytest
 
 from guided_gen.data_builder.judge.judge import Judge
 from guided_gen.data_builder.judge.program import JudgeError
-from guided_gen.data_builder.problems.prompts import PromptTooLongError
+from guided_gen.engine.errors import ContextError
 from guided_gen.engine.policies import Beam
 from guided_gen.engine.tree import Ended, Tree
-from guided_gen.generator import Candidate, Finished, GuidedGenerator, Progress, Solved
+from guided_gen.generator import GuidedGenerator
+from guided_gen.solution import Candidate, Finished, Progress, Solved
 
 STATEMENT = "Double a number.\n\ndef double(x):\n\ndouble(2) == 4\ndouble(0) == 0\n"
 
@@ -127,7 +128,7 @@ def test_a_sandbox_that_does_not_start_costs_its_candidates_and_not_the_search(
 
 
 def test_a_statement_longer_than_the_context_is_refused(generator: GuidedGenerator) -> None:
-    with pytest.raises(PromptTooLongError, match=r"\d+ tokens"):
+    with pytest.raises(ContextError, match=r"\d+ tokens"):
         generator.solve("many words " * 2000, n=1)
 
 

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from guided_gen.data_builder.problems.prompts import PromptTooLongError
+from guided_gen.engine.errors import ContextError, SettingsError
 from guided_gen.engine.models.loading import load_model, load_weights
 from guided_gen.engine.scorers import value
 from guided_gen.engine.tree import Ended
 from guided_gen.generator import GuidedGenerator
 from guided_gen.question import Continuation
-from guided_gen.scoring import ScoringError
 from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.model import ValueModel
 
@@ -52,9 +51,9 @@ def test_pieces_are_the_text(generator: GuidedGenerator) -> None:
 
 
 def test_what_is_too_long_or_empty_is_refused(generator: GuidedGenerator) -> None:
-    with pytest.raises(ScoringError, match="empty"):
+    with pytest.raises(SettingsError, match="empty"):
         generator.score(CHAT, [""])
-    with pytest.raises(ScoringError, match="up to 3"):
+    with pytest.raises(SettingsError, match="up to 3"):
         generator.score(CHAT, ["four"], max_tokens=3)
-    with pytest.raises(PromptTooLongError):
+    with pytest.raises(ContextError):
         generator.score([{"role": "user", "content": "x" * 5000}], ["y"])

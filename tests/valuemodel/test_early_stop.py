@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from guided_gen.engine.policies import EarlyStop, PolicyError, ThresholdCurve
+from guided_gen.engine.errors import SettingsError
+from guided_gen.engine.policies import EarlyStop, ThresholdCurve
 from guided_gen.engine.tree import ROOT, Ended, Tree
 from guided_gen.valuemodel.early_stop import EarlyStopError, chosen_policy, read_curves, save_curves
 from guided_gen.valuemodel.early_stop_fit import CurveFamily, TracedRollouts, fit_early_stop
@@ -194,7 +195,7 @@ def test_a_policy_is_chosen_by_the_share_that_may_be_lost(folder: Path) -> None:
 def test_promises_that_do_not_hold_are_not_made(
     folder: Path, text: str, scorers: list[str], check_every: int | None, says: str
 ) -> None:
-    with pytest.raises((EarlyStopError, PolicyError), match=says):
+    with pytest.raises((EarlyStopError, SettingsError), match=says):
         chosen_policy(text, scorers, folder, check_every)
 
 

@@ -21,7 +21,7 @@ from guided_gen.engine.search import Search, SearchSettings, run
 from guided_gen.engine.torch_backend.model import TorchLanguageModel
 from guided_gen.engine.tree import ROOT, Ended, Tree
 from guided_gen.question import Continuation
-from guided_gen.scoring import Room, reading
+from guided_gen.scoring import read_text, score_text
 from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.model import ValueModel
 from guided_gen.valuemodel.text_scorer import TextScoredModel, UnknownPrompt, ValueReader
@@ -177,4 +177,4 @@ def test_answers_are_read_where_the_generator_reads_them(scored: tuple[TextScore
     np.testing.assert_array_equal(model.logprobs([1, 2, 3], [4, 5]), model._generator.logprobs([1, 2, 3], [4, 5]))
     only_writes = TextScoredModel(MadeUpModel(vocabulary=94), reader, TRANSLATION)  # as a model over vLLM
     with pytest.raises(SettingsError, match="did not write"):
-        reading(only_writes, GENERATOR, DEFAULT_TEMPLATE, Continuation("Say."), "abba", Room())()
+        score_text(only_writes, read_text(only_writes, GENERATOR, DEFAULT_TEMPLATE, Continuation("Say."), "abba"))

@@ -93,10 +93,10 @@ def assert_only_new_blocks_were_read(model: PooledLanguageModel, tree: Tree) -> 
 
 
 def test_a_classifier_that_was_not_exported_is_one_sentence(tmp_path: Path) -> None:
-    from guided_gen.engine.vllm_backend.settings import VllmError
+    from guided_gen.engine.errors import SettingsError
 
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(VllmError, match="guided-gen export"):
+    with pytest.raises(SettingsError, match="guided-gen export"):
         start_with_classifier(tmp_path, "float32", tmp_path, SETTINGS)
 
 

@@ -13,12 +13,11 @@ from guided_gen.data_builder.problems.prompts import (
     CODE,
     PLAN,
     TEMPLATES,
-    PromptTooLongError,
     prompt_ids,
     prompt_messages,
     template_named,
 )
-from guided_gen.engine.errors import GuidedGenError
+from guided_gen.engine.errors import ContextError, GuidedGenError
 
 CHAT = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 STATEMENT = "Add one to {x} and print {{y}}, 100%."
@@ -92,5 +91,5 @@ def test_a_prompt_fits_or_is_an_error_never_cut(tokenizer):
     problem = Problem("p/1", "x" * 1000, "p")
     ids = prompt_ids(tokenizer, problem, CODE)
     assert prompt_ids(tokenizer, problem, CODE, max_tokens=len(ids)) == ids
-    with pytest.raises(PromptTooLongError, match=rf"p/1 has {len(ids)} tokens, but only {len(ids) - 1} fit"):
+    with pytest.raises(ContextError, match=rf"p/1 has {len(ids)} tokens, but only {len(ids) - 1} fit"):
         prompt_ids(tokenizer, problem, CODE, max_tokens=len(ids) - 1)

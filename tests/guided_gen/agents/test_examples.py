@@ -30,7 +30,7 @@ def served(generator: GuidedGenerator, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 def searched_tokens(server: Served) -> float:
-    return float(server.app.state.desk.metrics.searched._value.get())
+    return float(server.app.state.service.metrics.searched._value.get())
 
 
 @pytest.mark.parametrize(

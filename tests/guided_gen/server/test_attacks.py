@@ -14,8 +14,7 @@ import pytest
 
 from guided_gen.data_builder.judge.isolation import IsolationError
 from guided_gen.data_builder.judge.program import JudgeError
-from guided_gen.engine.vllm_backend.settings import VllmError
-from guided_gen.scheduler import SchedulerClosed
+from guided_gen.engine.errors import BackendError
 
 from ..serving import Served, serving
 
@@ -158,20 +157,20 @@ def test_errors_tell_nothing_of_the_inside(served: Served, monkeypatch: pytest.M
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("a secret of the machine's")
 
-    monkeypatch.setattr(served.app.state.desk, "solve", broken)
+    monkeypatch.setattr(served.app.state.service, "solution", broken)
     reply = httpx.post(f"{served.url}/v1/chat/completions", json=CHAT)
     assert reply.status_code == 500 and "secret" not in reply.text
     error(reply)
 
 
-@pytest.mark.parametrize("failure", [VllmError, SchedulerClosed, JudgeError, IsolationError])
+@pytest.mark.parametrize("failure", [BackendError, JudgeError, IsolationError])
 def test_what_fails_below_the_server_is_no_fault_of_the_request(
     served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failure: type[Exception]
 ) -> None:
     def broken(*_: Any, **__: Any) -> None:
         raise failure("a secret of the machine's")
 
-    monkeypatch.setattr(served.app.state.desk, "solve", broken)
+    monkeypatch.setattr(served.app.state.service, "solution", broken)
     reply = httpx.post(f"{served.url}/v1/chat/completions", json=CHAT)
     assert reply.status_code == 503 and error(reply)["type"] == "server_error" and "secret" not in reply.text
     assert "secret" in caplog.text

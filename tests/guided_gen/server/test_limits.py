@@ -1,4 +1,4 @@
-"""The queue before the model: what `Admission` promises whatever the order of events."""
+"""The queue before the model: what `AdmissionQueue` promises whatever the order of events."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from contextlib import AsyncExitStack
 import pytest
 
 from guided_gen.server.errors import ApiError
-from guided_gen.server.limits import Admission, Limits
+from guided_gen.server.limits import AdmissionQueue, ServerLimits
 
 
 @pytest.mark.parametrize(("searches", "waiting"), [(1, 0), (1, 1), (2, 3)])
 def test_as_many_are_admitted_at_the_same_moment_as_there_are_places(searches: int, waiting: int) -> None:
     async def crowd() -> None:
-        admission = Admission(Limits(searches=searches, waiting=waiting))
+        admission = AdmissionQueue(ServerLimits(searches=searches, waiting=waiting))
         leave = asyncio.Event()
 
         async def come() -> None:
@@ -35,7 +35,7 @@ def test_as_many_are_admitted_at_the_same_moment_as_there_are_places(searches: i
 
 def test_who_waits_too_long_is_told_so_and_leaves_the_queue() -> None:
     async def wait() -> None:
-        admission = Admission(Limits(searches=1, waiting=1, seconds=0.01))
+        admission = AdmissionQueue(ServerLimits(searches=1, waiting=1, seconds=0.01))
         async with AsyncExitStack() as held:
             await held.enter_async_context(admission.place())
             with pytest.raises(ApiError) as told:

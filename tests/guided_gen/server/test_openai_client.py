@@ -191,7 +191,7 @@ def test_a_full_queue_says_when_to_come_again(endless_folder: Path) -> None:
 
     async def crowd(url: str) -> None:
         async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
-            admission = server.app.state.desk.admission
+            admission = server.app.state.service.admission
             calls = [asyncio.create_task(client.chat.completions.create(**ENDLESS)) for _ in range(2)]
             await until(lambda: (admission.running, admission.waiting) == (1, 1))
             with pytest.raises(openai.RateLimitError) as refused:

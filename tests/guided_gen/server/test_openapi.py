@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from guided_gen.server.limits import Limits
+from guided_gen.server.limits import ServerLimits
 
 from ..serving import Served, serving
 
@@ -17,7 +17,7 @@ schemathesis = pytest.importorskip("schemathesis", reason="needs schemathesis, o
 
 @pytest.fixture(scope="module")
 def api_schema(served: Served) -> Iterator[Any]:
-    limits = Limits(candidates=3, new_tokens=3, prompt_tokens=200, texts=3, body_bytes=20_000)
+    limits = ServerLimits(candidates=3, new_tokens=3, prompt_tokens=200, texts=3, body_bytes=20_000)
     with serving(served.generator, limits) as small:
         yield schemathesis.openapi.from_url(f"{small.url}/openapi.json")
 

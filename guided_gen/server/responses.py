@@ -1,30 +1,97 @@
-"""From a search to OpenAI's answers, whole or as a stream whose text is never taken back."""
+"""What a server answers: a search as OpenAI's API reports it, whole or as a stream whose text is never taken back, and as lines
+for the page.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Protocol
 
-from ..generator import Candidate, Event, Progress, Settled, Solution, Solved
+from ..search_page_data import search_data
+from ..solution import Candidate, Event, Progress, Settled, Solution, Solved
 from .errors import as_api_error
 from .requests import ChatRequest, CompletionRequest, SearchRequest
 
 PING_SECONDS = 5.0  # between two signs of life while nothing is settled
 
 
-class Answer:
-    """The answer to one request, in the form of its endpoint."""
+class Encoder(Protocol):
+    """How a stream says what happens, in bytes; nothing where it says nothing."""
 
-    def __init__(self, request: SearchRequest, model: str, tokenizer: Any) -> None:
+    def begun(self) -> bytes: ...
+
+    def event(self, event: Event) -> bytes: ...
+
+    def failed(self, error: Exception) -> bytes: ...
+
+
+async def encoded(events: AsyncGenerator[Event, None], encoder: Encoder) -> AsyncGenerator[bytes, None]:
+    """A stream's bytes. What goes wrong before the first event is raised, what goes wrong later is said in the stream."""
+    async with aclosing(events):
+        event = await anext(events)
+        try:
+            if begun := encoder.begun():
+                yield begun
+            while not isinstance(event, Solved):
+                if chunk := encoder.event(event):
+                    yield chunk
+                event = await anext(events)
+            last = await asyncio.to_thread(encoder.event, event)
+        except Exception as error:
+            last = encoder.failed(error)
+        yield last
+
+
+class PageLines:
+    """One JSON object a line: `progress` and `settled` text, at last `search`, with all that the page shows, or `error`."""
+
+    media_type = "application/x-ndjson"
+
+    def __init__(self, tokenizer: Any, statement: str) -> None:
+        self._tokenizer, self._statement = tokenizer, statement
+
+    def begun(self) -> bytes:
+        return b""
+
+    def event(self, event: Event) -> bytes:
+        if isinstance(event, Progress):
+            return self._line({"progress": {name: _number(value) for name, value in asdict(event).items()}})
+        if isinstance(event, Settled):
+            return self._line({"settled": event.text})
+        if isinstance(event, Solved):
+            return self._line({"search": search_data(event.solution.tree, self._tokenizer, self._statement)})
+        return b""
+
+    def failed(self, error: Exception) -> bytes:
+        return self._line(as_api_error(error).body)
+
+    @staticmethod
+    def _line(data: dict[str, Any]) -> bytes:
+        return json.dumps(data).encode() + b"\n"
+
+
+class OpenAIAnswer:
+    """The answer to one request, in the form of its endpoint: whole, or as server-sent events: the best answer as it settles,
+    then the other choices, the usage if it was asked for, [DONE].
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, request: SearchRequest, model: str, tokenizer: Any, count: Callable[[int], object]) -> None:
+        """`count` is told how many tokens the returned answers have."""
+        self._count = count
         self._request, self._model, self._tokenizer = request, model, tokenizer
         self._chat = isinstance(request, ChatRequest)
         self._id = ("chatcmpl-" if self._chat else "cmpl-") + secrets.token_hex(12)
         self._created = int(time.time())
+        self._said = time.monotonic()
 
     def whole(self, solution: Solution) -> dict[str, Any]:
         chosen = best_of(solution, self._request.wanted)
@@ -37,43 +104,48 @@ class Answer:
                 {"index": index, **text, "logprobs": self._logprobs(candidate), "finish_reason": finish_reason(candidate)}
                 | {"guided": _about(candidate)}
             )
-        return self._envelope("", choices) | {"usage": usage(solution, chosen)}
+        return self._envelope("", choices) | {"usage": self._usage(solution, chosen)}
 
-    async def stream(
-        self, events: AsyncGenerator[Event, None], on_solved: Callable[[Solution], None]
-    ) -> AsyncGenerator[bytes, None]:
-        """Server-sent events: the best answer as it settles, then the other choices, the usage if it was asked for, [DONE]."""
-        async with aclosing(events):
-            event = await anext(events)  # errors before the first event are no part of the stream
-            yield self._chunk(0, "", role=True)
-            said = time.monotonic()
-            try:
-                while not isinstance(event, Solved):
-                    if isinstance(event, Settled):
-                        yield self._chunk(0, event.text)
-                        said = time.monotonic()
-                    elif isinstance(event, Progress) and time.monotonic() - said > PING_SECONDS:
-                        yield f": {event.live} growing, {event.finished} complete, {event.decoded_tokens} tokens\n\n".encode()
-                        said = time.monotonic()
-                    event = await anext(events)
-            except Exception as error:
-                yield _sse(as_api_error(error).body)
-                return
-            on_solved(event.solution)
-            for chunk in self._last(event.solution):
-                yield chunk
+    def begun(self) -> bytes:
+        self._said = time.monotonic()
+        return self._chunk(0, "", role=True)
 
-    def _last(self, solution: Solution) -> list[bytes]:
+    def event(self, event: Event) -> bytes:
+        if isinstance(event, Solved):
+            return self._last(event.solution)
+        if isinstance(event, Settled):
+            self._said = time.monotonic()
+            return self._chunk(0, event.text)
+        if isinstance(event, Progress) and time.monotonic() - self._said > PING_SECONDS:
+            self._said = time.monotonic()
+            return f": {event.live} growing, {event.finished} complete, {event.decoded_tokens} tokens\n\n".encode()
+        return b""
+
+    def failed(self, error: Exception) -> bytes:
+        return _sse(as_api_error(error).body)
+
+    def _last(self, solution: Solution) -> bytes:
         chosen = best_of(solution, self._request.wanted)
-        chunks = []
+        chunks, used = [], self._usage(solution, chosen)
         for index, candidate in enumerate(chosen):
             if index:
                 chunks.append(self._chunk(index, candidate.text, role=True))
             chunks.append(self._chunk(index, "", ended=candidate))
         options = self._request.stream_options
         if options is not None and options.include_usage:
-            chunks.append(_sse(self._envelope(".chunk", []) | {"usage": usage(solution, chosen)}))
-        return [*chunks, b"data: [DONE]\n\n"]
+            chunks.append(_sse(self._envelope(".chunk", []) | {"usage": used}))
+        return b"".join([*chunks, b"data: [DONE]\n\n"])
+
+    def _usage(self, solution: Solution, chosen: Sequence[Candidate]) -> dict[str, int]:
+        """Tokens of the prompt, of the answers that are returned, and of the whole search, shared ones counted once."""
+        completion = sum(len(candidate.token_ids) for candidate in chosen)
+        self._count(completion)
+        return {
+            "prompt_tokens": solution.prompt_tokens,
+            "completion_tokens": completion,
+            "total_tokens": solution.prompt_tokens + completion,
+            "searched_tokens": solution.decoded_tokens,
+        }
 
     def _chunk(self, index: int, text: str, role: bool = False, ended: Candidate | None = None) -> bytes:
         choice: dict[str, Any] = {"index": index, "finish_reason": None, "logprobs": None}
@@ -113,17 +185,6 @@ def best_of(solution: Solution, count: int) -> list[Candidate]:
     """The best distinct answers; where the search has fewer, those drawn more than once again."""
     again = [candidate for candidate in solution.candidates for _ in range(candidate.multiplicity - 1)]
     return [*solution.candidates, *again][:count]
-
-
-def usage(solution: Solution, chosen: Sequence[Candidate]) -> dict[str, int]:
-    """Tokens of the prompt, of the answers that are returned, and of the whole search, shared ones counted once."""
-    completion = sum(len(candidate.token_ids) for candidate in chosen)
-    return {
-        "prompt_tokens": solution.prompt_tokens,
-        "completion_tokens": completion,
-        "total_tokens": solution.prompt_tokens + completion,
-        "searched_tokens": solution.decoded_tokens,
-    }
 
 
 def finish_reason(candidate: Candidate) -> str:

@@ -12,8 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..engine.errors import GuidedGenError
 from .errors import ApiError
-from .limits import LOOPBACK, Limits
+from .limits import ServerLimits
 
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 OPEN_PATHS = {"/", "/health"}
 DISCARDED_BYTES = 64 << 20  # read and forgotten, so that a client that sent too much gets to read why that is refused
 
@@ -29,10 +30,10 @@ def read_api_keys(path: Path) -> frozenset[str]:
     return keys
 
 
-class Gate:
+class AccessControl:
     """ASGI middleware. Without keys everybody may come in whose request names a host of `hosts` (all, where it is empty)."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, keys: Iterable[str] = (), hosts: frozenset[str] = LOOPBACK) -> None:
+    def __init__(self, app: ASGIApp, limits: ServerLimits, keys: Iterable[str] = (), hosts: frozenset[str] = LOOPBACK) -> None:
         self._app, self._limits, self._hosts = app, limits, hosts
         self._keys = [hashlib.sha256(key.encode()).digest() for key in keys]
 

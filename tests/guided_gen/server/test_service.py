@@ -42,7 +42,7 @@ async def ask(
 
 
 def counted(app: Any, name: str) -> float:
-    lines = app.state.desk.metrics.text().decode().splitlines()
+    lines = app.state.service.metrics.text().decode().splitlines()
     return float(next(line for line in lines if line.startswith(f"guided_gen_{name}_total ")).split()[1])
 
 
@@ -69,7 +69,7 @@ def test_a_search_has_left_its_place_when_the_last_data_are_sent(served: Served,
     async def send(message: Any) -> None:
         nonlocal data
         data += message.get("body", b"")
-        running.append(app.state.desk.admission.running)
+        running.append(app.state.service.admission.running)
 
     asyncio.run(ask(app, path, body, send))
     assert running[1] == 1 and running[-2:] == [0, 0]  # of the first data, and of the last and the end

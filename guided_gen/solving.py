@@ -1,0 +1,180 @@
+"""A search in progress, from the question to the ranked answers: what `GuidedGenerator.stream` gives its caller."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .answer_text import AnswerText, SettledText
+from .candidate_checks import Accept, CandidateChecks
+from .data_builder.build_settings import generator_record
+from .engine.search import Search, SearchSettings
+from .engine.tree import Ended
+from .question import Question, problem_of, question_prompt
+from .scheduler import ScheduledSearch
+from .solution import Candidate, Event, Finished, Progress, Settled, Solution, Solved
+
+if TYPE_CHECKING:
+    from .generator import GuidedGenerator
+
+
+class Solving(ScheduledSearch[Event]):
+    """An iterator of events, also for `async for`, to be read once. `cancel` may be called from any thread or signal handler; the
+    search then still yields `Solved`, with the best answer so far.
+
+    It is decoded together with all others of its generator, at most a few steps ahead of who reads its events. What is found out
+    about a complete answer outside the model (`checks`) is begun in `observe` and joins the ranking at the end.
+    """
+
+    def __init__(
+        self, generator: GuidedGenerator, question: Question, settings: SearchSettings, text: AnswerText, accept: Accept | None
+    ) -> None:
+        super().__init__(generator.scheduler)
+        self.generator, self.question, self.settings = generator, question, settings
+        self.problem = problem_of(question)
+        self._text, self._settled, self._accept = text, SettledText(text), accept
+        self._checks: CandidateChecks | None = None
+        self._complete: set[int] = set()  # the nodes at which answers ended that were told
+        self._best: int | None = None  # the node at which the best answer ends
+        self._begun = 0.0
+        self._prompt_tokens = 0
+
+    @property
+    def checks(self) -> CandidateChecks:
+        assert self._checks is not None
+        return self._checks
+
+    def __iter__(self) -> Iterator[Event]:
+        ready = threading.Event()
+        try:
+            self._start(ready.set)
+            ended = False
+            while not ended:
+                ready.wait()
+                ready.clear()
+                events, ended = self.take()
+                yield from events
+            yield from self._last_events()
+        finally:
+            self.leave(self._best)
+            if self._checks is not None:
+                self._checks.close()
+
+    async def __aiter__(self) -> AsyncGenerator[Event, None]:
+        loop, ready = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # of a loop that was closed meanwhile
+                loop.call_soon_threadsafe(ready.set)
+
+        try:
+            await asyncio.to_thread(self._start, wake)
+            ended = False
+            while not ended:
+                await ready.wait()
+                ready.clear()
+                events, ended = self.take()
+                for event in events:
+                    yield event
+            checks = [asyncio.wrap_future(check) for check in self.checks.running]
+            await asyncio.gather(*checks, return_exceptions=True)  # no thread is to wait for them
+            for event in await asyncio.to_thread(self._last_events):
+                yield event
+        finally:
+            self.leave(self._best)
+            if self._checks is not None and self._checks.busy:
+                await asyncio.to_thread(self._checks.close)
+
+    def _start(self, wake: Any) -> None:
+        """Read the question and join the scheduler. Raises ContextError, SettingsError."""
+        self._begun = time.perf_counter()
+        generator, model = self.generator, self.generator.loaded.language_model
+        room = min(model.max_length - self.settings.max_new_tokens, generator.max_prompt_tokens or model.max_length)
+        self._prompt = question_prompt(model, generator.loaded.tokenizer, self.question, generator.template, room)
+        self._prompt_tokens = len(self._prompt.token_ids)
+        checks = CandidateChecks(self.problem, self._accept)
+        with self._scheduler.lock:
+            self._checks = None if self._closed else checks
+        if self._checks is None:  # by a task that was cancelled while a thread was doing this
+            checks.close()
+        else:
+            self.join(wake)
+
+    # -- called by the decoding thread
+
+    def begin(self) -> Search:
+        search = Search(self.generator.loaded.language_model, self._prompt, self.settings)
+        generator, settings = self.generator, self.settings
+        search.tree.metadata |= {
+            "problem": None if self.problem is None else self.problem.id,
+            **generator_record(generator.loaded, generator.template, settings.sampling),
+            "policy": repr(search.policy),
+            "seed": settings.seed,
+        }
+        return search
+
+    def observe(self, search: Search) -> list[Event]:
+        events: list[Event] = []
+        for leaf in search.finished_leaves() - self._complete:
+            self._complete.add(leaf)
+            text = self._text.whole(search.tree, leaf)
+            self.checks.start(leaf, text)
+            events.append(Finished(text))
+        settled = self._settled.advance(search)
+        if settled:
+            events.append(Settled(settled))
+        return [*events, self._progress(search)]
+
+    def _progress(self, search: Search) -> Progress:
+        leaves = np.asarray([sample.leaf for sample in search.live] + list(search.finished_leaves()), np.int64)
+        scores = search.scores()[leaves[leaves >= 0]]
+        scores = scores[~np.isnan(scores)]
+        best = float(scores.max()) if len(scores) else float("nan")
+        seconds = time.perf_counter() - self._begun
+        return Progress(len(search.live), search.finished_count(), search.decoded_tokens, seconds, best)
+
+    # -- at the end
+
+    def _last_events(self) -> list[Event]:
+        """Waits for the checks to end."""
+        solution = self._solution(self.search)
+        self._best = int(solution.tree.rollouts.leaf[solution.best.rollout])
+        rest = self._settled.rest(solution.best.text)
+        return [Settled(rest), Solved(solution)] if rest else [Solved(solution)]
+
+    def _solution(self, search: Search) -> Solution:
+        scores = np.append(search.scores(), np.nan)
+        candidates = [self._candidate(search, row, scores) for row in search.rollouts]
+        candidates.sort(key=lambda candidate: candidate.rank, reverse=True)
+        seconds = time.perf_counter() - self._begun
+        return Solution(candidates, search.tree, self._prompt_tokens, search.decoded_tokens, seconds, self.checks.isolation)
+
+    def _candidate(self, search: Search, row: int, scores: np.ndarray) -> Candidate:
+        """Row `row` of the tree's rollouts, with what its checks found, which the tree is told too."""
+        tree = search.tree
+        leaf = int(tree.rollouts.leaf[row])
+        path, verdict, examples = tree.path(leaf), self.checks.verdict(leaf), None
+        if verdict is not None and self.problem is not None:
+            examples = verdict.tests.count("passed"), len(self.problem.tests)
+            tree.verdicts[row] = verdict.status
+            if verdict.failure is not None:
+                tree.metadata.setdefault("failures", {})[str(row)] = asdict(verdict.failure)
+        return Candidate(
+            text=self._text.whole(tree, leaf),
+            token_ids=tree.nodes.token_id[path],
+            logprobs=tree.nodes.logprob[path],
+            values=tree.nodes.value[path],
+            score=float(scores[leaf]),
+            ended=Ended(int(tree.rollouts.ended[row])),
+            multiplicity=int(tree.rollouts.multiplicity[row]),
+            examples=examples,
+            rollout=row,
+            accepted=self.checks.accepted(leaf),
+        )
