@@ -18,7 +18,7 @@ TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
 # `===` takes the plain build only, which is the one with CUDA; `==` prefers a CPU build (+cpu) where pip sees one.
 TORCH := $(if $(shell command -v nvidia-smi),torch===$(TORCH_VERSION),torch==$(TORCH_VERSION))
 
-.PHONY: solve test test-model test-vllm model bench-peers lint types compiler sandbox clean
+.PHONY: solve test test-model test-sanitized test-vllm model bench-peers lint types compiler sandbox clean
 
 solve: $(INSTALLED) model
 	@$(BIN)/guided-gen solve examples/$(PROBLEM).txt
@@ -28,6 +28,10 @@ test: $(INSTALLED) lint
 
 test-model: $(INSTALLED) model
 	$(BIN)/python -m pytest -m model
+
+# The kernels' tests with kernels that gcc's sanitizers watch; `make test` has them, too.
+test-sanitized: $(INSTALLED)
+	$(BIN)/python -m pytest tests/engine/cpu/test_sanitized.py
 
 # The vLLM backend's tests, in an environment of its own (docs/vllm.md), with tiny models and the default one.
 VLLM_VENV ?= .venv-vllm

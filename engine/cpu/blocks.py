@@ -68,12 +68,12 @@ class QuantizedRows:
 
     def __init__(self, x: torch.Tensor) -> None:
         x = x.contiguous()
-        kernels.require(x.dtype == torch.float32 and x.dim() == 2 and min(x.shape) > 0)
+        kernels.require(x.dim() == 2 and min(x.shape) > 0)
         self.count, self.in_features = x.shape
         library = kernels.library()
         size = library.gg_rounded_bytes(self.count, -(-self.in_features // _CHUNK))
         self.memory = torch.empty(size, dtype=torch.uint8, device="cpu")
-        library.gg_round(x.data_ptr(), *x.shape, self.memory.data_ptr(), torch.get_num_threads())
+        library.gg_round(kernels.address(x), *x.shape, self.memory.data_ptr(), torch.get_num_threads())
 
 
 class BlockMatrix:

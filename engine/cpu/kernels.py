@@ -78,7 +78,7 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Ten
     x = x.contiguous()
     out = torch.empty_like(x)
     width = x.shape[-1]
-    require(weight.numel() == width)
+    require(width > 0 and weight.shape == (width,))
     library().gg_rms_norm(
         address(x), address(weight), epsilon, out.data_ptr(), x.numel() // width, width, torch.get_num_threads()
     )
@@ -89,6 +89,7 @@ def silu_mul(gate_up: torch.Tensor) -> torch.Tensor:
     """gate_up [..., 2 K] -> silu(gate) * up [..., K]."""
     gate_up = gate_up.contiguous()
     width = gate_up.shape[-1] // 2
+    require(width > 0 and gate_up.shape[-1] % 2 == 0)
     out = gate_up.new_empty(*gate_up.shape[:-1], width)
     library().gg_silu_mul(address(gate_up), out.data_ptr(), out.numel() // width, width, torch.get_num_threads())
     return out
@@ -99,8 +100,9 @@ def rotate_(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> None:
     turn.
     """
     cosine, sine = cosine.contiguous(), sine.contiguous()
-    require(x.dtype == torch.float32 and x.stride(2) == 1 and x.stride(1) == x.shape[2])
-    require(cosine.shape == sine.shape and len(cosine) == len(x) and cosine.shape[1] <= x.shape[2])
+    require(x.dtype == torch.float32 and x.dim() == 3 and x.stride(2) == 1 and x.stride(1) == x.shape[2])
+    require(cosine.dim() == 2 and cosine.shape == sine.shape and len(cosine) == len(x))
+    require(cosine.shape[1] <= x.shape[2] and cosine.shape[1] % 2 == 0)
     library().gg_rotate(
         x.data_ptr(),
         x.shape[0],
@@ -119,6 +121,7 @@ def sum_up(logits: torch.Tensor, temperature: float) -> tuple[torch.Tensor, ...]
     (x - largest) e^(x - largest), and the sum of x; each [K].
     """
     logits = logits.contiguous()
+    require(logits.dim() == 2 and logits.shape[1] > 0)
     out = logits.new_empty(len(logits), 5)
     library().gg_sum_up(address(logits), *logits.shape, 1 / temperature, out.data_ptr(), torch.get_num_threads())
     return out.unbind(dim=1)
@@ -127,7 +130,7 @@ def sum_up(logits: torch.Tensor, temperature: float) -> tuple[torch.Tensor, ...]
 def largest(logits: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
     """`logits.topk(width)` of rows [K, V] -> values and places (int64) [K, width]; of equal ones the first comes first."""
     logits = logits.contiguous()
-    require(width <= logits.shape[1])
+    require(logits.dim() == 2 and 0 < width <= logits.shape[1])
     values = logits.new_empty(len(logits), width)
     places = logits.new_empty(len(logits), width, dtype=torch.int64)
     library().gg_find_largest(
@@ -145,6 +148,12 @@ class TreeAttention:
 
     def __init__(self, slots: torch.Tensor, paths: torch.Tensor, lengths: torch.Tensor, prompts: torch.Tensor) -> None:
         self._held = [slots.contiguous(), paths.contiguous(), lengths.contiguous(), prompts.contiguous()]
+        require(paths.dim() == 2 and paths.numel() > 0)
+        require(all(part.shape == paths.shape[:1] for part in (slots, lengths, prompts)))
+        require(all(part.dtype == torch.int64 and part.device.type == "cpu" for part in self._held))
+        require(min(int(part.min()) for part in self._held) >= 0)
+        require(0 < int(lengths.min()) <= int(lengths.max()) <= paths.shape[1])
+        self._slots, self._prompts = 1 + max(int(slots.max()), int(paths.max())), 1 + int(prompts.max())
         self._arguments = _Attention()
         self._arguments.rows, self._arguments.path_stride = paths.shape
         for name, tensor in zip(("slots", "paths", "lengths", "group_of_row"), self._held, strict=True):
@@ -165,8 +174,10 @@ class TreeAttention:
         given = self._arguments
         given.heads, _, given.head_dim = query.shape
         given.kv_heads, given.groups, given.scale = key.shape[0], len(prompts), scale
-        kv_shape = (cells.shape[2], query.shape[1], cells.shape[3])
-        require(key.shape == value.shape == kv_shape and query.shape[2] == key.shape[2] and query.shape[0] % key.shape[0] == 0)
+        kv_shape = (cells.shape[2], given.rows, cells.shape[3])
+        require(key.shape == value.shape == kv_shape and min(key.shape) > 0 and query.shape[1:] == key.shape[1:])
+        require(query.shape[0] > 0 and query.shape[0] % key.shape[0] == 0)
+        require(cells.shape[1] == 2 and self._slots <= len(cells) and self._prompts <= len(prompts))
         require(all(part.dtype == torch.float32 and part.stride(2) == 1 for part in (query, key, value)))
         for keys, values in prompts:
             require(keys.dtype == values.dtype == torch.float32 and keys.shape == values.shape)

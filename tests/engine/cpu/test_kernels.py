@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -196,18 +197,91 @@ def test_what_is_no_number_stays_none() -> None:
     assert kernels.silu_mul(x).isnan().sum() == 1 and kernels.rms_norm(x, torch.ones(50), 1e-6)[1].isnan().all()
 
 
+def attention(
+    slots: tuple[int, ...] = (0, 1),
+    paths: tuple[tuple[int, ...], ...] = ((0, 3), (1, 1)),
+    lengths: tuple[int, ...] = (2, 1),
+    prompts: tuple[int, ...] = (0, 0),
+    **shapes: tuple[int, ...],
+) -> torch.Tensor:
+    """Two rows below one prompt of three tokens, 4 heads of 8 numbers, 2 for keys and values, 5 slots."""
+    chosen = {"query": (4, 2, 8), "key": (2, 2, 8), "value": (2, 2, 8), "cells": (5, 2, 2, 8), "prompt": (2, 3, 8)} | shapes
+    query, key, value, cells, prompt = (torch.ones(shape) for shape in chosen.values())
+    rows = kernels.TreeAttention(*(torch.tensor(part, dtype=torch.int64) for part in (slots, paths, lengths, prompts)))
+    return rows(query, key, value, cells, [(prompt, prompt)], 1.0)
+
+
+def test_what_attention_would_read_or_write_outside_is_refused() -> None:
+    assert torch.equal(attention(), torch.ones(2, 4, 8))
+    wrong: list[dict[str, Any]] = [
+        {"slots": (0, 5)},
+        {"slots": (-1, 0)},
+        {"slots": (0,)},
+        {"paths": ((0, 5), (1, 1))},
+        {"paths": ((0, -1), (1, 1))},
+        {"paths": ((0, 1),)},
+        {"paths": ((), ())},
+        {"lengths": (3, 1)},
+        {"lengths": (0, 1)},
+        {"lengths": (1, 1, 1)},
+        {"prompts": (0, 1)},
+        {"prompts": (-1, 0)},
+        {"query": (3, 2, 8)},
+        {"query": (4, 3, 8)},
+        {"query": (0, 2, 8)},
+        {"key": (0, 2, 8), "value": (0, 2, 8), "cells": (5, 2, 0, 8)},
+        {"value": (2, 2, 4)},
+        {"cells": (5, 2, 2, 4)},
+        {"cells": (5, 1, 2, 8)},
+        {"query": (4, 2, 0), "key": (2, 2, 0), "value": (2, 2, 0), "cells": (5, 2, 2, 0), "prompt": (2, 3, 0)},
+        {"prompt": (1, 3, 8)},
+        {"prompt": (2, 3, 4)},
+    ]
+    for case in wrong:
+        with pytest.raises(ValueError):
+            attention(**case)
+    with pytest.raises(ValueError):
+        kernels.TreeAttention(*(torch.zeros(shape) for shape in ((1,), (1, 1), (1,), (1,))))
+
+
 def test_tensors_that_do_not_fit_are_refused() -> None:
-    ones = torch.ones(4, 8, dtype=torch.int8)
-    with pytest.raises(ValueError):
-        kernels.Int8Matrix(4, 9).fill(0, ones, torch.ones(4))
-    with pytest.raises(ValueError):
-        kernels.Int8Matrix(4, 8).fill(1, ones, torch.ones(4))
-    with pytest.raises(ValueError):
-        kernels.rms_norm(torch.ones(2, 8, dtype=torch.bfloat16), torch.ones(8), 1e-6)
-    narrow = kernels.TreeAttention(*(torch.zeros(shape, dtype=torch.int64) for shape in ((1,), (1, 1), (1,), (1,))))
-    prompt = (torch.ones(1, 3, 8), torch.ones(1, 3, 8))
-    with pytest.raises(ValueError):
-        narrow(torch.ones(2, 1, 8), torch.ones(1, 1, 8), torch.ones(1, 1, 4), torch.ones(1, 2, 1, 8), [prompt], 1.0)
+    for x, weight in (
+        (torch.ones(2, 8, dtype=torch.bfloat16), torch.ones(8)),
+        (torch.ones(2, 8), torch.ones(7)),
+        (torch.ones(2, 8), torch.ones(8).double()),
+        (torch.ones(2, 0), torch.ones(0)),
+    ):
+        with pytest.raises(ValueError):
+            kernels.rms_norm(x, weight, 1e-6)
+    for gate_up in (torch.ones(2, 7), torch.ones(2, 0), torch.ones(2, 8).double()):
+        with pytest.raises(ValueError):
+            kernels.silu_mul(gate_up)
+    heads = torch.ones(5, 2, 8)
+    for x, angles in (
+        (heads, torch.ones(5, 10)),
+        (heads, torch.ones(5, 3)),
+        (heads, torch.ones(4, 4)),
+        (heads.double(), torch.ones(5, 4)),
+        (heads[..., :4], torch.ones(5, 4)),
+        (torch.ones(5, 8), torch.ones(5, 4)),
+    ):
+        with pytest.raises(ValueError):
+            kernels.rotate_(x, angles, angles)
+    for logits in (torch.ones(3, 0), torch.ones(4), torch.ones(2, 4).double()):
+        with pytest.raises(ValueError):
+            kernels.sum_up(logits, 1.0)
+        with pytest.raises(ValueError):
+            kernels.largest(logits, 1)
+    for width in (0, 5, -1):
+        with pytest.raises(ValueError):
+            kernels.largest(torch.ones(2, 4), width)
+
+
+def test_no_rows_at_all_give_none() -> None:
+    assert kernels.rms_norm(torch.ones(0, 8), torch.ones(8), 1e-6).shape == (0, 8)
+    assert kernels.silu_mul(torch.ones(0, 8)).shape == (0, 4)
+    kernels.rotate_(torch.ones(0, 2, 8), torch.ones(0, 4), torch.ones(0, 4))
+    assert kernels.sum_up(torch.ones(0, 8), 1.0)[0].shape == (0,) and kernels.largest(torch.ones(0, 8), 2)[0].shape == (0, 2)
 
 
 def test_logits_that_are_no_numbers_name_a_token_all_the_same() -> None:
