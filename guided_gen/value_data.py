@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import GenerationConfig
-
 from .data_builder.dataset import ProblemTexts, held_out, read_trees, selected, tree_row
 from .data_builder.problems.extraction import extract_program
 from .data_builder.problems.problem import Problem
@@ -17,7 +14,8 @@ from .data_builder.problems.prompts import prompt_ids, template_named
 from .data_builder.problems.syntax import parse
 from .data_builder.tree_folder import read_settings
 from .engine.models.files import ModelIdentity, model_identity
-from .engine.models.loading import chosen_precision, end_ids, load_tokenizer
+from .engine.models.loading import chosen_precision, device_kind
+from .engine.models.tokenizer_loading import end_ids, load_tokenizer
 from .engine.tree import Tree
 from .valuemodel.packing import DataError, PromptedTree
 from .valuemodel.rollout_table import Answer, ReadAnswer
@@ -37,9 +35,10 @@ class TextBase:
     def of(cls, base: Path, generator: Path) -> TextBase:
         """The model in the folder `base` as a reader of what the one in `generator` writes."""
         tokenizer, other = load_tokenizer(base), load_tokenizer(generator)
-        ends = end_ids(other, GenerationConfig.from_pretrained(generator))
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(tokenizer, Translation(other, ends, tokenizer), model_identity(base), chosen_precision("auto", device))
+        ends = end_ids(generator, other)
+        return cls(
+            tokenizer, Translation(other, ends, tokenizer), model_identity(base), chosen_precision("auto", device_kind(), base)
+        )
 
     def translated(self, one: PromptedTree, ids: Sequence[int]) -> PromptedTree:
         """The same tree in the base's tokens, below `ids`; its metadata name the base, and the generator as such."""

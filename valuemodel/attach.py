@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 
 from ..engine.cpu.packed_linear import pack_linears_
 from ..engine.models.files import model_identity, resolve_model
-from ..engine.models.loading import LoadedModel, chosen_precision, load_model, load_tokenizer, load_weights
+from ..engine.models.loading import LoadedModel, chosen_precision, device_kind, load_model, load_weights
+from ..engine.models.tokenizer_loading import load_tokenizer
 from ..engine.tail import Tail
-from ..engine.vllm_backend.loading import load_vllm, vllm_precision
+from ..engine.vllm_backend.loading import load_vllm
 from ..engine.vllm_backend.pooling import exported_about
 from ..engine.vllm_backend.settings import VllmSettings
-from .model import MadeFor, ValueModel
+from .made_for import MadeFor, Prompts, wanted_for
+from .model import ValueModel
 from .text_scorer import TextScoredModel, ValueReader
 from .translation import Translation
-
-
-@dataclass(frozen=True)
-class Prompts:
-    """The prompts that will be used: the name and hash of their template."""
-
-    template: str
-    template_hash: str
 
 
 def load_scored_model(
@@ -45,7 +39,7 @@ def load_scored_model(
     precision or other prompts.
     """
     generator = resolve_model(name)
-    device = _device()
+    device = device_kind()
     own = wanted_for(generator, precision, backend, prompts)
     exported = exported_about(Path(value)) if backend == "vllm" else None
     if exported is not None:
@@ -59,7 +53,7 @@ def load_scored_model(
         return load_model(name, precision, tail, backend, vllm)
     base = resolve_model(value_base or made_for.model)
     read_by = model_identity(base)
-    text_precision = chosen_precision("auto", device)
+    text_precision = chosen_precision("auto", device, base)
     found = replace(own, model=read_by.name, model_sha256=read_by.sha256, precision=text_precision)
     made_for.check(asdict(replace(found, generator=own.model, generator_sha256=own.model_sha256)))
     tail = _tail(ValueModel.from_pretrained(value, base), text_precision, device)
@@ -68,17 +62,6 @@ def load_scored_model(
     reader = ValueReader(load_weights(base, text_precision), tail)
     translation = Translation(loaded.tokenizer, loaded.stop_ids, tokenizer)
     return replace(loaded, language_model=TextScoredModel(loaded.language_model, reader, translation))
-
-
-def wanted_for(generator: Path, precision: str, backend: str, prompts: Prompts) -> MadeFor:
-    """What a value model on the own states of the generator in a folder has to be made for, to be used with it."""
-    identity = model_identity(generator)
-    chosen = vllm_precision(precision) if backend == "vllm" else chosen_precision(precision, _device())
-    return MadeFor(identity.name, identity.sha256, chosen, prompts.template, prompts.template_hash)
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _tail(values: ValueModel, precision: str, device: str) -> Tail:

@@ -7,20 +7,19 @@ loaded one may be quantised, and a tail is not.
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM
 
-from ..engine.cpu.int8_model import Int8Decoder
+from ..engine.cpu.model import CpuDecoder, CpuModel
 from ..engine.errors import GuidedGenError
-from ..engine.torch_backend import tree_attention
+from ..engine.models.architecture import FAMILIES
+from ..engine.models.float_models import fill, model_config, opened_tensors
 from .packed_attention import packed_layout
 from .packing import Pack, join_packs, pack_sequence
 
@@ -44,9 +43,33 @@ def layer_count(config: Any) -> int:
     return count
 
 
+class StoredConfig(SimpleNamespace):
+    """A configuration as it was saved, for who needs its numbers and none of transformers' classes."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+def stored_config(raw: Mapping[str, Any], layers: int) -> Any:
+    """The configuration that was saved as `raw`, for a tail of so many layers: without any, transformers is not imported."""
+    if not layers and raw["model_type"] in FAMILIES:
+        return StoredConfig(**raw)
+    from transformers import AutoConfig
+
+    base_config = dict(raw)
+    return AutoConfig.for_model(base_config.pop("model_type"), **base_config)
+
+
 def empty_blocks(config: Any, first: int, count: int) -> Blocks:
     """`count` layers from `first` on and the final norm, with their shapes and without weights (on the meta device)."""
     config = copy.deepcopy(config)
+    if not count and config.model_type in FAMILIES:  # whose norms are torch's own, so that a probe needs no more than torch
+        norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps, device="meta")
+        return Blocks(nn.ModuleList(), norm, nn.Identity(), config)
+    from transformers import AutoModelForCausalLM
+
+    from ..engine.torch_backend import tree_attention
+
     config.name_or_path = ""  # where this machine keeps it is no part of what is saved
     config._attn_implementation = tree_attention.NAME
     with torch.device("meta"):
@@ -57,9 +80,11 @@ def empty_blocks(config: Any, first: int, count: int) -> Blocks:
 
 
 def copied_blocks(base: Any, first: int, count: int) -> Blocks:
-    """Copies, in float32, of the layers and the final norm of `base`: a loaded causal language model or its folder (Path)."""
+    """Copies, in float32, of the layers and the final norm of `base`: a loaded causal language model or its files (Path)."""
+    if isinstance(base, CpuModel):
+        raise BaseModelError("a tail is copied from float weights; give the path of a quantised base instead of the model")
     if isinstance(base, Path):
-        blocks = empty_blocks(AutoConfig.from_pretrained(base), first, count)
+        blocks = empty_blocks(model_config(base), first, count)
         _load_layers(base, blocks, first)
         return blocks
     decoder = base.get_decoder()
@@ -67,35 +92,17 @@ def copied_blocks(base: Any, first: int, count: int) -> Blocks:
     for own, original in zip([*blocks.layers, blocks.norm], [*decoder.layers[first : first + count], decoder.norm], strict=True):
         state = original.state_dict()
         if own.state_dict().keys() != state.keys() or any(not tensor.is_floating_point() for tensor in state.values()):
-            raise BaseModelError("a tail is copied from float weights; give the folder of a quantised base instead of the model")
+            raise BaseModelError("a tail is copied from float weights; give the path of a quantised base instead of the model")
         own.load_state_dict({name: tensor.detach().float().clone() for name, tensor in state.items()}, assign=True)
     return blocks
 
 
-def _load_layers(folder: Path, blocks: Blocks, first: int) -> None:
-    wanted: dict[str, tuple[nn.Module, str]] = {f"norm.{name}": (blocks.norm, name) for name in blocks.norm.state_dict()}
-    for i, layer in enumerate(blocks.layers):
-        wanted |= {f"layers.{first + i}.{name}": (layer, name) for name in layer.state_dict()}
-    found: dict[nn.Module, dict[str, torch.Tensor]] = {}
-    for file in _weight_files(folder):
-        with safe_open(file, "pt") as weights:
-            for name in weights.keys():  # noqa: SIM118  (safe_open is no dict)
-                place = wanted.pop(name.removeprefix("model."), None)
-                if place:
-                    found.setdefault(place[0], {})[place[1]] = weights.get_tensor(name).float()
-    if wanted:
-        raise BaseModelError(f"{folder} has no weights named {next(iter(wanted))}")
-    for module, state in found.items():
-        module.load_state_dict(state, assign=True)
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        return [folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
-    if not (folder / "model.safetensors").is_file():
-        raise BaseModelError(f"{folder} holds no safetensors weights")
-    return [folder / "model.safetensors"]
+def _load_layers(path: Path, blocks: Blocks, first: int) -> None:
+    with opened_tensors(path) as source:
+        fill(blocks.norm, {name: f"model.norm.{name}" for name in blocks.norm.state_dict()}, source.tensors, torch.float32)
+        for i, layer in enumerate(blocks.layers):
+            names = {name: f"model.layers.{first + i}.{name}" for name in layer.state_dict()}
+            fill(layer, names, source.tensors, torch.float32)
 
 
 def run_layers(
@@ -126,7 +133,11 @@ def run_layers(
 def shared_states(base: Any, pack: Pack, fork_layers: Sequence[int]) -> list[torch.Tensor]:
     """What enters layer f of `base` (for f = all its layers: what leaves the last, before the norm), [T, H] for each f."""
     decoder = base.get_decoder()
-    modules = [] if isinstance(decoder, Int8Decoder) else tree_attention.attending(decoder)
+    modules: list[Any] = []
+    if not isinstance(decoder, CpuDecoder):
+        from ..engine.torch_backend import tree_attention
+
+        modules = tree_attention.attending(decoder)
     implementations = [(module, module.config._attn_implementation) for module in modules]
     for module, _ in implementations:
         module.config._attn_implementation = tree_attention.NAME

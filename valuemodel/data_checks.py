@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .model import MadeFor
+from .made_for import MadeFor
 from .packing import DataError, PromptedTree
 from .targets import outcomes
 

@@ -17,6 +17,7 @@ from ..engine.files import replaced_atomically
 from ..engine.policies import EarlyStop, Policy, ThresholdCurve
 from ..engine.policy_names import policy_named
 from .identity import value_sha256
+from .made_for import local_folder
 
 EARLY_STOP = "early_stop.json"
 _FORMAT = 1
@@ -104,6 +105,4 @@ def _curve(saved: dict[str, Any], share: str, check_every: int | None) -> Thresh
 def _folder(value: str | Path) -> Path:
     if Path(value).is_dir():
         return Path(value)
-    from .model import local_folder  # a repository of the hub; needs torch
-
-    return local_folder(value)
+    return local_folder(value)  # a repository of the hub

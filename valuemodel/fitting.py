@@ -11,17 +11,18 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig
 
 from ..engine.files import replaced_atomically
 from ..engine.models.files import cache_dir, model_identity
+from ..engine.models.float_models import model_config
 from ..engine.models.loading import load_weights
 from . import probe
 from .base_layers import layer_count
 from .data_checks import check_trees
 from .examples import Example, make_examples
 from .heads import HeadSettings, ValueHead
-from .model import MadeFor, ValueModel, ValueModelError, ValueModelMismatch
+from .made_for import MadeFor, ValueModelError, ValueModelMismatch
+from .model import ValueModel
 from .packing import PromptedTree
 from .rollout_table import statement_states
 from .state_cache import StateCache, cached_states
@@ -74,7 +75,7 @@ def fit_value_model(
 
 def check_data(training: Sequence[PromptedTree], validation: Sequence[PromptedTree], base: Path) -> MadeFor:
     """The generator that all trees are from, which must be `base`; no problem may be on both sides."""
-    vocabulary = AutoConfig.from_pretrained(base).vocab_size
+    vocabulary = model_config(base).vocab_size
     made_for = check_trees(training, vocabulary=vocabulary)
     made_for.check(asdict(check_trees(validation, vocabulary=vocabulary)))
     shared = {one.problem for one in training} & {one.problem for one in validation}
@@ -134,7 +135,7 @@ def load_statement(folder: Path) -> ValueHead:
 
 
 def _new_model(base: Path, shape: Shape, settings: TrainingSettings, made_for: MadeFor) -> ValueModel:
-    total = layer_count(AutoConfig.from_pretrained(base))
+    total = layer_count(model_config(base))
     if settings.tune == "head":
         if shape.tail_layers:
             raise TrainingError("a head alone has no layers of its own: choose the layer below it with the fork layer")

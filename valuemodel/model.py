@@ -9,8 +9,7 @@ A folder holds `config.json` and `model.safetensors` (the tail, or its LoRA adap
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,71 +17,24 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoConfig
 
-from ..engine.errors import GuidedGenError
 from ..engine.files import replaced_atomically
+from ..engine.models.float_models import model_config
 from ..engine.tail import Tail
 from . import lora
-from .base_layers import Blocks, copied_blocks, empty_blocks, layer_count, run_layers
-from .early_stop import EARLY_STOP
+from .base_layers import Blocks, copied_blocks, empty_blocks, layer_count, run_layers, stored_config
 from .heads import HeadSettings, ValueHead
+from .made_for import (
+    CONFIG,
+    FORMAT_VERSION,
+    WEIGHTS,
+    MadeFor,
+    ValueModelError,
+    local_folder,
+    made_for,
+    read_config,
+)
 from .packing import Pack, path_means
-
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
-FORMAT_VERSION = 1
-
-
-class ValueModelError(GuidedGenError):
-    """A value model that cannot be made or loaded."""
-
-
-class ValueModelMismatch(ValueModelError):
-    """A value model is used with another base model, precision or prompt template than it was trained with."""
-
-
-@dataclass(frozen=True)
-class MadeFor:
-    """The generator whose partial answers a value model has learnt to judge: the fields are those of a tree's metadata.
-
-    `model_sha256` stands for weights and tokenizer together (`engine.model_files.ModelIdentity`). A text scorer reads the
-    answers of another model: `model` is then its own base, and `generator` the one that wrote the answers.
-    """
-
-    model: str = ""
-    model_sha256: str = ""
-    precision: str = ""
-    template: str = ""
-    template_hash: str = ""
-    generator: str = ""
-    generator_sha256: str = ""
-
-    @classmethod
-    def of(cls, metadata: Mapping[str, Any]) -> MadeFor:
-        return cls(**{field.name: str(metadata.get(field.name, "")) for field in fields(cls)})
-
-    def check(self, metadata: Mapping[str, Any]) -> None:
-        """Raise ValueModelMismatch unless `metadata` names the same weights, precision and template."""
-        other = MadeFor.of(metadata)
-        if self.model_sha256 != other.model_sha256:
-            raise ValueModelMismatch(
-                f"this value model was trained for {self.model} (weights and tokenizer {self.model_sha256[:12]}), "
-                f"not for {other.model} ({other.model_sha256[:12]})"
-            )
-        if self.generator_sha256 != other.generator_sha256:
-            raise ValueModelMismatch(
-                f"this value model was trained on answers of {self.generator or self.model}, "
-                f"not on those of {other.generator or other.model}"
-            )
-        if self.precision != other.precision:
-            raise ValueModelMismatch(
-                f"this value model was trained on states of {self.model} in {self.precision}, not in {other.precision}"
-            )
-        if self.template_hash != other.template_hash:
-            raise ValueModelMismatch(
-                f"this value model was trained with the prompt template {self.template!r} ({self.template_hash}), "
-                f"not with {other.template!r} ({other.template_hash})"
-            )
 
 
 @dataclass(frozen=True)
@@ -131,7 +83,7 @@ class ValueModel(nn.Module):
         `tail_layers` from `fork_layer` on, by default all that are left; 0 makes a probe. Raises ValueModelError where the base
         has no such layers.
         """
-        config = AutoConfig.from_pretrained(base) if isinstance(base, Path) else base.config
+        config = model_config(base) if isinstance(base, Path) else base.config
         total = layer_count(config)
         if not 0 <= fork_layer <= total:
             raise ValueModelError(f"the fork layer must be 0 to {total} for this base, not {fork_layer}")
@@ -195,7 +147,7 @@ class ValueModel(nn.Module):
     @staticmethod
     def made_for(folder: str | Path) -> MadeFor:
         """What the value model in `folder` was made for, without loading it."""
-        return read_settings(local_folder(folder))[0].made_for
+        return made_for(local_folder(folder))
 
     def _saved_names(self) -> list[str]:
         whole = not self.settings.lora_rank
@@ -228,12 +180,7 @@ class ValueModel(nn.Module):
 
 def read_settings(folder: Path) -> tuple[ValueSettings, Any]:
     """The settings of a saved value model and its base's configuration. Raises ValueModelError for any other folder."""
-    try:
-        raw = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueModelError(f"{folder} is no value model: {CONFIG} cannot be read ({error})") from error
-    if raw.get("format") != FORMAT_VERSION or "fork_layer" not in raw:
-        raise ValueModelError(f"{folder} is no value model of a format that this version reads")
+    raw = read_config(folder)
     settings = ValueSettings(
         fork_layer=raw["fork_layer"],
         tail_layers=raw["tail_layers"],
@@ -242,18 +189,4 @@ def read_settings(folder: Path) -> tuple[ValueSettings, Any]:
         lora_rank=raw["lora_rank"],
         training=raw["training"],
     )
-    base_config = dict(raw["base_config"])
-    return settings, AutoConfig.for_model(base_config.pop("model_type"), **base_config)
-
-
-def local_folder(folder: str | Path) -> Path:
-    """The folder itself, or where a value model of the Hugging Face hub was downloaded to."""
-    if Path(folder).is_dir() or str(folder).count("/") != 1 or str(folder).startswith((".", "/")):
-        return Path(folder)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(str(folder), allow_patterns=[CONFIG, WEIGHTS, EARLY_STOP]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ValueModelError(f"{folder} is neither a folder nor a value model on the Hugging Face hub") from error
+    return settings, stored_config(raw["base_config"], settings.tail_layers)

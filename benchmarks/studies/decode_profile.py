@@ -20,11 +20,13 @@ import numpy as np
 import torch
 
 from ...engine.cpu import kernels
-from ...engine.cpu.int8 import Int8Linear
+from ...engine.cpu.block_linear import BlockLinear
+from ...engine.cpu.blocks import BlockMatrix, BlockType, quantize_to_q8_0
 from ...engine.cpu.packed_linear import PackedLinear
 from ...engine.language_model import Growth, Prompt
 from ...engine.models.files import resolve_model
-from ...engine.models.loading import load_model, load_tokenizer
+from ...engine.models.loading import load_model
+from ...engine.models.tokenizer_loading import load_tokenizer
 from ...engine.torch_backend import model as torch_model
 from ...engine.torch_backend.kv_cache import DecodeLayout
 from .decoding_contenders import PROMPT, SAMPLING, unlike_leaves
@@ -59,7 +61,7 @@ class Clock:
 def watched(clock: Clock) -> Iterator[None]:
     """The engine with a clock around each of its parts."""
     places: list[tuple[Any, str, str]] = [
-        (Int8Linear, "forward", PRODUCTS),
+        (BlockLinear, "forward", PRODUCTS),
         (PackedLinear, "forward", PRODUCTS),
         (DecodeLayout, "attend", ATTENTION),
         (torch_model, "distributions", SAMPLING_PART),
@@ -81,7 +83,9 @@ def peak_products(precision: str) -> float:
     matrix = torch.randn(size, size)
     rows = torch.randn(size, size)
     if precision == "int8":
-        layer: Any = Int8Linear([matrix], [None])
+        blocks = BlockMatrix(size, size, BlockType.Q8_0)
+        blocks.fill(0, quantize_to_q8_0(matrix))
+        layer: Any = BlockLinear([blocks])
     else:
         layer = PackedLinear(matrix, None)
     return float(2 * size**3 / min(_seconds(lambda: layer(rows)) for _ in range(20)))

@@ -23,13 +23,14 @@ import numpy as np
 
 from ...engine.language_model import Growth, Prompt
 from ...engine.models.files import resolve_model
-from ...engine.models.loading import load_tokenizer, load_weights
+from ...engine.models.loading import load_weights
+from ...engine.models.tokenizer_loading import load_tokenizer
 from ...engine.sampling import Sampling
 from ...engine.torch_backend.model import TorchLanguageModel
 from ...engine.tree import ROOT, Tree
 
 PEERS_FOLDER = Path(__file__).parents[2] / ".venv-peers"
-PEER_MODELS = {"llama.cpp": PEERS_FOLDER / "model.gguf", "vllm": None}  # None: the folder that transformers loads, too
+PEER_MODELS = {"llama.cpp": PEERS_FOLDER / "model.gguf", "vllm": PEERS_FOLDER / "model"}
 SAMPLING = Sampling(temperature=0.8, top_p=0.95)
 # A text that the model goes on with sensibly; cut to the wished length.
 PROMPT = "Write a Python function that returns the length of the longest run of equal numbers in a list. " * 20
@@ -84,10 +85,10 @@ def unlike_leaves(tree: Tree, candidates: int) -> np.ndarray:
 
 def _transformers_model() -> Any:
     import torch
-    from transformers import AutoModelForCausalLM
 
-    model: Any = AutoModelForCausalLM.from_pretrained(resolve_model(), dtype=torch.float32)
-    return model.eval()
+    from ...engine.models.float_models import float_model
+
+    return float_model(resolve_model(), torch.float32)
 
 
 def generate() -> Runner:
@@ -167,7 +168,7 @@ def _peer_python(contender: str) -> Path:
 
 def _time_peer(contender: str, prompt: list[int], candidates: int, new_tokens: int) -> Timing:
     task = {
-        "model": str(PEER_MODELS[contender] or resolve_model()),
+        "model": str(PEER_MODELS[contender]),
         "prompt": prompt,
         "candidates": candidates,
         "new_tokens": new_tokens,
@@ -194,7 +195,7 @@ def _time_here(contender: str, prompt: list[int], candidates: int, new_tokens: i
 @click.option("--new-tokens", default=128, show_default=True)
 def main(contender: str, candidates: int, prompt_tokens: int, new_tokens: int) -> None:
     """Time one contender and print what `Timing` holds as JSON."""
-    prompt = load_tokenizer(Path(resolve_model()))(PROMPT)["input_ids"][:prompt_tokens]
+    prompt = load_tokenizer(resolve_model())(PROMPT)["input_ids"][:prompt_tokens]
     if missing := missing_peer(contender):
         raise click.ClickException(missing)
     timed = _time_peer if contender in PEER_MODELS else _time_here

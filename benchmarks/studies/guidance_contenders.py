@@ -7,7 +7,6 @@ policies are compared by one that was trained.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,9 @@ from ...data_builder.problems.problem import Problem
 from ...data_builder.problems.prompts import DEFAULT_TEMPLATE, prompt_ids
 from ...engine.cpu.packed_linear import pack_linears_
 from ...engine.language_model import Growth, LanguageModel, Prompt, Session
-from ...engine.models.loading import chosen_precision, load_tokenizer, load_weights
+from ...engine.models.float_models import model_config
+from ...engine.models.loading import chosen_precision, device_kind, load_weights
+from ...engine.models.tokenizer_loading import load_tokenizer
 from ...engine.sampling import Sampling
 from ...engine.search import Search, SearchSettings, run
 from ...engine.tail import Tail
@@ -95,7 +96,7 @@ class Contenders:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._precision = chosen_precision("auto", "cuda" if torch.cuda.is_available() else "cpu")
+        self._precision = chosen_precision("auto", device_kind(), folder)
         self.tokenizer = load_tokenizer(folder)
         self._base = load_weights(folder, self._precision, packed=True)
         self.shipped = shipped_value(str(folder), self._precision)
@@ -153,9 +154,9 @@ def settings(n: int, new_tokens: int, **changes: Any) -> SearchSettings:
 
 def untrained_tail(folder: Path, blocks: int) -> Tail:
     """A tail of so many blocks on top of the model in `folder`."""
-    config = json.loads((folder / "config.json").read_text())
+    config = model_config(folder)
     head = HeadSettings(("last", "mean", "logprob"))
-    return _engine_tail(ValueModel.from_base(folder, config["num_hidden_layers"] - blocks, head))
+    return _engine_tail(ValueModel.from_base(folder, config.num_hidden_layers - blocks, head))
 
 
 def _engine_tail(model: ValueModel) -> Tail:

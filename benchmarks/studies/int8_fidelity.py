@@ -1,11 +1,9 @@
-"""How close is int8 to float32, and why? KL and top-1 agreement on the model's own greedy answers, and what each choice costs.
+"""How close is int8 to float32 of the same weights? KL and top-1 agreement on the model's own greedy answers.
 
     python -m guided_gen.benchmarks.studies.int8_fidelity --problems 200 int8
-    python -m guided_gen.benchmarks.studies.int8_fidelity --problems 12 int8 w8a8 w8a7 "torch dynamic"
 
 Answers to introductory APPS train problems are decoded greedily (in int8, the fastest); then float32 and each variant read prompt
-and answer, and are compared at every token of the answer. `int8` is the path that is shipped; the others
-are built here, of integers in float32 products, to tell its choices apart. docs/int8.md reports the results.
+and answer, and are compared at every token of the answer. docs/int8.md reports the results.
 """
 
 from __future__ import annotations
@@ -24,12 +22,11 @@ from torch import nn
 
 from ...data_builder.problems.loaders import load_problems
 from ...data_builder.problems.prompts import prompt_ids
-from ...engine.cpu.int8 import quantize_rows
-from ...engine.cpu.int8_model import Int8Model
 from ...engine.language_model import Prompt
 from ...engine.models.files import resolve_model
-from ...engine.models.loading import load_model
-from ...engine.models.sources import DEFAULT_MODEL
+from ...engine.models.float_models import float_model
+from ...engine.models.known import DEFAULT_MODEL
+from ...engine.models.loading import load_cpu_model, load_model
 from ...engine.sampling import Sampling
 from ...engine.search import Search, SearchSettings, run
 from ...valuemodel.base_layers import last_states
@@ -39,101 +36,9 @@ _MOST_ANSWER_TOKENS = 256
 _ANSWERS_AT_ONCE = 20
 
 
-@dataclass(frozen=True)
-class Scheme:
-    """How a studied model multiplies. Levels are the largest integers on either side of zero: 127 for 8 bits, 63 or 64 for 7.
-
-    `second_term` and `in_float` name projections (q_proj, ..., down_proj, lm_head): the first take what rounding left as a second
-    integer with 1 / 254 of the step, the second stay in float32.
-    """
-
-    weight_levels: int = 64
-    activation_levels: int = 127
-    weights_per_tensor: bool = False
-    activations_per_tensor: bool = False
-    second_term: tuple[str, ...] = ()
-    in_float: tuple[str, ...] = ()
-
-
-class StudyLinear(nn.Module):
-    """A linear layer under a scheme."""
-
-    def __init__(self, linear: nn.Linear, scheme: Scheme, second_term: bool) -> None:
-        super().__init__()
-        weight, scale = quantize_rows(linear.weight, scheme.weight_levels)
-        if scheme.weights_per_tensor:
-            step = scale.max()
-            weight = (linear.weight.detach() / step).round().to(torch.int8)
-            scale = step.expand(len(scale)).clone()
-        self._matrix = weight.float() * scale[:, None]
-        self._bias = linear.bias
-        self._scheme = scheme
-        self._second_term = second_term
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        rows = x.flatten(0, -2)
-        largest = rows.abs().amax() if self._scheme.activations_per_tensor else rows.abs().amax(dim=1, keepdim=True)
-        scale = largest.clamp(min=1e-30) / self._scheme.activation_levels
-        steps = rows / scale
-        levels = steps.round()
-        if self._second_term:
-            levels += ((steps - levels) * 254).round() / 254
-        out = levels @ self._matrix.T
-        out = out * scale if self._bias is None else out * scale + self._bias
-        return out.view(*x.shape[:-1], -1)
-
-
-def studied(scheme: Scheme) -> Callable[[Path], Any]:
-    """Builds a model whose linear layers follow `scheme`; all else stays in float32."""
-
-    def build(folder: Path) -> Any:
-        model = float_model(folder)
-        for name, linear in [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear)]:
-            projection = name.rpartition(".")[2]
-            if projection not in scheme.in_float:
-                replacement = StudyLinear(linear, scheme, projection in scheme.second_term)
-                model.get_submodule(name.rpartition(".")[0]).register_module(projection, replacement)
-        return model
-
-    return build
-
-
-def float_model(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
-    """transformers' model as it is."""
-    from transformers import AutoModelForCausalLM
-
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-    return model.eval()
-
-
-def torch_dynamic(in_float: tuple[str, ...] = ()) -> Callable[[Path], Any]:
-    """torch's own dynamic quantisation with its defaults: 7-bit activations and weights both with one scale a tensor."""
-
-    def build(folder: Path) -> Any:
-        model = float_model(folder)
-        names = {n for n, m in model.named_modules() if isinstance(m, nn.Linear) and n.rpartition(".")[2] not in in_float}
-        return torch.ao.quantization.quantize_dynamic(model, names, dtype=torch.qint8)  # type: ignore[no-untyped-call]
-
-    return build
-
-
-_ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head")
 VARIANTS: dict[str, Callable[[Path], Any]] = {
-    "int8": Int8Model,
-    "bfloat16": lambda folder: float_model(folder, torch.bfloat16),
-    "w8a8": studied(Scheme(weight_levels=127)),  # saturates without VNNI
-    "w8a7": studied(Scheme(weight_levels=127, activation_levels=63)),
-    "w7a8": studied(Scheme()),
-    "w7a8 down_proj two terms": studied(Scheme(second_term=("down_proj",))),
-    "w7a8 all two terms": studied(Scheme(second_term=_ALL)),
-    "w8a8 per-tensor activations": studied(Scheme(weight_levels=127, activations_per_tensor=True)),
-    "w8a8 per-tensor activations, down_proj in float32": studied(
-        Scheme(weight_levels=127, activations_per_tensor=True, in_float=("down_proj",))
-    ),
-    "w8a7 per-tensor activations": studied(Scheme(weight_levels=127, activation_levels=63, activations_per_tensor=True)),
-    "w8a8 per-tensor weights": studied(Scheme(weight_levels=127, weights_per_tensor=True)),
-    "torch dynamic": torch_dynamic(),
-    "torch dynamic, down_proj in float32": torch_dynamic(in_float=("down_proj",)),
+    "int8": load_cpu_model,
+    "bfloat16": lambda path: float_model(path, torch.bfloat16),
 }
 
 
@@ -212,8 +117,8 @@ def main(variants: tuple[str, ...], model: str, problems: int, seed: int, readin
     unknown = set(variants) - set(VARIANTS)
     if unknown:
         raise click.UsageError(f"there is no variant {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}")
-    folder = resolve_model(model)
-    reference = float_model(folder)
+    path = resolve_model(model)
+    reference = float_model(path, torch.float32)
     stored: list[Reading] = []
     if readings is not None and readings.exists():
         stored = [Reading(**fields) for fields in torch.load(readings)]
@@ -227,7 +132,7 @@ def main(variants: tuple[str, ...], model: str, problems: int, seed: int, readin
     del reference
     for name in variants or VARIANTS:
         gc.collect()
-        result = fidelity(VARIANTS[name](folder), head, stored[:problems])
+        result = fidelity(VARIANTS[name](path), head, stored[:problems])
         click.echo(
             f"{name:<50} KL {result.kl:.4f} +- {result.kl_error:.4f}  99% {result.kl_99:.3f}  top-1 {result.top1:.4f}"
             f"  ({result.tokens} tokens)"

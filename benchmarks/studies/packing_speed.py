@@ -19,8 +19,8 @@ import torch
 
 from ...data_builder.dataset import read_trees
 from ...engine.models.files import resolve_model
+from ...engine.models.known import DEFAULT_MODEL
 from ...engine.models.loading import load_weights
-from ...engine.models.sources import DEFAULT_MODEL
 from ...engine.tree import ROOT, Tree
 from ...valuemodel.base_layers import shared_states
 from ...valuemodel.examples import Batch

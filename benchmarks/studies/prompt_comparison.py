@@ -27,7 +27,7 @@ from ...data_builder.problems.problem import Problem
 from ...data_builder.problems.prompts import TEMPLATES, PromptTemplate, prompt_ids
 from ...data_builder.problems.quality import skip_reason
 from ...engine.errors import GuidedGenError
-from ...engine.models.sources import DEFAULT_MODEL
+from ...engine.models.known import DEFAULT_MODEL
 from ...engine.sampling import Sampling
 from ...engine.search import Search, SearchSettings, advance_round
 from ...engine.tree import Ended

@@ -24,7 +24,7 @@ from typing import Any
 import click
 import httpx
 
-from guided_gen.engine.models.sources import DEFAULT_MODEL
+from guided_gen.engine.models.known import DEFAULT_MODEL
 
 WORDS = ("apple", "brick", "cloud", "drum", "eagle", "flute", "grape", "horse", "island", "jacket", "kettle", "lemon")
 HANGS_UP = 0.4  # the share of requests whose client does not wait for the end

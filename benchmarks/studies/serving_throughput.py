@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from guided_gen.engine.models.sources import DEFAULT_MODEL
+from guided_gen.engine.models.known import DEFAULT_MODEL
 from guided_gen.generator import GuidedGenerator
 from guided_gen.solution import Solution
 

@@ -28,8 +28,8 @@ from ...data_builder.build_settings import order_key
 from ...data_builder.dataset import DatasetError
 from ...engine.files import replaced_atomically
 from ...engine.models.files import resolve_model
-from ...engine.models.loading import load_tokenizer
-from ...engine.models.sources import DEFAULT_MODEL
+from ...engine.models.known import DEFAULT_MODEL
+from ...engine.models.tokenizer_loading import load_tokenizer
 from ...value_data import answer_reader, load_prompted_trees
 from ...valuemodel.evaluation import evaluate
 from ...valuemodel.examples import make_examples

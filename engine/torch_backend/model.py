@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..cpu.int8_model import Int8Model
+from ..cpu.model import CpuModel
 from ..errors import ContextError
 from ..language_model import Growth, LanguageModel, Prompt, Statistics
 from ..language_model import Session as AnySession
@@ -54,14 +54,14 @@ class TorchSession:
 class TorchLanguageModel(LanguageModel):
     """A causal language model of transformers and, optionally, a value tail on it. Not thread-safe: one thread decodes.
 
-    `model` is an `Int8Model` or any `*ForCausalLM` whose decoder layers attend through transformers' attention interface.
+    `model` is a `CpuModel` or any `*ForCausalLM` whose decoder layers attend through transformers' attention interface.
     """
 
     def __init__(self, model: Any, tail: Tail | None = None) -> None:
         self._model = model.eval()
         config = model.config
         self._decoder = model.get_decoder()
-        if not isinstance(model, Int8Model):
+        if not isinstance(model, CpuModel):
             from .tree_attention import NAME, attending
 
             for module in attending(self._decoder):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ..errors import SettingsError
 from ..models.files import model_identity, resolve_model
-from ..models.loading import LoadedModel, LoadError, end_ids, load_tokenizer
-from ..models.sources import DEFAULT_MODEL
+from ..models.known import DEFAULT_MODEL
+from ..models.loading import LoadedModel, LoadError
+from ..models.tokenizer_loading import end_ids, load_tokenizer
+from ..progress import stage
 from ..tail import Tail
 from .engine import VllmEngine, import_vllm
 from .model import VllmLanguageModel
@@ -36,20 +39,29 @@ def load_vllm(
     """
     import_vllm()
     chosen = vllm_precision(precision)
-    folder = resolve_model(name)
+    path = resolve_model(name)
     settings = settings or VllmSettings()
-    if classifier is None:
-        model = start(folder, chosen, tail, settings)
-    else:
-        model = start_with_classifier(folder, chosen, classifier, settings)
-    from transformers import AutoConfig, GenerationConfig
+    with _as_folder(path, chosen) as folder:  # which vLLM reads while it starts, and never again
+        if classifier is None:
+            model = start(folder, chosen, tail, settings)
+        else:
+            model = start_with_classifier(folder, chosen, classifier, settings)
+    tokenizer = load_tokenizer(path)
+    return LoadedModel(model, tokenizer, end_ids(path, tokenizer), model_identity(path), chosen, path)
 
-    try:
-        generation: Any = GenerationConfig.from_pretrained(folder)
-    except OSError:  # none in the folder: what the configuration says
-        generation = AutoConfig.from_pretrained(folder)
-    tokenizer = load_tokenizer(folder)
-    return LoadedModel(model, tokenizer, end_ids(tokenizer, generation), model_identity(folder), chosen, folder)
+
+@contextmanager
+def _as_folder(path: Path, precision: str) -> Iterator[Path]:
+    """A model folder as it is, a GGUF as a temporary folder of floats: vLLM has no kernels for its blocks on all machines."""
+    if not path.is_file():
+        yield path
+        return
+    from ..models.float_models import float_model
+
+    with tempfile.TemporaryDirectory(prefix="guided-gen-model-") as temporary:
+        with stage(f"Writing {path.name} as {precision} for vLLM"):
+            float_model(path, getattr(torch, precision)).save_pretrained(temporary)
+        yield Path(temporary)
 
 
 def vllm_precision(precision: str) -> str:
@@ -99,7 +111,7 @@ def start_with_classifier(folder: Path, precision: str, classifier: Path, settin
 def _forked_architecture(folder: Path) -> str:
     from transformers import AutoConfig
 
-    [architecture] = AutoConfig.from_pretrained(folder).architectures
+    [architecture] = AutoConfig.from_pretrained(folder, trust_remote_code=False).architectures
     if architecture not in FORKED:
         raise SettingsError(f"with vLLM a value model cannot fork off a {architecture}; it can off {', '.join(FORKED)}")
     return forked_name(architecture)

@@ -45,7 +45,7 @@ def _scored(pool: tuple[Path, ...], value: Path, model: str | None, cache: Path 
     """The pools' trees with the value model's values."""
     from dataclasses import asdict
 
-    from ..engine.models.loading import load_tokenizer
+    from ..engine.models.tokenizer_loading import load_tokenizer
     from ..value_data import load_prompted_trees
     from ..valuemodel.data_checks import check_trees
     from ..valuemodel.early_stop import EarlyStopError

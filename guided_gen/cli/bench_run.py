@@ -109,8 +109,9 @@ def _generate(options: dict[str, Any]) -> None:
     from ..data_builder.problems.prompts import template_named
     from ..engine.models.loading import load_model
     from ..engine.progress import stage
-    from ..valuemodel.attach import Prompts, load_scored_model
+    from ..valuemodel.attach import load_scored_model
     from ..valuemodel.early_stop import parsed_policy
+    from ..valuemodel.made_for import Prompts
 
     backend, vllm = options["backend"], vllm_settings(options)
     for policy in split_policies(options["policies"]):

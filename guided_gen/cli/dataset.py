@@ -71,7 +71,7 @@ def execute_command(
     from ..data_builder.dataset import ProblemTexts
     from ..data_builder.stored_executions import NAME, store_executions
     from ..data_builder.tree_folder import read_settings
-    from ..engine.models.loading import load_tokenizer
+    from ..engine.models.tokenizer_loading import load_tokenizer
     from .train import base_folder, problems_of
 
     for folder in folders:

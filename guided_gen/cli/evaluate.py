@@ -45,7 +45,7 @@ def command(
     """Evaluate a value model and every shortcut on DATA; writes evaluation.json, plots and report.html to OUT."""
     from rich.console import Console
 
-    from ..engine.models.loading import load_tokenizer
+    from ..engine.models.tokenizer_loading import load_tokenizer
     from ..p_true import asks_generator
     from ..value_data import TextBase, answer_reader, load_prompted_trees
     from ..valuemodel.data_checks import check_trees

@@ -20,16 +20,18 @@ def command(value: Path, out: Path, model: str | None) -> None:
     under guided_gen_value, how they make a value.
     """
     from ..engine.models.files import model_identity, resolve_model
-    from ..engine.models.loading import load_tokenizer, load_weights
+    from ..engine.models.loading import load_weights
+    from ..engine.models.tokenizer_loading import load_tokenizer
     from ..valuemodel.export import export_classifier
-    from ..valuemodel.model import ValueModel, ValueModelMismatch, read_settings
+    from ..valuemodel.made_for import ValueModelMismatch
+    from ..valuemodel.model import ValueModel
 
-    made_for = read_settings(value)[0].made_for
+    made_for = ValueModel.made_for(value)
     base = resolve_model(model or made_for.model)
     identity = model_identity(base)
     if identity.sha256 != made_for.model_sha256:
         raise ValueModelMismatch(f"this value model was trained for {made_for.model}, not for {identity.name}")
     values = ValueModel.from_pretrained(value, base)
     export_classifier(values, load_weights(base, "float32"), out)
-    load_tokenizer(base).save_pretrained(out)
+    load_tokenizer(base).save(out)
     click.echo(out)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..engine.errors import GuidedGenError
-from ..engine.models.sources import DEFAULT_MODEL
+from ..engine.models.known import DEFAULT_MODEL
 from ..engine.vllm_backend.settings import VllmSettings
 
 if TYPE_CHECKING:

@@ -81,7 +81,7 @@ def base_folder(data: Sequence[Path], model: str | None) -> Path:
 
 
 def _trees(base: Path, options: dict[str, Any]) -> tuple[list[PromptedTree], list[PromptedTree]]:
-    from ..engine.models.loading import load_tokenizer
+    from ..engine.models.tokenizer_loading import load_tokenizer
     from ..value_data import TextBase, load_prompted_trees, split_by_problem
 
     generator = base_folder(options["data"], options["generator"]) if options["as_text"] else base

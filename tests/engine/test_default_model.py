@@ -10,7 +10,8 @@ import torch
 
 from guided_gen.engine.language_model import Prompt
 from guided_gen.engine.models.files import resolve_model
-from guided_gen.engine.models.loading import LoadedModel, load_model, load_tokenizer
+from guided_gen.engine.models.loading import LoadedModel, load_model
+from guided_gen.engine.models.tokenizer_loading import load_tokenizer
 from guided_gen.engine.policies import Beam
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.search import Search, SearchSettings, advance_round, run
@@ -24,7 +25,7 @@ QUESTION = "Write a Python function is_prime(n). Answer with one code block and 
 def prompt() -> list[int]:
     tokenizer = load_tokenizer(resolve_model())
     messages = [{"role": "user", "content": QUESTION}]
-    ids: list[int] = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    ids: list[int] = tokenizer.apply_chat_template(messages, add_generation_prompt=True)
     return ids
 
 

@@ -242,7 +242,7 @@ def test_a_chats_next_turn_reads_only_what_is_new(generator: GuidedGenerator, mo
     run = model._run
     monkeypatch.setattr(model, "_run", lambda tokens, *rest: (read.append(len(tokens)), run(tokens, *rest))[1])
     generator.solve(turn, n=1, max_new_tokens=1)
-    again = generator.loaded.tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=False)
+    again = generator.loaded.tokenizer.apply_chat_template(turn, add_generation_prompt=True)
     assert first.prompt_tokens < len(again)
     assert read[0] <= len(again) - first.prompt_tokens
     del read[:]

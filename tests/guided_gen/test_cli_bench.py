@@ -19,7 +19,8 @@ from guided_gen.engine.models.loading import load_model
 from guided_gen.engine.search import Search, SearchSettings, run
 from guided_gen.engine.tree_files import load_trees
 from guided_gen.valuemodel.heads import HeadSettings
-from guided_gen.valuemodel.model import MadeFor, ValueModel
+from guided_gen.valuemodel.made_for import MadeFor
+from guided_gen.valuemodel.model import ValueModel
 
 from .made_up_rollouts import write_rollouts
 

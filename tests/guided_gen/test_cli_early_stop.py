@@ -13,7 +13,8 @@ from guided_gen.cli import cli
 from guided_gen.engine.errors import GuidedGenError
 from guided_gen.engine.policy_names import POLICIES
 from guided_gen.valuemodel.heads import HeadSettings
-from guided_gen.valuemodel.model import MadeFor, ValueModel
+from guided_gen.valuemodel.made_for import MadeFor
+from guided_gen.valuemodel.model import ValueModel
 
 from .made_up_rollouts import write_rollouts
 

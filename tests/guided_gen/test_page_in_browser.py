@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from guided_gen.engine.models.loading import load_tokenizer
+from guided_gen.engine.models.tokenizer_loading import load_tokenizer
 from guided_gen.engine.tree import ROOT, Ended, Tree
 from guided_gen.generator import GuidedGenerator
 from guided_gen.page import page

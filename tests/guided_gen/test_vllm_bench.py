@@ -16,8 +16,8 @@ pytest.importorskip("vllm", reason="vLLM is not installed; make test-vllm sets u
 
 from guided_gen.benchmarks.results import RunTrees
 from guided_gen.data_builder.problems.prompts import DEFAULT_TEMPLATE
-from guided_gen.valuemodel.attach import Prompts, wanted_for
 from guided_gen.valuemodel.heads import HeadSettings
+from guided_gen.valuemodel.made_for import Prompts, wanted_for
 from guided_gen.valuemodel.model import ValueModel
 
 from .test_cli_bench import refuse, stored, succeed

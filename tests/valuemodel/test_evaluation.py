@@ -15,7 +15,8 @@ from guided_gen.valuemodel.evaluation import balanced_counts, evaluate
 from guided_gen.valuemodel.examples import make_examples
 from guided_gen.valuemodel.fitting import Shape, base_states, fit_value_model, load_statement
 from guided_gen.valuemodel.heads import HeadSettings
-from guided_gen.valuemodel.model import ValueModel, ValueModelMismatch
+from guided_gen.valuemodel.made_for import ValueModelMismatch
+from guided_gen.valuemodel.model import ValueModel
 from guided_gen.valuemodel.packing import PromptedTree
 from guided_gen.valuemodel.plots import plot_all
 from guided_gen.valuemodel.report import grids, html_page

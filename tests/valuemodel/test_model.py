@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from guided_gen.engine.cpu.int8 import int8_supported
-from guided_gen.engine.cpu.int8_model import Int8Model
+from guided_gen.engine.cpu.model import cpu_supported
 from guided_gen.engine.language_model import Growth, Prompt
+from guided_gen.engine.models.loading import load_cpu_model
 from guided_gen.engine.policies import Policy
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.scorers import value
@@ -23,7 +23,8 @@ from guided_gen.engine.tree import ROOT, Tree
 from guided_gen.engine.tree_policies import DVTS, MCTS, ForkingSearch
 from guided_gen.valuemodel.base_layers import BaseModelError, shared_states
 from guided_gen.valuemodel.heads import HeadError, HeadSettings
-from guided_gen.valuemodel.model import MadeFor, ValueModel, ValueModelError, ValueModelMismatch
+from guided_gen.valuemodel.made_for import MadeFor, ValueModelError, ValueModelMismatch
+from guided_gen.valuemodel.model import ValueModel
 from guided_gen.valuemodel.packing import PromptedTree, pack_tree
 
 from .conftest import tiny_base
@@ -150,18 +151,18 @@ def test_a_saved_folder_does_not_say_where_its_base_lay(base: Any, tmp_path: Pat
     assert str(tmp_path) not in (tmp_path / "value" / "config.json").read_text()
 
 
-@pytest.mark.skipif(not int8_supported(), reason="this machine has no int8 kernels")
+@pytest.mark.skipif(not cpu_supported(), reason="this machine has no int8 kernels")
 def test_a_float_tail_reads_the_states_of_an_int8_base(base: Any, tmp_path: Path) -> None:
     """Rounding to int8 may turn a last bit into a step: equal in most places, close in all."""
     base.save_pretrained(tmp_path)
     model = trained(ValueModel.from_base(tmp_path, 2))
-    quantised = Int8Model(tmp_path)
+    quantised = load_cpu_model(tmp_path)
     engine = TorchLanguageModel(quantised, copy.deepcopy(model).engine_tail(torch.float32, "cpu"))
     search = Search(engine, Prompt([3, 4, 5]), SearchSettings(n=6, max_new_tokens=20, check_every=4, sampling=Sampling(1.0, 1.0)))
     run(engine, [search])
     everything = np.arange(len(search.tree))
     engine.read([(search.session, everything)])
-    difference = np.abs(search.tree.nodes.value - packed_values(model, Int8Model(tmp_path), search.tree, [3, 4, 5]))
+    difference = np.abs(search.tree.nodes.value - packed_values(model, load_cpu_model(tmp_path), search.tree, [3, 4, 5]))
     assert np.mean(difference < 1e-5) > 0.7 and difference.max() < 0.02
 
 

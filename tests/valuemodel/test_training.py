@@ -19,7 +19,8 @@ from guided_gen.valuemodel.checkpoint import CheckpointError
 from guided_gen.valuemodel.data_checks import check_trees
 from guided_gen.valuemodel.examples import Example, join_examples, make_examples
 from guided_gen.valuemodel.heads import HeadSettings
-from guided_gen.valuemodel.model import MadeFor, ValueModel
+from guided_gen.valuemodel.made_for import MadeFor
+from guided_gen.valuemodel.model import ValueModel
 from guided_gen.valuemodel.packing import DataError, PromptedTree, pack_tree
 from guided_gen.valuemodel.state_cache import pack_key
 from guided_gen.valuemodel.training import (

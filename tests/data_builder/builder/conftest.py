@@ -36,7 +36,7 @@ class Tokenizer:
 
     eos_token_id = END
 
-    def apply_chat_template(self, messages, add_generation_prompt, return_dict):
+    def apply_chat_template(self, messages, add_generation_prompt):
         return list("\n".join(message["content"] for message in messages).encode())
 
     def decode(self, ids, skip_special_tokens):

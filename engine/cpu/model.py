@@ -1,0 +1,181 @@
+"""Decoder-only models on CPUs, in blocks of a few bits a weight: the Qwen2, Qwen3, Llama and Phi-3 families.
+
+The layers are ours, not transformers': they are few operators, each a kernel (kernels.py, blocks.py), and what transformers would
+import for a model is never loaded. Attention, norms and rotary embeddings are computed in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import GuidedGenError
+from ..models.architecture import Architecture
+from ..models.rope import frequencies
+from ..models.tensors import Tensors
+from ..torch_backend.kv_cache import Layout
+from . import kernels
+from .block_linear import BlockEmbedding, BlockLinear, block_matrix
+
+
+class CpuModelError(GuidedGenError):
+    """A machine that has no kernels."""
+
+
+def cpu_supported() -> bool:
+    """Whether this machine has the kernels: compiled, and a CPU that they are for."""
+    return bool(kernels.levels())
+
+
+class CpuModel(nn.Module):
+    """A decoder `model`, its `lm_head`, and as `config` the architecture."""
+
+    def __init__(self, architecture: Architecture, tensors: Tensors) -> None:
+        """Raises CpuModelError, RopeError, and TensorError for files that do not hold what the architecture describes."""
+        super().__init__()
+        if not cpu_supported():
+            raise CpuModelError(
+                "precision int8 needs an x86-64 CPU with AVX2, and a C compiler (gcc) when guided-gen is installed: use float32"
+            )
+        self.config = architecture
+        weights = _Weights(architecture, tensors)
+        # The largest first, while little else is there.
+        table = weights.stored("model.embed_tokens", architecture.vocab_size, architecture.hidden_size)
+        embedding = BlockEmbedding(block_matrix([table]))
+        if architecture.tie_word_embeddings:
+            self.lm_head = BlockLinear([embedding.matrix])
+        else:
+            self.lm_head = weights.linear(["lm_head"], [architecture.vocab_size], architecture.hidden_size)
+        self.model = CpuDecoder(architecture, embedding, weights)
+
+    def get_decoder(self) -> CpuDecoder:
+        return self.model
+
+
+class CpuDecoder(nn.Module):
+    """All below the LM head; the parts have the names that they have in transformers."""
+
+    def __init__(self, architecture: Architecture, embedding: BlockEmbedding, weights: _Weights) -> None:
+        super().__init__()
+        self.embed_tokens = embedding
+        self.layers = nn.ModuleList(CpuLayer(architecture, weights, i) for i in range(architecture.num_hidden_layers))
+        self.norm = weights.norm("model.norm")
+        self.rotary_emb = Rotary(architecture)
+
+
+class CpuLayer(nn.Module):
+    """hidden [1, T, H] -> [1, T, H]. Calls as a decoder layer of transformers does; only the layout knows of masks and caches."""
+
+    def __init__(self, architecture: Architecture, weights: _Weights, index: int) -> None:
+        super().__init__()
+        name = f"model.layers.{index}"
+        self.input_layernorm = weights.norm(f"{name}.input_layernorm")
+        self.self_attn = CpuAttention(architecture, weights, index)
+        self.post_attention_layernorm = weights.norm(f"{name}.post_attention_layernorm")
+        self.mlp = CpuMLP(architecture, weights, f"{name}.mlp")
+
+    def forward(
+        self, hidden: torch.Tensor, *, position_embeddings: tuple[torch.Tensor, torch.Tensor], layout: Layout, **_: Any
+    ) -> torch.Tensor:
+        hidden = hidden + self.self_attn(self.input_layernorm(hidden), position_embeddings, layout)
+        out: torch.Tensor = self.mlp(self.post_attention_layernorm(hidden)).add_(hidden)
+        return out
+
+
+class CpuAttention(nn.Module):
+    """Queries, keys and values from one product."""
+
+    def __init__(self, architecture: Architecture, weights: _Weights, index: int) -> None:
+        super().__init__()
+        name = f"model.layers.{index}.self_attn"
+        self.layer_idx = index
+        self.heads, self.kv_heads = architecture.num_attention_heads, architecture.num_key_value_heads
+        self.head_dim = architecture.head_dim
+        sizes = [heads * self.head_dim for heads in (self.heads, self.kv_heads, self.kv_heads)]
+        names = [f"{name}.{part}_proj" for part in "qkv"]
+        if architecture.fused:
+            names, sizes = [f"{name}.qkv_proj"], [sum(sizes)]
+        self.qkv_proj = weights.linear(names, sizes, architecture.hidden_size, architecture.qkv_bias)
+        attended = self.heads * self.head_dim
+        self.o_proj = weights.linear([f"{name}.o_proj"], [architecture.hidden_size], attended, architecture.output_bias)
+        normed = architecture.head_norms
+        self.q_norm = weights.norm(f"{name}.q_norm", self.head_dim) if normed else nn.Identity()
+        self.k_norm = weights.norm(f"{name}.k_norm", self.head_dim) if normed else nn.Identity()
+
+    def forward(self, x: torch.Tensor, position_embeddings: tuple[torch.Tensor, torch.Tensor], layout: Layout) -> torch.Tensor:
+        qkv = self.qkv_proj(x)[0].view(x.shape[1], -1, self.head_dim)
+        query, key, value = qkv.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
+        query, key = self.q_norm(query), self.k_norm(key)
+        cosine, sine = (table[0] for table in position_embeddings)
+        kernels.rotate_(query, cosine, sine)
+        kernels.rotate_(key, cosine, sine)
+        query, key, value = (part.transpose(0, 1)[None] for part in (query, key, value))
+        out = layout.attend(self.layer_idx, query, key, value, self.head_dim**-0.5)
+        attended: torch.Tensor = self.o_proj(out.flatten(2))
+        return attended
+
+
+class CpuMLP(nn.Module):
+    """The gated feed-forward block, gate and up from one product."""
+
+    def __init__(self, architecture: Architecture, weights: _Weights, name: str) -> None:
+        super().__init__()
+        hidden, inner, biased = architecture.hidden_size, architecture.intermediate_size, architecture.mlp_bias
+        names, sizes = [f"{name}.gate_proj", f"{name}.up_proj"], [inner, inner]
+        if architecture.fused:
+            names, sizes = [f"{name}.gate_up_proj"], [2 * inner]
+        self.gate_up_proj = weights.linear(names, sizes, hidden, biased)
+        self.down_proj = weights.linear([f"{name}.down_proj"], [hidden], inner, biased)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.down_proj(kernels.silu_mul(self.gate_up_proj(x)))
+        return out
+
+
+class RMSNorm(nn.Module):
+    """x [..., K] -> [..., K]."""
+
+    def __init__(self, weight: torch.Tensor, epsilon: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.epsilon = epsilon
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return kernels.rms_norm(x, self.weight, self.epsilon)
+
+
+class Rotary(nn.Module):
+    """Cosines and sines [1, T, r] of rotary embeddings for positions [1, T]."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self._frequencies = frequencies(architecture.rope_parameters, architecture.head_dim, architecture.max_position_embeddings)
+
+    @torch.no_grad()
+    def forward(self, x: torch.Tensor, position_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        angles = (position_ids[..., None].float() * self._frequencies.short).repeat(1, 1, 2)
+        return angles.cos() * self._frequencies.scale, angles.sin() * self._frequencies.scale
+
+
+class _Weights:
+    """A model's tensors by name, as the modules above."""
+
+    def __init__(self, architecture: Architecture, tensors: Tensors) -> None:
+        self._architecture, self._tensors = architecture, tensors
+
+    def stored(self, name: str, rows: int, columns: int) -> Any:
+        return self._tensors.matrix(f"{name}.weight", (rows, columns))
+
+    def linear(self, names: Sequence[str], rows: Sequence[int], columns: int, biased: bool = False) -> BlockLinear:
+        stored = [self.stored(name, size, columns) for name, size in zip(names, rows, strict=True)]
+        bias = None
+        if biased:
+            bias = torch.cat([self._tensors.vector(f"{name}.bias", size) for name, size in zip(names, rows, strict=True)])
+        return BlockLinear.of(stored, bias)
+
+    def norm(self, name: str, size: int | None = None) -> RMSNorm:
+        size = size or self._architecture.hidden_size
+        return RMSNorm(self._tensors.vector(f"{name}.weight", size), self._architecture.rms_norm_eps)

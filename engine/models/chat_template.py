@@ -1,0 +1,139 @@
+"""Chat templates: a model's own Jinja program that writes a conversation as one text.
+
+A template comes with a model, so it is not trusted: it runs in Jinja's sandbox, on plain data, with bounded time and results. It
+sees what transformers gives it: the messages, `add_generation_prompt`, the special tokens, `raise_exception`,
+`strftime_now` and `tojson`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from jinja2 import TemplateError
+from jinja2.ext import Extension, loopcontrols
+from jinja2.nodes import Node, Scope
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from ..errors import GuidedGenError
+
+MAX_TEMPLATE = 1 << 20
+_MAX_TEXT = 64 << 20
+_SECONDS = 5.0
+
+
+class ChatTemplateError(GuidedGenError):
+    """A model without a chat template, or whose template does not work on these messages."""
+
+
+class ChatTemplate:
+    """A compiled template. `special_tokens` (`bos_token`, ...) are variables in it."""
+
+    def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
+        """Raises ChatTemplateError where it cannot be compiled."""
+        if len(source) > MAX_TEMPLATE:
+            raise ChatTemplateError(f"this model's chat template is longer than {MAX_TEMPLATE:,} characters")
+        self._special_tokens = dict(special_tokens)
+        with _explained():
+            self._template = _Environment().from_string(source)
+
+    def render(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool) -> str:
+        """The conversation as one text. Raises ChatTemplateError with the template's own words where it refuses the messages."""
+        with _explained(), _time_limit():
+            plain = json.loads(json.dumps(list(messages)))
+            text = self._template.render(
+                messages=plain, add_generation_prompt=add_generation_prompt, tools=None, documents=None, **self._special_tokens
+            )
+        if len(text) > _MAX_TEXT:
+            raise ChatTemplateError(f"this model's chat template writes {len(text):,} characters")
+        return text
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox without operations whose results may be as large as they like."""
+
+    intercepted_binops = frozenset(["*", "**", "%"])
+
+    def __init__(self) -> None:
+        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, loopcontrols])
+        self.filters["tojson"] = _to_json
+        for padding in ("center", "indent", "wordwrap", "format", "xmlattr"):
+            self.filters.pop(padding)
+        self.filters["indent"] = _indent
+        self.globals |= {"raise_exception": _refuse, "strftime_now": lambda layout: datetime.now().strftime(layout)}
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        small = all(isinstance(side, (int, float)) and abs(side) < 1 << 32 for side in (left, right))
+        repeated = operator == "*" and isinstance(left, str) and isinstance(right, int) and len(left) * right < 1 << 16
+        if not (small or repeated) or (operator == "**" and abs(right) > 64):
+            raise TemplateError(f"it computes {operator} of something large or of no numbers")
+        return super().call_binop(context, operator, left, right)
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        return attr not in _PADDING and bool(super().is_safe_attribute(obj, attr, value))
+
+
+_PADDING = ("center", "ljust", "rjust", "zfill", "expandtabs", "format", "format_map", "translate")
+
+
+class _GenerationTag(Extension):
+    """`{% generation %}`: marks what the assistant says, for training; the text is left as it is."""
+
+    tags = {"generation"}  # noqa: RUF012
+
+    def parse(self, parser: Parser) -> Node:
+        line = next(parser.stream).lineno
+        return Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
+
+
+def _to_json(
+    value: Any, ensure_ascii: bool = False, indent: int | None = None, separators: Any = None, sort_keys: bool = False
+) -> str:
+    """Jinja's own escapes characters for HTML."""
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent and min(indent, 16), separators=separators, sort_keys=sort_keys
+    )
+
+
+def _indent(text: str, width: int = 4, first: bool = False, blank: bool = False) -> str:
+    lines = str(text).splitlines() or [""]
+    space = " " * min(width, 64)
+    rest = [space + line if line or blank else line for line in lines[1:]]
+    return "\n".join([space + lines[0] if first else lines[0], *rest])
+
+
+def _refuse(message: object) -> None:
+    raise TemplateError(str(message))
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # a template is a program: it can raise anything
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise ChatTemplateError(f"this model's chat template fails: {reason}") from error
+
+
+@contextmanager
+def _time_limit() -> Iterator[None]:
+    """Stops what runs in this thread after `_SECONDS`, at the next line of the template."""
+    until = time.monotonic() + _SECONDS
+
+    def watch(frame: Any, event: str, argument: Any) -> Any:
+        if time.monotonic() > until:
+            raise TemplateError(f"it takes longer than {_SECONDS:.0f} seconds")
+        return watch
+
+    before = sys.gettrace()
+    sys.settrace(watch)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
