@@ -160,7 +160,8 @@ def f(x):
         try:
             path = os.path.join(folder, "@MARK@")
             open(path, "w").close()
-            os.unlink(path) if folder not in ("@OUTSIDE@", "/dev/shm", "/var/tmp") else None
+            if folder in ("@OUTSIDE@", "/dev/shm", "/var/tmp"): continue  # seen from outside, if it is there
+            os.unlink(path)
             return "ESCAPED: wrote to " + folder
         except OSError: pass
     return "x"

@@ -17,9 +17,12 @@ import resource
 import struct
 import sys
 import time
-from typing import Any
 
 from . import landlock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = (
     0x20000,
@@ -76,7 +79,7 @@ def enter_test(config: dict[str, Any]) -> None:
         # The soft limit of processor time sends SIGXCPU, which can be ignored; the hard one a second later cannot.
         resource.setrlimit(getattr(resource, name), (limit, limit + (name == "RLIMIT_CPU")))
     if config["level"] == "rlimits" and landlock.version():
-        landlock.restrict([*config["shown"], *config["paths"]], config["temp"])
+        landlock.restrict([*config["shown"], *config["paths"]], config["devices"], config["temp"])
 
 
 def end_stragglers() -> None:
@@ -113,7 +116,7 @@ def _new_namespaces(config: dict[str, Any]) -> None:
         _write("/proc/self/setgroups", "deny")
         _write("/proc/self/uid_map", f"{uid} {uid} 1")
         _write("/proc/self/gid_map", f"{gid} {gid} 1")
-    _new_root(config["shown"], config["temp_bytes"])
+    _new_root(config)
     pid = os.fork()
     if pid:
         os.closerange(0, 64)
@@ -121,14 +124,14 @@ def _new_namespaces(config: dict[str, Any]) -> None:
         os._exit(0)
 
 
-def _new_root(shown: dict[str, str], temp_bytes: int) -> None:
-    """Pivot into a tmpfs that has only what is `shown` (read-only, by the path there), and an empty, writable /tmp."""
+def _new_root(config: dict[str, Any]) -> None:
+    """Pivot into a tmpfs that has only what is shown (read-only), links, and empty folders that can be written."""
     _mount("none", "/", "", MS_REC | MS_PRIVATE)
     _mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m")
     os.mkdir("/tmp/old")
     _check(libc.pivot_root(b"/tmp", b"/tmp/old"), "pivot_root")
     os.chdir("/")
-    for path, inside in shown.items():
+    for path, inside in config["shown"].items():
         if os.path.islink("/old" + path):
             os.symlink(os.readlink("/old" + path), inside)
             continue
@@ -140,10 +143,14 @@ def _new_root(shown: dict[str, str], temp_bytes: int) -> None:
         _mount("/old" + path, inside, "", MS_BIND | MS_REC)
     _check(libc.umount2(b"/old", MNT_DETACH), "umount")
     os.rmdir("/old")
-    os.mkdir("/tmp")
+    for path, target in config["links"].items():
+        os.symlink(target, path)
+    for folder in config["written"]:
+        os.mkdir(folder)
     attributes = struct.pack("<QQQQ", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID, 0, 0, 0)
     _check(libc.syscall(SYS_MOUNT_SETATTR, AT_FDCWD, b"/", AT_RECURSIVE, attributes, len(attributes)), "mount_setattr")
-    _mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, f"mode=1777,size={temp_bytes}")
+    for folder, size in config["written"].items():
+        _mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, f"mode=1777,size={size}")
 
 
 def _drop_capabilities() -> None:

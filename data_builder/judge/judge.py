@@ -1,8 +1,8 @@
 """The judge: runs programs on their problems' tests in sandboxes and says which pass.
 
-Not one expected output enters a sandbox: inputs go in, what the program makes of them comes out as plain values, and the
-comparison happens here. So a program can lie only about its own answer. What the sandbox keeps a program from doing to
-the machine is a matter of the isolation level (`isolation.py`).
+Not one expected output enters the sandbox of a program: inputs go in, what the program makes of them comes out as bytes, and
+the comparison happens in an examiner's process (`examiner.py`). So a program can lie only about its own answer. What the sandbox
+keeps a program from doing to the machine is a matter of the isolation level (`isolation.py`).
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Literal, TypeVar
 
-from ..problems.problem import AssertTest, CallTest, Problem, StdinTest, Test
-from .assert_tests import Examiner, examine
-from .comparison import compare_printed, compare_returned
+from ..problems.problem import AssertTest, CallTest, Problem, Test
+from .comparison import shortened
+from .examiner import Examined, Examiner
 from .isolation import choose_isolation
-from .program import JudgeError, Outcome, Program
-from .verdict import FailedTest, Isolation, Limits, Status, Verdict, shortened
+from .program import JudgeError, Program
+from .sandbox import NO_LIMIT
+from .verdict import FailedTest, Isolation, Limits, Status, Verdict
 from .wire import WireError, encode
 
 Key = TypeVar("Key")
@@ -118,7 +119,7 @@ class Judge:
         with Program(text, problem.entry_point, self.isolation, self.limits) as program:
             for index, test in enumerate(problem.tests):
                 if time.monotonic() >= deadline:
-                    outcome: tuple[Status, str, str] = ("timeout", "", f"no time left of {self.limits.program_seconds:g} s")
+                    outcome: Examined = ("timeout", "", f"no time left of {self.limits.program_seconds:g} s")
                 else:
                     try:
                         outcome = self._run_test(program, problem, test, deadline)
@@ -133,36 +134,26 @@ class Judge:
         status = "passed" if failure is None else failure.status
         return Verdict(problem.id, status, tuple(statuses), failure, self.isolation, time.monotonic() - start)
 
-    def _run_test(self, program: Program, problem: Problem, test: Test, deadline: float) -> tuple[Status, str, str]:
-        """(status, what the program answered, error)."""
-        if isinstance(test, AssertTest):
-            examiner = self._take_examiner()
-            try:
-                return examine(examiner, program, test.code, problem.entry_point or "", deadline)
-            finally:
-                with self._lock:
-                    self._examiners.append(examiner)
-        outcome = program.run((test.args, {}) if isinstance(test, CallTest) else test.stdin, deadline)
-        got = shortened(outcome.value) if outcome.status in ("returned", "printed") else ""
-        return _compare(outcome, test), got, outcome.error
+    def _run_test(self, program: Program, problem: Problem, test: Test, deadline: float) -> Examined:
+        if not isinstance(test, AssertTest):
+            outcome = program.run((test.args, {}) if isinstance(test, CallTest) else test.stdin, deadline)
+            if outcome.status not in ("returned", "printed"):
+                return outcome.status, "", outcome.error  # type: ignore[return-value]
+        examiner = self._take_examiner()
+        try:
+            if isinstance(test, AssertTest):
+                with program.converse(deadline) as conversation:
+                    return examiner.run_asserts(test.code, problem.entry_point or "", conversation, deadline)
+            return examiner.compare(outcome, test.expected, deadline)
+        finally:
+            with self._lock:
+                self._examiners.append(examiner)
 
     def _take_examiner(self) -> Examiner:
         with self._lock:
             if self._examiners:
                 return self._examiners.pop()
         return Examiner(self.isolation, self.limits)
-
-
-def _compare(outcome: Outcome, test: CallTest | StdinTest) -> Status:
-    if outcome.status == "returned" and isinstance(test, CallTest):
-        rule = compare_returned(outcome.value, test.expected)
-    elif outcome.status == "printed" and isinstance(test, StdinTest):
-        rule = compare_printed(outcome.value, test.expected)
-    elif outcome.status in ("returned", "printed"):
-        return "no_result"
-    else:
-        return outcome.status  # type: ignore[return-value]
-    return "wrong_answer" if rule is None else "passed"
 
 
 def _failed_test(index: int, test: Test, status: Status, got: str, error: str) -> FailedTest:
@@ -173,7 +164,7 @@ def _failed_test(index: int, test: Test, status: Status, got: str, error: str) -
         given, expected = test.args, shortened(test.expected)
     else:
         given, expected = test.stdin, shortened(test.expected)
-    digest = hashlib.sha256(encode(given)).hexdigest()[:16]
+    digest = hashlib.sha256(encode(given, NO_LIMIT)).hexdigest()[:16]
     return FailedTest(index, status, shortened(given), digest, expected, got, error)
 
 

@@ -28,8 +28,11 @@ def version() -> int:
     return max(0, int(libc.syscall(SYS_CREATE_RULESET, None, 0, ASK_VERSION)))
 
 
-def restrict(readable: list[str], writable: str) -> None:
-    """Keep only reading below `readable` and everything below `writable`. Needs no_new_privs. Raises OSError."""
+def restrict(readable: list[str], devices: list[str], writable: str) -> None:
+    """Keep only reading below `readable`, writing to `devices` too, and everything below `writable`.
+
+    Needs no_new_privs. Raises OSError.
+    """
     kernel = version()
     everything = (1 << FILE_RIGHTS.get(kernel, FILE_RIGHTS_LATER)) - 1
     attributes = struct.pack(
@@ -39,6 +42,8 @@ def restrict(readable: list[str], writable: str) -> None:
     ruleset = _checked(libc.syscall(SYS_CREATE_RULESET, attributes, size, 0))
     for path in readable:
         _allow(ruleset, path, EXECUTE | READ_FILE | READ_DIR)
+    for path in devices:
+        _allow(ruleset, path, READ_FILE | WRITE_FILE)
     _allow(ruleset, writable, everything)
     _checked(libc.syscall(SYS_RESTRICT_SELF, ruleset, 0))
     os.close(ruleset)

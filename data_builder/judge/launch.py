@@ -50,6 +50,10 @@ ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
 }
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+# For what asks whether they exist; what opens them gets the descriptor (see `program_process`).
+LINKS = {f"/dev/{name}": "null" for name in ("stdin", "stdout", "stderr")}
+# What the main module of a sandbox needs beside the modules that all need.
+MODULES = {"supervisor": ["program_process"], "examiner_child": ["comparison"]}
 _uid_count = itertools.count()
 
 
@@ -123,7 +127,11 @@ def command(level: Isolation, limits: Limits) -> list[str]:
             arguments += ["--symlink", str(Path(path).readlink()), inside]
         else:
             arguments += ["--dev-bind" if path in DEVICES else "--ro-bind", path, inside]
-    arguments += ["--perms", "1777", "--size", str(limits.temp_bytes), "--tmpfs", "/tmp", "--remount-ro", "/"]
+    for path, target in LINKS.items():
+        arguments += ["--symlink", target, path]
+    for folder, size in _written(level, limits, "").items():
+        arguments += ["--perms", "1777", "--size", str(size), "--tmpfs", folder]
+    arguments += ["--remount-ro", "/"]
     return [*arguments, "--", path_inside(python[0]), *python[1:]]
 
 
@@ -138,13 +146,24 @@ def confinement(level: Isolation, limits: Limits, temp: str, uid: int | None) ->
         "level": level,
         "uid": uid,
         "temp": temp,
-        "temp_bytes": limits.temp_bytes,
+        "written": _written(level, limits, temp),
         "paths": [path_inside(path) if level in ("full", "namespaces") else path for path in library_paths()],
         "shown": shown_paths(),
+        "devices": list(DEVICES),
+        "links": LINKS,
         "wall_seconds": limits.wall_seconds,
         "output_bytes": limits.output_bytes,
         "rlimits": {} if level == "none" else _rlimits(level, limits, uid),
     }
+
+
+def _written(level: Isolation, limits: Limits, temp: str) -> dict[str, int]:
+    """The folders that programs can write to, with the bytes that there is room for: the second is for semaphores."""
+    return (
+        {"/tmp": limits.temp_bytes, "/dev/shm": limits.file_bytes}
+        if level in ("full", "namespaces")
+        else {temp: limits.temp_bytes}
+    )
 
 
 def _rlimits(level: Isolation, limits: Limits, uid: int | None) -> dict[str, int]:
@@ -184,7 +203,7 @@ def _threads_of_user() -> int:
 def boot_code(main_module: str) -> bytes:
     """The code of `main_module` and of what it needs, for BOOT to read."""
     here = Path(__file__).parent
-    modules = ["wire", "landlock", "confinement", "sandbox_child", *([] if main_module == "sandbox_child" else [main_module])]
+    modules = ["library_types", "wire", "landlock", "confinement", "frames", "remote", *MODULES[main_module], main_module]
     codes = [("judge", compile("", "judge", "exec"))]
     codes += [(f"judge.{name}", compile((here / f"{name}.py").read_text(), f"{name}.py", "exec")) for name in modules]
     data = marshal.dumps(codes)

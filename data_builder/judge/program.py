@@ -12,12 +12,14 @@ from functools import cache
 from typing import Any, Literal
 
 from ...engine.errors import GuidedGenError
-from .sandbox import Sandbox, SandboxDied, SandboxTimeout
+from .sandbox import Frame, Sandbox, SandboxDied, SandboxTimeout
 from .verdict import Isolation, Limits, Status
-from .wire import WireError, decode
+from .wire import WireError, decode_frame
 
-# The names that programs written for APPS find there: the import preamble of its reference harness.
+# The names that programs written for APPS find there: the import preamble of its reference harness, and more of typing.
 APPS_PREAMBLE = """
+from typing import Any, Callable, DefaultDict, Deque, Dict, FrozenSet, Generator, Iterable, Iterator, List, Mapping
+from typing import NamedTuple, Optional, Sequence, Set, Tuple, Type, TypeVar, Union
 import sys
 import time
 import itertools
@@ -28,7 +30,6 @@ from functools import lru_cache
 import math
 from math import sqrt, sin, cos, tan, ceil, fabs, floor, gcd, exp, log, log2
 import fractions
-from typing import List, Tuple
 import numpy as np
 import random
 import heapq
@@ -44,6 +45,8 @@ SLOW_IMPORTS = (
 START_PAUSES = (0.2, 2.0)
 # What the supervisor may need on top of a test's own time to notice and report that it is over.
 GRACE_SECONDS = 5.0
+# What a process of the program may need to end when there is nothing more to ask.
+HANG_UP_SECONDS = 2.0
 
 
 class JudgeError(GuidedGenError):
@@ -52,7 +55,10 @@ class JudgeError(GuidedGenError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """`status` is "returned" with the value, "printed" with the text, "exception" with (type, message), or another failure."""
+    """What one run came to: "returned" with the result as bytes of `wire`, "printed" with the text, or a failure.
+
+    The bytes are the program's: they are read in an examiner's process, never in the judge's.
+    """
 
     status: Literal["returned", "printed"] | Status
     value: Any = None
@@ -76,26 +82,12 @@ class Program:
 
     def run(self, value: Any, deadline: float) -> Outcome:
         """Run on `value`: (arguments, keyword arguments) or the text of standard input. `deadline`: monotonic seconds."""
-        end = min(deadline, time.monotonic() + self._limits.wall_seconds) + GRACE_SECONDS
-        if self._sandbox is None:
-            self._sandbox = started_sandbox(self._isolation, self._limits, self._configuration)
-        try:
-            self._sandbox.send(value, end)
-            reply = self._sandbox.receive(end)
-        except SandboxTimeout:
-            self.close()
-            return Outcome("timeout", error="no answer in time")
-        except SandboxDied as error:
-            self.close()
-            return Outcome("no_result", error=f"the sandbox was destroyed: {error}")
-        if not _is_reply(reply):
-            self.close()
-            return Outcome("no_result", error="the answer is not one")
-        how, code, seconds, dirty, report, output = reply
-        if dirty:
-            # It left files behind: the next test gets a new, empty sandbox.
-            self.close()
-        return self._outcome(how, code, seconds, report, output)
+        reply = self.exchanged(value, self._end(deadline))
+        return reply if isinstance(reply, Outcome) else self.ended(reply)
+
+    def converse(self, deadline: float) -> Conversation:
+        """A conversation with a fresh process that has loaded the program."""
+        return Conversation(self, self._end(deadline))
 
     def close(self) -> None:
         """End the sandbox and everything in it."""
@@ -109,6 +101,40 @@ class Program:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _end(self, deadline: float) -> float:
+        """When a test that begins now must have told its end."""
+        return min(deadline, time.monotonic() + self._limits.wall_seconds) + GRACE_SECONDS
+
+    def exchanged(self, request: Any, end: float, is_answered: bool = True) -> Frame | Outcome:
+        """The reply to a request; an outcome where there is none, and the sandbox is closed."""
+        if self._sandbox is None:
+            self._sandbox = started_sandbox(self._isolation, self._limits, self._configuration)
+        try:
+            self._sandbox.send(request, end)
+            return self._sandbox.receive(end) if is_answered else ()
+        except SandboxTimeout:
+            self.close()
+            return Outcome("timeout", error="no answer in time")
+        except SandboxDied as error:
+            self.close()
+            return Outcome("no_result", error=f"the sandbox was destroyed: {error}")
+
+    def ended(self, reply: Frame) -> Outcome:
+        """The outcome of a test that has ended."""
+        if tuple(map(type, reply)) != (str, int, float, bool, bytes, bytes):
+            self.close()
+            return Outcome("no_result", error="the answer is not one")
+        how, code, seconds, dirty, report, output = reply
+        if dirty:
+            # It left files behind: the next test gets a new, empty sandbox.
+            self.close()
+        return self._outcome(how, code, seconds, report, output)
+
+    def hang_up(self, end: float) -> None:
+        """Tell the supervisor, if it is still there, that there are no more messages in this conversation."""
+        if self._sandbox is not None:
+            self.exchanged(None, end, is_answered=False)
+
     def _outcome(self, how: str, code: int, seconds: float, report: bytes, output: bytes) -> Outcome:
         text = output.decode("utf-8", "replace")
         if how == "timeout":
@@ -120,30 +146,51 @@ class Program:
                 return Outcome("timeout", text, f"used more than {self._limits.cpu_seconds} s of processor time")
             return Outcome("no_result", text, f"killed by {_signal_name(code)}")
         try:
-            kind, detail = decode(report, self._limits.output_bytes)
-        except (WireError, TypeError, ValueError):
+            kind, *details = decode_frame(report.removeprefix(bytes(4)))  # of a conversation
+        except (WireError, ValueError):
             return Outcome("no_result", text, f"exited with code {code} and without a result")
-        if self._configuration["entry_point"] is None:
-            if kind == "finished":
-                return Outcome("printed", text)
-        elif kind == "returned" and type(detail) is bytes:
-            try:
-                return Outcome("returned", decode(detail, self._limits.output_bytes))
-            except WireError as error:
-                return Outcome("no_result", error=f"the result cannot be read: {error}")
-        if kind == "raised" and type(detail) is tuple and len(detail) == 3 and all(type(part) is str for part in detail):
-            type_name, message, place = detail
-            return Outcome("exception", (type_name.removesuffix(": "), message), f"{type_name}{message}{place}"[:500])
-        error_text = detail[:500] if type(detail) is str else ""
+        if kind == "finished" and self._configuration["entry_point"] is None:
+            return Outcome("printed", text)
+        if kind == "returned" and self._configuration["entry_point"] is not None and type(details[0]) is bytes:
+            return Outcome("returned", details[0])
+        error_text = "".join(detail for detail in details if type(detail) is str)[:500]
         if kind == "unsupported":
             return Outcome("wrong_answer", error=f"returned {error_text}")
-        failures: dict[Any, Status] = {"syntax": "syntax_error", "memory": "memory"}
-        status = failures.get(kind) if type(kind) is str else None
-        return Outcome(status or "no_result", text, error_text)
+        failures: dict[Any, Status] = {"raised": "exception", "syntax": "syntax_error", "memory": "memory"}
+        return Outcome(failures.get(kind, "no_result"), text, error_text)
+
+
+class Conversation:
+    """With a process of the program, which answers messages. Use as a context manager."""
+
+    def __init__(self, program: Program, end: float) -> None:
+        self._program, self._end = program, end
+        self._outcome: Outcome | None = None
+
+    def ask(self, message: bytes) -> bytes | Outcome:
+        """The answer to `message`, or what the process came to instead."""
+        if self._outcome is None:
+            reply = self._program.exchanged(message, self._end)
+            if not isinstance(reply, Outcome) and reply[:1] == ("said",) and type(reply[-1]) is bytes:
+                return reply[-1]
+            self._outcome = reply if isinstance(reply, Outcome) else self._program.ended(reply)
+            self._program.hang_up(self._end)
+        return self._outcome
+
+    def __enter__(self) -> Conversation:
+        begun = self._program.exchanged(None, self._end, is_answered=False)
+        self._outcome = begun if isinstance(begun, Outcome) else None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._outcome is None:
+            reply = self._program.exchanged(None, time.monotonic() + HANG_UP_SECONDS)
+            if not isinstance(reply, Outcome):
+                self._program.ended(reply)
 
 
 def started_sandbox(
-    isolation: Isolation, limits: Limits, configuration: dict[str, Any], main_module: str = "sandbox_child"
+    isolation: Isolation, limits: Limits, configuration: dict[str, Any], main_module: str = "supervisor"
 ) -> Sandbox:
     """A sandbox, tried a few times. Raises `JudgeError`."""
     for pause in (*START_PAUSES, None):
@@ -169,11 +216,6 @@ def preamble_names() -> dict[str, set[str]]:
         bound = {alias.asname or alias.name for alias in node.names}
         names[ast.unparse(node)] = set(heapq.__all__) if "*" in bound else bound
     return names
-
-
-def _is_reply(reply: Any) -> bool:
-    kinds = (str, int, float, bool, bytes, bytes)
-    return type(reply) is tuple and len(reply) == len(kinds) and all(map(lambda part, kind: type(part) is kind, reply, kinds))
 
 
 def _signal_name(number: int) -> str:

@@ -15,10 +15,13 @@ from typing import Any
 
 from . import launch
 from .verdict import Isolation, Limits
-from .wire import WireError, decode, encode
+from .wire import WireError, decode_frame, encode
 
 START_SECONDS = 20.0
 CLOSE_SECONDS = 5.0
+NO_LIMIT = 1 << 32  # of the judge's own words
+# What a sandbox says: scalars, among them bytes that some other process understands.
+Frame = tuple[Any, ...]
 
 
 class SandboxDied(Exception):
@@ -35,9 +38,7 @@ class Sandbox:
     Raises `SandboxDied` or `SandboxTimeout` if the sandbox does not come up.
     """
 
-    def __init__(
-        self, level: Isolation, limits: Limits, configuration: dict[str, Any], main_module: str = "sandbox_child"
-    ) -> None:
+    def __init__(self, level: Isolation, limits: Limits, configuration: dict[str, Any], main_module: str = "supervisor") -> None:
         self._nonce = secrets.token_bytes(8)
         # The largest honest reply: a report and a standard output at their caps.
         self._reply_bytes = 2 * limits.output_bytes + 4096
@@ -67,7 +68,7 @@ class Sandbox:
             deadline = time.monotonic() + START_SECONDS
             self._write(launch.boot_code(main_module), deadline)
             self.send({**confinement, **configuration, "nonce": self._nonce}, deadline)
-            if self.receive(deadline) != "ready":
+            if self.receive(deadline) != ("ready",):
                 raise SandboxDied("an unexpected greeting")
         except BaseException:
             self.close()
@@ -75,17 +76,17 @@ class Sandbox:
 
     def send(self, value: Any, deadline: float) -> None:
         """Send one value. Raises `SandboxDied`, `SandboxTimeout`, and `WireError` for a value that cannot cross."""
-        payload = encode(value)
+        payload = encode(value, NO_LIMIT)
         self._write(self._nonce + struct.pack("<I", len(payload)) + payload, deadline)
 
-    def receive(self, deadline: float) -> Any:
-        """The next value from inside, of exact builtin types. Raises `SandboxDied` and `SandboxTimeout`."""
+    def receive(self, deadline: float) -> Frame:
+        """The next frame from inside. Raises `SandboxDied` and `SandboxTimeout`."""
         header = self._read(12, deadline)
         size = struct.unpack("<I", header[8:])[0]
         if header[:8] != self._nonce or size > self._reply_bytes:
             raise SandboxDied("an answer that is no frame")
         try:
-            return decode(self._read(size, deadline), max_bytes=self._reply_bytes)
+            return decode_frame(self._read(size, deadline))
         except WireError as error:
             raise SandboxDied(str(error)) from None
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 Status = Literal["passed", "wrong_answer", "exception", "timeout", "memory", "syntax_error", "no_result"]
 Isolation = Literal["full", "namespaces", "rlimits", "none"]
-SHORT = 300
 
 
 @dataclass(frozen=True)
@@ -61,12 +60,3 @@ class Verdict:
     @property
     def passed(self) -> bool:
         return self.status == "passed"
-
-
-def shortened(value: Any) -> str:
-    """Text as it is, other values as Python writes them, cut where they are long."""
-    try:
-        text = value if isinstance(value, str) else repr(value)
-    except ValueError:  # an integer of more digits than Python prints
-        return f"<{type(value).__name__} too large to print>"
-    return text if len(text) <= SHORT else text[:SHORT] + f"... ({len(text)} characters)"

@@ -196,11 +196,9 @@ def test_what_cannot_be_judged_is_told_after_all_verdicts(unreliable, monkeypatc
 def test_namespaces_show_no_other_process_and_no_network(name):
     if name not in available_levels():
         pytest.skip(f"isolation level '{name}' is not available")
-    program = (
-        "import os, socket\ndef f(x): return [os.getppid(), len(socket.if_nameindex()), [p for p in x if os.path.exists(p)]]"
-    )
-    hidden = ["/proc/self", "/etc/passwd", str(Path(__file__).resolve()), str(Path.home() / ".ssh"), "/dev/shm", "/sys/kernel"]
-    problem = replace(PROBLEM, tests=(CallTest((hidden,), [1, 1, []]),))
+    program = "import os\ndef f(x): return [os.getppid(), os.listdir('/dev/shm'), [p for p in x if os.path.exists(p)]]"
+    hidden = ["/proc/self", "/etc/passwd", str(Path(__file__).resolve()), str(Path.home() / ".ssh"), "/sys/kernel"]
+    problem = replace(PROBLEM, tests=(CallTest((hidden,), [1, [], []]),))
     with Judge(name, workers=1) as judge:
         verdict = judge.judge(problem, program)
         assert verdict.passed, verdict.failure

@@ -3,9 +3,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from guided_gen.data_builder.judge import wire
 from guided_gen.data_builder.judge.judge import Judge
 from guided_gen.data_builder.judge.program import JudgeError
 from guided_gen.data_builder.judge.verdict import Limits
@@ -127,6 +127,36 @@ def test_integers_that_python_does_not_print_are_judged_like_others(judge):
     assert (failure.input, failure.got) == ("<tuple too large to print>", "<int too large to print>")
 
 
+COSTLY = """
+class T(tuple):
+    def __hash__(self): return id(self)
+    def __eq__(self, other): return self is other
+def add(a, b): return {T([i * (2 ** 61 - 1)]) for i in range(1, 20_000)}
+"""
+
+
+def test_a_result_that_takes_for_ever_to_read_fails_within_the_limits_of_its_program():
+    with Judge(workers=1, limits=replace(LIMITS, wall_seconds=1)) as judge:
+        verdict = judge.judge(replace(ADD, tests=ADD.tests[:1]), COSTLY)
+        assert verdict.status == "no_result"
+        assert verdict.failure.error == "the result cannot be read in time"
+        assert judge.judge(ADD, "def add(a, b): return a + b").passed
+
+
+@pytest.mark.parametrize("problem", [ADD, ASSERTED], ids=lambda problem: problem.id)
+def test_nothing_is_made_of_a_result_in_the_process_that_serves_others(monkeypatch, problem):
+    """Sets of costly keys hold the interpreter's lock for as long as they take to make."""
+
+    def closed(container, resolve):
+        assert container.tag == b"t", "a frame is a tuple of scalars"
+        return tuple(container.members)
+
+    monkeypatch.setattr(wire, "_closed", closed)
+    with Judge(workers=1, limits=LIMITS) as judge:
+        program = "def add(a, b): return {frozenset([i]): [{i}, {i: (i,)}] for i in range(9)}"
+        assert judge.judge(problem, program).failure.got.startswith("{frozenset({0}): [{0}, {0: (0,)}]")
+
+
 def test_inputs_are_fresh_and_nothing_stays_from_test_to_test(judge):
     spoils = "seen = []\ndef f(items):\n    items.append(1)\n    seen.append(1)\n    open('file', 'a').write('x')\n"
     spoils += "    import os, math\n    math.pi += 1\n    return [len(items), len(seen), os.path.getsize('file'), math.pi]"
@@ -144,9 +174,7 @@ def test_a_test_that_destroys_its_process_costs_only_itself(judge):
 
 
 def test_the_usual_names_are_there_and_numpy_too(judge):
-    # Packages installed below /tmp are not seen: a sandbox has a /tmp of its own.
-    number = "int(a)" if np.__file__.startswith("/tmp/") else "int(np.int64(a))"
-    program = f"def add(a, b): return gcd(0, {number}) + max(nlargest(1, deque([b]))) + len(List[int].__args__) - 1"
+    program = "def add(a, b): return gcd(0, int(np.int64(a))) + max(nlargest(1, deque([b]))) + len(List[int].__args__) - 1"
     assert judge.judge(ADD, program).passed
 
 
