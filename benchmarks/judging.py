@@ -17,14 +17,12 @@ from ..data_builder.judge.judge import Judge
 from ..data_builder.judge.verdict import Verdict
 from ..data_builder.problems.examples import call_examples, stdin_examples
 from ..data_builder.problems.problem import Problem
-from ..data_builder.problems.syntax import parse
+from ..data_builder.problems.syntax import parses
 from ..engine.errors import GuidedGenError
-from ..engine.scorers import SCORERS
+from ..engine.scorers import PARSES, SCORERS
 from ..engine.tree import Ended
 from .readings import FULL
 from .results import LineFile, RunTrees, key_of, problem_data
-
-ENDED_AND_PARSES = "ended-and-parses"
 
 
 class JudgingError(GuidedGenError):
@@ -95,7 +93,7 @@ def _judged(
         program = line["programs"][row]
         known = {name: found[leaf] for name, found in scores.items()}
         known |= {name: asked[row] for name, asked in line["rankings"].items()}
-        known[ENDED_AND_PARSES] = float(end == Ended.EOS and _parses(program))
+        known[PARSES] = float(end == Ended.EOS and parses(program))
         candidates.append(
             {
                 "program": program,
@@ -120,14 +118,6 @@ def _seconds(tried: Sequence[Future[Verdict] | None]) -> float:
     """The wall time of running the examples, equal programs once, one after the other."""
     distinct = {id(one): one.result().seconds for one in tried if one is not None}
     return round(sum(distinct.values()), 4)
-
-
-def _parses(program: str) -> bool:
-    try:
-        parse(program)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return bool(program.strip())
 
 
 def _number(score: float | None) -> float | None:

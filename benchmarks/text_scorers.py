@@ -15,6 +15,7 @@ from ..data_builder.problems.problem import Problem
 from ..data_builder.problems.prompts import PromptTemplate, interface
 from ..engine.errors import GuidedGenError
 from ..engine.language_model import LanguageModel
+from ..engine.scorers import P_TRUE, RATING
 
 _HELD_BYTES = 1 << 28  # the statement is read once for all answers, an answer once for all words
 
@@ -32,8 +33,8 @@ class Judgement:
 
 
 TEXT_SCORERS = {
-    "p-true": Judgement("Is the proposed answer correct? Reply with one word, True or False.", {"True": 1.0, "False": 0.0}),
-    "rating": Judgement(
+    P_TRUE: Judgement("Is the proposed answer correct? Reply with one word, True or False.", {"True": 1.0, "False": 0.0}),
+    RATING: Judgement(
         "How likely is it that the proposed answer is correct? Reply with one word: impossible, unlikely, likely or certain.",
         {"impossible": 0.0, "unlikely": 1 / 3, "likely": 2 / 3, "certain": 1.0},
     ),

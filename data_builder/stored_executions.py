@@ -26,7 +26,7 @@ from .judge.executions import Execution, PublicInputs, execute, outcome_classes
 from .judge.isolation import choose_isolation
 from .judge.verdict import Isolation
 from .problems.extraction import extract_program
-from .problems.syntax import parse
+from .problems.syntax import parses
 from .public_inputs import public_inputs
 
 NAME = "executions.parquet"
@@ -143,7 +143,7 @@ class _Job:
             examples=len(self.inputs.examples),
             rollouts=self.rollouts,
             counts=self.counts,
-            parses=np.asarray([_parses(program) for program in self.programs], bool),
+            parses=np.asarray([parses(program) for program in self.programs], bool),
             passed=np.asarray([sum(execution.passed) for execution in executions]),
             classes=classes,
             results=results,
@@ -158,14 +158,6 @@ def independent_counts(tree: Tree) -> np.ndarray:
         if part.kind != "branch":
             counts[part.row] += part.multiplicity
     return counts
-
-
-def _parses(program: str) -> bool:
-    try:
-        parse(program)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return bool(program.strip())
 
 
 def _read(path: Path) -> Iterator[StoredExecutions]:

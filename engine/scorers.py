@@ -1,6 +1,8 @@
 """Scorers: how promising each node of a tree looks, higher is better. Policies and the final ranking compare what they return.
 
-A scorer reads only the tree's columns, so that any tree, live or stored, can be scored.
+A scorer reads only the tree's columns, so that any tree, live or stored, can be scored. The names here are those of search,
+benchmarks and evaluation alike; `OF_ANSWERS` are of scores that take a whole answer's text, or the statement alone, and that
+others compute.
 """
 
 from __future__ import annotations
@@ -40,12 +42,10 @@ def shortness(tree: Tree) -> np.ndarray:
     return -tree.depth.astype(np.float64)
 
 
-SCORERS: dict[str, Scorer] = {
-    "value": value,
-    "logprob": mean_logprob,
-    "self-certainty": self_certainty,
-    "length": shortness,
-}
+VALUE, LOGPROB, CERTAINTY, LENGTH = "value", "logprob", "self-certainty", "length"
+SCORERS: dict[str, Scorer] = {VALUE: value, LOGPROB: mean_logprob, CERTAINTY: self_certainty, LENGTH: shortness}
+PARSES, P_TRUE, RATING, STATEMENT = "ended-and-parses", "p-true", "rating", "statement"
+OF_ANSWERS = (PARSES, P_TRUE, RATING, STATEMENT)
 
 
 ScorerLike = Scorer | str
@@ -61,8 +61,9 @@ def as_scorer(scorer: ScorerLike) -> Scorer:
 
 
 def scorer_named(name: str) -> Scorer:
-    """Raises SettingsError for a name that is not one of `SCORERS`."""
-    try:
-        return SCORERS[name]
-    except KeyError:
-        raise SettingsError(f"there is no scorer {name!r}; there are {', '.join(sorted(SCORERS))}") from None
+    """One that can guide a search. Raises SettingsError for any other name."""
+    if name in OF_ANSWERS:
+        raise SettingsError(f"the scorer {name} reads whole answers: it ranks them, and cannot guide a policy")
+    if name not in SCORERS:
+        raise SettingsError(f"there is no scorer {name!r}; there are {', '.join(sorted(SCORERS))}")
+    return SCORERS[name]

@@ -8,27 +8,20 @@ from typing import Any
 
 from .benchmarks.evidence import first_step, fitted_draws
 from .benchmarks.evidence_pools import EvidencePool, evidence_pools
-from .data_builder.dataset import ProblemTexts, common_settings
+from .data_builder.dataset import common_settings
 from .data_builder.stored_executions import read_executions
 from .engine.models.files import cache_dir
-from .pool_values import pool_trees, score_pools
+from .value_data import pool_trees
 from .valuemodel.evidence import EvidenceModel
 from .valuemodel.evidence_fit import refitted
-from .valuemodel.identity import value_sha256
 
 
-def load_pools(
-    folders: Sequence[Path], texts: ProblemTexts, value: Path | None = None, base: Path | None = None
-) -> list[EvidencePool]:
-    """The pools of all trees. With `value`, made for the model in `base`, its values are computed, once, and kept in the cache
-    directory.
+def load_pools(folders: Sequence[Path], value: Path | None = None, **options: Any) -> list[EvidencePool]:
+    """The pools of all trees. The values of `value` are computed once, and kept in the cache directory; `options` as in
+    `value_data.load_scored`.
     """
-    kept, sha256 = cache_dir() / "pool-values", None
-    if value is not None and base is not None:
-        sha256 = value_sha256(value)
-        score_pools(folders, value, sha256, base, kept, texts)
     stored = {problem: one for folder in folders for problem, one in read_executions(folder).items()}
-    return evidence_pools(pool_trees(folders, kept, sha256), stored)
+    return evidence_pools(pool_trees(folders, value, cache_dir() / "pool-values", **options), stored)
 
 
 def fitted_model(

@@ -1,24 +1,37 @@
-"""What the value model does not know: which problem a tree is of, the prompt that it grew below, and the program in an answer."""
+"""What the value model does not know: which problem a tree is of, the prompt that it grew below, and the program in an answer.
+
+Here stored trees meet problems, prompts and the models that wrote and read them: `load_prompted_trees` for training,
+`load_scored` for all that looks at values.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .benchmarks.text_scorers import TEXT_SCORERS, judged_scores
 from .data_builder.dataset import ProblemTexts, held_out, read_trees, selected, tree_row
 from .data_builder.problems.extraction import extract_program
+from .data_builder.problems.loaders import load_problems
 from .data_builder.problems.problem import Problem
 from .data_builder.problems.prompts import prompt_ids, template_named
-from .data_builder.problems.syntax import parse
-from .data_builder.tree_folder import read_settings
-from .engine.models.files import ModelIdentity, model_identity
-from .engine.models.loading import chosen_precision, device_kind
+from .data_builder.problems.syntax import parses
+from .data_builder.tree_folder import read_settings, tree_files
+from .engine.models.files import ModelIdentity, model_identity, resolve_model
+from .engine.models.loading import chosen_precision, device_kind, load_model
 from .engine.models.tokenizer_loading import end_ids, load_tokenizer
+from .engine.scorers import P_TRUE
 from .engine.tree import Tree
+from .engine.tree_files import load_trees, save_trees
+from .valuemodel.fitting import ScoredTrees, scored_trees
+from .valuemodel.identity import value_sha256
+from .valuemodel.made_for import ValueModelMismatch
+from .valuemodel.model import ValueModel
 from .valuemodel.packing import DataError, PromptedTree
-from .valuemodel.rollout_table import Answer, ReadAnswer
+from .valuemodel.rollout_table import Answer, Ask, ReadAnswer
 from .valuemodel.translation import Translation, translated_tree
 
 
@@ -87,6 +100,80 @@ def load_prompted_trees(
     return prompted
 
 
+def base_folder(data: Sequence[Path], model: str | None) -> Path:
+    """The folder of the base model: as named, else as the first dataset says."""
+    return resolve_model(model or read_settings(data[0])["model"])
+
+
+def problems_of(data: Sequence[Path], source: str | None, allow_untouched: bool = False) -> list[Problem] | None:
+    """The problems of datasets, read from `source` instead of where their builds found them; None to leave it to the builds."""
+    if source is None:
+        return None
+    splits = {read_settings(folder)["split"] for folder in data}
+    return [problem for split in splits for problem in load_problems(source, split, allow_untouched=allow_untouched)]
+
+
+@dataclass(frozen=True)
+class ScoredData:
+    """Datasets' trees with a value model's values, and the folders of the models that read them and wrote them."""
+
+    scored: ScoredTrees
+    base: Path
+    generator: Path
+
+
+def load_scored(
+    value: Path,
+    folders: Sequence[Path],
+    *,
+    model: str | None = None,
+    generator: str | None = None,
+    tries: bool = True,
+    problems: Sequence[Problem] | None = None,
+    allow_untouched: bool = False,
+    cache: Path | None = None,
+) -> ScoredData:
+    """The trees of datasets, each node with its value. `model`: the value model's base, `generator`: what wrote the answers that
+    a text scorer reads; by default as the value model and the data say. The rest as in `load_prompted_trees` and `scored_trees`.
+    """
+    made_for = ValueModel.made_for(value)
+    as_text = bool(made_for.generator_sha256)
+    base = base_folder(folders, model or (made_for.model if as_text else None))
+    source = base_folder(folders, generator) if as_text else base
+    trees = load_prompted_trees(
+        folders,
+        load_tokenizer(source),
+        tries=tries,
+        problems=problems,
+        allow_untouched=allow_untouched,
+        text_base=TextBase.of(base, source) if as_text else None,
+    )
+    return ScoredData(scored_trees(value, base, trees, cache), base, source)
+
+
+def pool_trees(folders: Sequence[Path], value: Path | None, kept: Path, **options: Any) -> Iterator[Tree]:
+    """All trees of pools: as stored, or with the values of a value model, which are computed once and kept in the folder `kept`,
+    never written into the pool. `options` as in `load_scored`. Raises ValueModelMismatch for one that reads text.
+    """
+    for folder in folders:
+        if value is None:
+            for path in tree_files(folder):
+                yield from load_trees(path)
+            continue
+        stored = hashlib.sha256(b"".join(path.read_bytes() for path in tree_files(folder))).hexdigest()
+        file = kept / f"{value_sha256(value)[:16]}-{stored[:16]}.parquet"
+        if not file.exists():
+            check_reads_states(value)
+            save_trees([one.tree for one in load_scored(value, [folder], **options).scored.trees], file)
+        yield from load_trees(file)
+
+
+def check_reads_states(value: Path) -> None:
+    """Raise ValueModelMismatch for a value model that reads the generator's text, not its states."""
+    if ValueModel.made_for(value).generator_sha256:
+        raise ValueModelMismatch("a value model that reads text values searches, not stored pools: use guided-gen bench run")
+
+
 def split_by_problem(trees: Sequence[PromptedTree], share: float, seed: int) -> tuple[list[PromptedTree], list[PromptedTree]]:
     """(the others, `share` of the problems), by a hash of seed and problem. Raises DataError where either part is empty."""
     chosen = held_out([one.problem for one in trees], share, seed)
@@ -104,7 +191,7 @@ def answer_reader(tokenizer: Any) -> ReadAnswer:
         pieces = tuple(tokenizer.batch_decode([[token] for token in ids], skip_special_tokens=True))
         text = "".join(pieces)
         program = extract_program(tokenizer.decode(ids, skip_special_tokens=True))
-        return Answer(pieces, code_span(pieces, text, program), bool(program.strip()) and _parses(program))
+        return Answer(pieces, code_span(pieces, text, program), parses(program))
 
     return read
 
@@ -125,9 +212,30 @@ def code_span(pieces: Sequence[str], text: str, program: str) -> tuple[int, int]
     return first, last + 1
 
 
-def _parses(program: str) -> bool:
-    try:
-        parse(program)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
+def asks_generator(
+    generator: Path,
+    precision: str,
+    template_name: str,
+    folders: Sequence[Path],
+    problems: Sequence[Problem] | None = None,
+    allow_untouched: bool = False,
+) -> Ask:
+    """Asks the model in `generator` about answers to the problems that the datasets in `folders` were built from.
+
+    An answer without a program has 0. `problems` as in `load_prompted_trees`, which checks them.
+    """
+    loaded = load_model(str(generator), precision)
+    template = template_named(template_name)
+    if problems is None:
+        built = {(settings["problems"], settings["split"]) for settings in map(read_settings, folders)}
+        problems = [one for source, split in built for one in load_problems(source, split, allow_untouched=allow_untouched)]
+    by_id = {problem.id: problem for problem in problems}
+
+    def ask(one: PromptedTree, answers: Sequence[Answer]) -> list[float]:
+        programs = ["".join(answer.pieces[slice(*answer.code)]) if answer.code else "" for answer in answers]
+        said = judged_scores(
+            loaded.language_model, loaded.tokenizer, TEXT_SCORERS[P_TRUE], by_id[one.problem], programs, template
+        )
+        return [0.0 if score is None else score for score in said]
+
+    return ask

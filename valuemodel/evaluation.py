@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.scorers import VALUE
 from . import metrics
 from .metrics import by_problem, mean_of_defined, ratio, shown
-from .rollout_table import VALUE, RolloutTable
+from .rollout_table import RolloutTable
 
 TOKENS = (8, 16, 32, 64, 128)
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)

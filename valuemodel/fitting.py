@@ -1,5 +1,7 @@
-"""From judged trees to a finished value model in a folder: checks, cached states, training, calibration, the statement's
-baseline."""
+"""From judged trees to a finished value model in a folder, and from that to the values of judged trees.
+
+Making one: checks, cached states, training, calibration, the statement's baseline. `scored_trees` is the way back.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +18,15 @@ from ..engine.files import replaced_atomically
 from ..engine.models.files import cache_dir, model_identity
 from ..engine.models.float_models import model_config
 from ..engine.models.loading import load_weights
+from ..engine.progress import stage
 from . import probe
 from .base_layers import layer_count
 from .data_checks import check_trees
-from .examples import Example, make_examples
+from .examples import Example, States, join_examples, make_examples
 from .heads import HeadSettings, ValueHead
 from .made_for import MadeFor, ValueModelError, ValueModelMismatch
 from .model import ValueModel
-from .packing import PromptedTree
-from .rollout_table import statement_states
+from .packing import DataError, PromptedTree
 from .state_cache import StateCache, cached_states
 from .targets import outcomes
 from .training import History, TrainingError, TrainingSettings, train
@@ -97,6 +99,46 @@ def base_states(
     folder = (cache or cache_dir() / "states") / f"{made_for.model_sha256[:16]}-{made_for.precision}"
     packs = [example.pack for example in examples]
     return cached_states(folder, packs, fork_layers, lambda: load_weights(base, made_for.precision))
+
+
+@dataclass(frozen=True)
+class ScoredTrees:
+    """Judged trees with a value at every node, and what was computed for it: their examples, and the states below the tail."""
+
+    model: ValueModel
+    trees: Sequence[PromptedTree]
+    examples: list[Example]
+    states: StateCache
+
+
+def scored_trees(value: Path, base: Path, trees: Sequence[PromptedTree], cache: Path | None = None) -> ScoredTrees:
+    """Load the value model in `value` and set every node's value; each tree is packed once, and read by the base in the folder
+    `base` where `cache` does not hold its states.
+
+    Raises ValueModelMismatch for trees of another generator than it was made for, DataError where one has no judged rollout.
+    """
+    made_for = ValueModel.made_for(value)
+    for origin in dict.fromkeys(MadeFor.of(one.tree.metadata) for one in trees):
+        made_for.check(asdict(origin))
+    examples = make_examples(trees)
+    if len(examples) < len(trees):
+        raise DataError(f"{len(trees) - len(examples)} of {len(trees)} trees have no judged rollouts")
+    model = ValueModel.from_pretrained(value, base)
+    fork_layer = model.settings.fork_layer
+    states = base_states(examples, base, made_for, [fork_layer], cache)[fork_layer]
+    with stage(f"Scoring {len(trees)} trees", total=float(len(trees))) as advance:
+        for i, (one, example) in enumerate(zip(trees, examples, strict=True)):
+            batch = join_examples([example], states, next(model.tail.norm.parameters()).device)
+            values = model.values(batch.states, batch.pack, batch.mean_logprob).cpu().numpy()
+            one.tree.nodes.value[example.pack.nodes.numpy()] = values
+            advance(i + 1)
+    return ScoredTrees(model, trees, examples, states)
+
+
+def statement_states(examples: Sequence[Example], states: States) -> torch.Tensor:
+    """The state at the last token of each example's prompt, scaled to unit variance, [examples, H]."""
+    last = torch.stack([states[example.key][len(example.pack) - len(example.pack.rows) - 1].float() for example in examples])
+    return last / last.square().mean(dim=1, keepdim=True).sqrt()
 
 
 def fit_statement(

@@ -11,7 +11,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from .rollout_table import VALUE
+from ..engine.scorers import VALUE
 
 _CORRECT, _WRONG, _GREY = "#1a7f37", "#c0392b", "#888888"
 

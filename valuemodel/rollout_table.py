@@ -9,16 +9,12 @@ import numpy as np
 import torch
 
 from ..engine.progress import stage
-from ..engine.tree import Ended, Tree
-from .examples import Example, States, join_examples, make_examples
+from ..engine.scorers import P_TRUE, PARSES, SCORERS, STATEMENT
+from ..engine.tree import Ended
+from .fitting import ScoredTrees, statement_states
 from .heads import ValueHead
-from .model import ValueModel
 from .packing import DataError, PromptedTree
 from .targets import outcomes
-
-VALUE, STATEMENT = "value", "statement's own value"
-LOGPROB, CERTAINTY, SHORTNESS, PARSES = "mean log-probability", "self-certainty", "length", "ended and parses"
-ASKED = "P(True)"
 
 
 @dataclass(frozen=True)
@@ -72,40 +68,11 @@ class RolloutTable:
         return list(self.traces)
 
 
-@torch.no_grad()
-def score_trees(model: ValueModel, trees: Sequence[PromptedTree], states: States) -> list[np.ndarray]:
-    """The value of every node of each tree, [nodes]."""
-    device = next(model.tail.norm.parameters()).device
-    model.eval()
-    scored = []
-    with stage(f"Scoring {len(trees)} trees", total=float(len(trees))) as advance:
-        for i, example in enumerate(make_examples(trees)):
-            batch = join_examples([example], states, device)
-            values = np.empty(len(example.pack.nodes))
-            values[example.pack.nodes.numpy()] = model.values(batch.states, batch.pack, batch.mean_logprob).cpu().numpy()
-            scored.append(values)
-            advance(i + 1)
-    return scored
-
-
-def statement_states(examples: Sequence[Example], states: States) -> torch.Tensor:
-    """The state at the last token of each example's prompt, scaled to unit variance, [examples, H]."""
-    last = torch.stack([states[example.key][len(example.pack) - len(example.pack.rows) - 1].float() for example in examples])
-    return last / last.square().mean(dim=1, keepdim=True).sqrt()
-
-
-def rollout_table(
-    model: ValueModel,
-    trees: Sequence[PromptedTree],
-    states: States,
-    statement: ValueHead,
-    read: ReadAnswer,
-    ask: Ask | None = None,
-) -> RolloutTable:
-    """Score all trees and lay out their judged rollouts. Raises DataError where a tree has none."""
-    values = score_trees(model, trees, states)
+def rollout_table(scored: ScoredTrees, statement: ValueHead, read: ReadAnswer, ask: Ask | None = None) -> RolloutTable:
+    """Lay out the judged rollouts of trees with values. Raises DataError where a tree has none."""
+    trees = scored.trees
     with torch.no_grad():
-        rooted = statement_states(make_examples(trees), states)
+        rooted = statement_states(scored.examples, scored.states)
         logits = statement.logit(statement.emit(rooted), statement.emit(rooted), torch.zeros(len(trees)))
     names = sorted({one.problem for one in trees})
     number = {name: i for i, name in enumerate(names)}
@@ -113,14 +80,14 @@ def rollout_table(
         name: [] for name in ("problem", "counts", "correct", "lengths", "ended", "parses", "code")
     }
     pieces: list[tuple[str, ...]] = []
-    scorers = [VALUE, LOGPROB, CERTAINTY, SHORTNESS, PARSES, STATEMENT, *([ASKED] if ask else [])]
+    scorers = [*SCORERS, PARSES, STATEMENT, *([P_TRUE] if ask else [])]
     traces: dict[str, list[np.ndarray]] = {scorer: [] for scorer in scorers}
     with stage(f"Reading the answers of {len(trees)} trees", total=float(len(trees))) as advance:
-        for i, (one, value, own_value) in enumerate(zip(trees, values, torch.sigmoid(logits).tolist(), strict=True)):
+        for i, (one, own_value) in enumerate(zip(trees, torch.sigmoid(logits).tolist(), strict=True)):
             found = outcomes(one.tree)
             if not len(found.rows):
                 raise DataError(f"the tree of {one.problem} has no judged rollouts")
-            nodes = _node_scores(one.tree, value)
+            nodes = {name: np.nan_to_num(scorer(one.tree)) for name, scorer in SCORERS.items()}
             answers = [read(one, leaf) for leaf in found.leaves.tolist()]
             for row, leaf, count, correct, answer in zip(
                 *(c.tolist() for c in (found.rows, found.leaves, found.counts, found.correct)), answers, strict=True
@@ -137,7 +104,7 @@ def rollout_table(
                 traces[STATEMENT].append(np.full(len(path), own_value))
             if ask is not None:
                 said = ask(one, answers)
-                traces[ASKED] += [_at_the_end(len(answer.pieces), score) for answer, score in zip(answers, said, strict=True)]
+                traces[P_TRUE] += [_at_the_end(len(answer.pieces), score) for answer, score in zip(answers, said, strict=True)]
             advance(i + 1)
     arrays = {name: np.asarray(column) for name, column in columns.items()}
     return RolloutTable(names, **arrays, pieces=pieces, traces=traces)
@@ -148,14 +115,3 @@ def _at_the_end(length: int, score: float) -> np.ndarray:
     scores = np.zeros(length)
     scores[-1] = score
     return scores
-
-
-def _node_scores(tree: Tree, value: np.ndarray) -> dict[str, np.ndarray]:
-    depth = np.maximum(tree.depth, 1)
-    certainty = np.nan_to_num(tree.nodes.certainty.astype(np.float64))
-    return {
-        VALUE: value,
-        LOGPROB: tree.logprob_sum / depth,
-        CERTAINTY: tree.path_means(certainty),
-        SHORTNESS: -depth.astype(np.float64),
-    }

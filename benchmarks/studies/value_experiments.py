@@ -30,13 +30,14 @@ from ...engine.files import replaced_atomically
 from ...engine.models.files import resolve_model
 from ...engine.models.known import DEFAULT_MODEL
 from ...engine.models.tokenizer_loading import load_tokenizer
+from ...engine.scorers import LOGPROB, VALUE
 from ...value_data import answer_reader, load_prompted_trees
 from ...valuemodel.evaluation import evaluate
 from ...valuemodel.examples import make_examples
-from ...valuemodel.fitting import Shape, base_states, check_data, fit_value_model, load_statement
+from ...valuemodel.fitting import Shape, base_states, check_data, fit_value_model, load_statement, scored_trees
 from ...valuemodel.heads import HeadSettings
 from ...valuemodel.packing import PromptedTree
-from ...valuemodel.rollout_table import LOGPROB, VALUE, RolloutTable, rollout_table
+from ...valuemodel.rollout_table import RolloutTable, rollout_table
 from ...valuemodel.targets import Kind
 from ...valuemodel.training import TrainingSettings, Tune
 
@@ -119,11 +120,9 @@ def run_variant(
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as out:
         model, history = fit_value_model(training, validation, base, shape, settings, Path(out), cache)
-        statement = load_statement(Path(out))
-    seconds = time.perf_counter() - start
-    made_for = check_data(training, validation, base)
-    states = base_states(make_examples(validation), base, made_for, [variant.fork_layer], cache)[variant.fork_layer]
-    table = rollout_table(model, validation, states, statement, answer_reader(load_tokenizer(base)))
+        seconds = time.perf_counter() - start
+        scored, statement = scored_trees(Path(out), base, validation, cache), load_statement(Path(out))
+    table = rollout_table(scored, statement, answer_reader(load_tokenizer(base)))
     fitted = {"head_fit": history.head_fit, "validation_losses": history.validation}
     return {"seconds": round(seconds), **fitted, **figures(table, model.settings.training["calibration"])}
 

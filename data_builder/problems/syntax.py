@@ -11,3 +11,11 @@ def parse(code: str) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(code)
+
+
+def parses(code: str) -> bool:
+    """Whether there is a program, and it is valid Python."""
+    try:
+        return bool(code.strip()) and bool(parse(code))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False

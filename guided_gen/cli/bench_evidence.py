@@ -82,11 +82,9 @@ def evidence(
 
 
 def _pools(folders: tuple[Path, ...], value: Path | None, options: dict[str, Any]) -> list[EvidencePool]:
-    from ..data_builder.dataset import ProblemTexts, common_settings
     from ..evidence_data import load_pools
-    from .train import base_folder, problems_of
+    from ..value_data import problems_of
 
     allowed = options.get("allow_untouched", False)
-    texts = ProblemTexts(common_settings(folders), problems_of(folders, options["problems"], allowed), allowed)
-    base = None if value is None else base_folder(folders, options["model"])
-    return load_pools(folders, texts, value, base)
+    problems = problems_of(folders, options["problems"], allowed)
+    return load_pools(folders, value, model=options["model"], problems=problems, allow_untouched=allowed)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from .options import CONTEXT, FOLDER, cache_option, source_option
-
-if TYPE_CHECKING:
-    from ..engine.tree import Tree
 
 
 @click.command(context_settings=CONTEXT)
@@ -27,6 +24,7 @@ def fit_early_stop(pool: tuple[Path, ...], value: Path, lost: str, check_every: 
 
     Afterwards `--policy early-stop:lost=0.05` stops candidates below the curve of 0.05, wherever this value model is named.
     """
+    from ..value_data import check_reads_states, load_scored, problems_of
     from ..valuemodel.early_stop import EarlyStopError, save_curves
     from ..valuemodel.early_stop_fit import TracedRollouts
     from ..valuemodel.early_stop_fit import fit_early_stop as fit
@@ -35,38 +33,14 @@ def fit_early_stop(pool: tuple[Path, ...], value: Path, lost: str, check_every: 
         shares = [float(share) for share in lost.split(",") if share.strip()]
     except ValueError:
         raise EarlyStopError(f"shares are written like 0.02,0.05, not {lost!r}") from None
-    figures = fit(TracedRollouts.of(_scored(pool, value, **options), check_every), shares, seed)
+    check_reads_states(value)
+    data = load_scored(
+        value, pool, model=options["model"], problems=problems_of(pool, options["problems"]), cache=options["cache"]
+    )
+    figures = fit(TracedRollouts.of([one.tree for one in data.scored.trees], check_every), shares, seed)
     path = save_curves(value, {"pool": [folder.name for folder in pool], **figures})
     _print(figures)
     click.echo(path)
-
-
-def _scored(pool: tuple[Path, ...], value: Path, model: str | None, cache: Path | None, problems: str | None) -> list[Tree]:
-    """The pools' trees with the value model's values."""
-    from dataclasses import asdict
-
-    from ..engine.models.tokenizer_loading import load_tokenizer
-    from ..value_data import load_prompted_trees
-    from ..valuemodel.data_checks import check_trees
-    from ..valuemodel.early_stop import EarlyStopError
-    from ..valuemodel.examples import make_examples
-    from ..valuemodel.fitting import base_states
-    from ..valuemodel.model import ValueModel
-    from ..valuemodel.rollout_table import score_trees
-    from .train import base_folder, problems_of
-
-    made_for = ValueModel.made_for(value)
-    if made_for.generator_sha256:
-        raise EarlyStopError("curves are fitted to value models of the generator itself, not to ones that read its text")
-    base = base_folder(pool, model)
-    trees = load_prompted_trees(pool, load_tokenizer(base), problems=problems_of(pool, problems))
-    made_for.check(asdict(check_trees(trees)))
-    values = ValueModel.from_pretrained(value, base)
-    fork_layer = values.settings.fork_layer
-    states = base_states(make_examples(trees), base, made_for, [fork_layer], cache)[fork_layer]
-    for one, scores in zip(trees, score_trees(values, trees, states), strict=True):
-        one.tree.nodes.value[:] = scores
-    return [one.tree for one in trees]
 
 
 def _print(figures: dict[str, Any]) -> None:

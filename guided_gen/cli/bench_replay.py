@@ -46,8 +46,7 @@ def replay(pool: tuple[Path, ...], **options: Any) -> None:
     from ..benchmarks.results import REPLAYS, VALUES, LineFile, pool_identity, value_identity
     from ..data_builder.dataset import ProblemTexts, common_settings
     from ..engine.scorers import scorer_named
-    from ..pool_values import pool_trees, score_pools
-    from .train import base_folder, problems_of
+    from ..value_data import pool_trees, problems_of
 
     arms = arms_named(*(options[name] for name in ("policies", "n", "best_of", "value", "check_every")))
     scorers = {name: scorer_named(name) for name in split_scorers(options["scorers"])}
@@ -55,16 +54,16 @@ def replay(pool: tuple[Path, ...], **options: Any) -> None:
     check_guides(arms, list(scorers))
     settings = ReplaySettings(**{name: options[name] for name in ("check_every", "budget", "resamples", "seed")})
     built = common_settings(pool)
-    texts = ProblemTexts(built, problems_of(pool, options["problems"], options["allow_untouched"]), options["allow_untouched"])
-    value, kept = value_identity(options["value"]), options["out"] / VALUES
-    if options["value"] is not None:
-        base = base_folder(pool, options["model"])
-        score_pools(pool, options["value"], value["value_sha256"], base, kept, texts, options["cache"])
+    allowed = options["allow_untouched"]
+    problems = problems_of(pool, options["problems"], allowed)
+    texts = ProblemTexts(built, problems, allowed)
+    data = {"model": options["model"], "problems": problems, "allow_untouched": allowed, "cache": options["cache"]}
 
     def trees() -> Iterator[Tree]:
-        return pool_trees(pool, kept, value["value_sha256"])
+        return pool_trees(pool, options["value"], options["out"] / VALUES, **data)
 
-    run = {"kind": "replay"} | pool_identity(built, first_tree(trees())) | value | vars(settings)
+    identity = pool_identity(built, first_tree(trees())) | value_identity(options["value"])
+    run = {"kind": "replay"} | identity | vars(settings)
     path = options["out"] / REPLAYS
     with LineFile(path, run) as written:
         replay_pools(trees, texts, arms, scorers, settings, written, options["limit"])

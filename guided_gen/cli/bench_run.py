@@ -178,20 +178,16 @@ def _judge(options: dict[str, Any]) -> None:
 def _scorers(options: dict[str, Any], known: bool | None) -> tuple[dict[str, Scorer], list[str], list[str]]:
     """(those that read a tree, the names of all that rank, of those that guide). `known`: whether there are values; None: not
     found out yet."""
-    from ..benchmarks.arms import ArmError, split_scorers
-    from ..benchmarks.judging import ENDED_AND_PARSES
+    from ..benchmarks.arms import split_scorers
     from ..benchmarks.text_scorers import TEXT_SCORERS
-    from ..engine.scorers import scorer_named
+    from ..engine.scorers import CERTAINTY, LENGTH, LOGPROB, PARSES, VALUE, scorer_named
 
-    default = ["logprob", "self-certainty", "length", ENDED_AND_PARSES, *(["value"] if known else [])]
+    default = [LOGPROB, CERTAINTY, LENGTH, PARSES, *([VALUE] if known else [])]
     names = split_scorers(options["scorers"]) if options["scorers"] else default
-    guides = split_scorers(options["guides"]) if options["guides"] else ["value" if "value" in names else "logprob"]
+    guides = split_scorers(options["guides"]) if options["guides"] else [VALUE if VALUE in names else LOGPROB]
     check_value({*names, *guides}, known is not False)
-    of_text = {*TEXT_SCORERS, ENDED_AND_PARSES}
-    for name in guides:
-        if name in of_text:
-            raise ArmError(f"the scorer {name} reads whole answers: it ranks them, and cannot guide a policy")
-    return {name: scorer_named(name) for name in dict.fromkeys([*names, *guides]) if name not in of_text}, names, guides
+    of_trees = [*guides, *(name for name in names if name not in (*TEXT_SCORERS, PARSES))]
+    return {name: scorer_named(name) for name in dict.fromkeys(of_trees)}, names, guides
 
 
 def _settings(options: dict[str, Any]) -> GenerationSettings:

@@ -72,7 +72,7 @@ def execute_command(
     from ..data_builder.stored_executions import NAME, store_executions
     from ..data_builder.tree_folder import read_settings
     from ..engine.models.tokenizer_loading import load_tokenizer
-    from .train import base_folder, problems_of
+    from ..value_data import base_folder, problems_of
 
     for folder in folders:
         settings = read_settings(folder)

@@ -46,42 +46,33 @@ def command(
     from rich.console import Console
 
     from ..engine.models.tokenizer_loading import load_tokenizer
-    from ..p_true import asks_generator
-    from ..value_data import TextBase, answer_reader, load_prompted_trees
+    from ..value_data import answer_reader, asks_generator, load_scored, problems_of
     from ..valuemodel.data_checks import check_trees
     from ..valuemodel.evaluation import evaluate
-    from ..valuemodel.examples import make_examples
-    from ..valuemodel.fitting import base_states, load_statement
-    from ..valuemodel.model import ValueModel
+    from ..valuemodel.fitting import load_statement
     from ..valuemodel.plots import plot_all
     from ..valuemodel.report import html_page, print_report
     from ..valuemodel.rollout_table import rollout_table
-    from .train import base_folder, problems_of
 
-    made_for = ValueModel.made_for(value)
-    as_text = bool(made_for.generator_sha256)
-    base = base_folder(data, model or (made_for.model if as_text else None))
-    source = base_folder(data, generator) if as_text else base
-    values = ValueModel.from_pretrained(value, base)
-    statement = load_statement(value)
-    found = problems_of(data, problems, allow_untouched)
-    trees = load_prompted_trees(
+    statement, found = load_statement(value), problems_of(data, problems, allow_untouched)
+    known = load_scored(
+        value,
         data,
-        load_tokenizer(source),
+        model=model,
+        generator=generator,
         tries=tries,
         problems=found,
         allow_untouched=allow_untouched,
-        text_base=TextBase.of(base, source) if as_text else None,
+        cache=cache,
     )
-    made_for.check(asdict(check_trees(trees)))
-    fork_layer = values.settings.fork_layer
-    states = base_states(make_examples(trees), base, made_for, [fork_layer], cache)[fork_layer]
-    read = answer_reader(load_tokenizer(base))
-    ask = None
+    check_trees(known.scored.trees)
+    settings = known.scored.model.settings
+    made_for, ask = settings.made_for, None
     if p_true:
-        ask = asks_generator(source, "auto" if as_text else made_for.precision, made_for.template, data, found, allow_untouched)
-    table = rollout_table(values, trees, states, statement, read, ask)
-    figures = evaluate(table, values.settings.training["calibration"]["base_rate"], seed, resamples, best_of)
+        precision = "auto" if made_for.generator_sha256 else made_for.precision
+        ask = asks_generator(known.generator, precision, made_for.template, data, found, allow_untouched)
+    table = rollout_table(known.scored, statement, answer_reader(load_tokenizer(known.base)), ask)
+    figures = evaluate(table, settings.training["calibration"]["base_rate"], seed, resamples, best_of)
     out.mkdir(parents=True, exist_ok=True)
     (out / "evaluation.json").write_text(json.dumps(figures, indent=1) + "\n")
     about = {"value model": value.name, "data": ", ".join(folder.name for folder in data), **asdict(made_for)}

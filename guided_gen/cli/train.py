@@ -48,6 +48,7 @@ def command(**options: Any) -> None:
 
     `accelerate launch -m guided_gen train ...` runs it on several GPUs.
     """
+    from ..value_data import base_folder
     from ..valuemodel.fitting import Shape, fit_value_model
     from ..valuemodel.heads import HeadSettings
     from ..valuemodel.training import TrainingSettings
@@ -72,17 +73,9 @@ def command(**options: Any) -> None:
     click.echo(options["out"])
 
 
-def base_folder(data: Sequence[Path], model: str | None) -> Path:
-    """The folder of the base model: as named, else as the first dataset says."""
-    from ..data_builder.tree_folder import read_settings
-    from ..engine.models.files import resolve_model
-
-    return resolve_model(model or read_settings(data[0])["model"])
-
-
 def _trees(base: Path, options: dict[str, Any]) -> tuple[list[PromptedTree], list[PromptedTree]]:
     from ..engine.models.tokenizer_loading import load_tokenizer
-    from ..value_data import TextBase, load_prompted_trees, split_by_problem
+    from ..value_data import TextBase, base_folder, load_prompted_trees, problems_of, split_by_problem
 
     generator = base_folder(options["data"], options["generator"]) if options["as_text"] else base
     tokenizer = load_tokenizer(generator)
@@ -96,14 +89,3 @@ def _trees(base: Path, options: dict[str, Any]) -> tuple[list[PromptedTree], lis
     if not options["validation"]:
         return split_by_problem(data, options["validation_share"], options["seed"])
     return data, load(options["validation"], tries=True)
-
-
-def problems_of(data: Sequence[Path], source: str | None, allow_untouched: bool = False) -> list[Any] | None:
-    """The problems of datasets, read from `source` instead of where their builds found them; None to leave it to the builds."""
-    from ..data_builder.problems.loaders import load_problems
-    from ..data_builder.tree_folder import read_settings
-
-    if source is None:
-        return None
-    splits = {read_settings(folder)["split"] for folder in data}
-    return [problem for split in splits for problem in load_problems(source, split, allow_untouched=allow_untouched)]

@@ -73,7 +73,7 @@ def test_evaluate_writes_figures_plots_and_a_page(value: Path, dataset: Path, ti
     assert result.exit_code == 0, result.output
     figures = json.loads((out / "evaluation.json").read_text())
     assert figures["data"]["problems"] == 10 and figures["data"]["rollouts"] == 60
-    assert 0 <= figures["ranking"]["P(True)"]["within_problem_auroc"]["value"] <= 1
+    assert 0 <= figures["ranking"]["p-true"]["within_problem_auroc"]["value"] <= 1
     assert (out / "report.html").stat().st_size > 10_000 and (out / "figure-2.png").exists()
     assert "Whole answers" in result.output
 

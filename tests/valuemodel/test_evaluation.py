@@ -12,8 +12,7 @@ import pytest
 
 from guided_gen.engine.models.files import model_identity
 from guided_gen.valuemodel.evaluation import balanced_counts, evaluate
-from guided_gen.valuemodel.examples import make_examples
-from guided_gen.valuemodel.fitting import Shape, base_states, fit_value_model, load_statement
+from guided_gen.valuemodel.fitting import Shape, fit_value_model, load_statement, scored_trees
 from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.made_for import ValueModelMismatch
 from guided_gen.valuemodel.model import ValueModel
@@ -53,22 +52,20 @@ def evaluated(base_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
     folder = tmp_path_factory.mktemp("fit")
     training, validation = from_base(learnable(30), base_folder), from_base(learnable(10, 100), base_folder)
     settings = TrainingSettings(tune="head")
-    model, _ = fit_value_model(training, validation, base_folder, Shape(), settings, folder / "value", folder / "cache")
-    test = from_base(learnable(12, 200), base_folder)
-    states = base_states(make_examples(test), base_folder, model.settings.made_for, [4], folder / "cache")[4]
-    again = ValueModel.from_pretrained(folder / "value")
-    table = rollout_table(again, test, states, load_statement(folder / "value"), read)
-    return table, evaluate(table, again.settings.training["calibration"]["base_rate"], resamples=100)
+    fit_value_model(training, validation, base_folder, Shape(), settings, folder / "value", folder / "cache")
+    scored = scored_trees(folder / "value", base_folder, from_base(learnable(12, 200), base_folder), folder / "cache")
+    table = rollout_table(scored, load_statement(folder / "value"), read)
+    return table, evaluate(table, scored.model.settings.training["calibration"]["base_rate"], resamples=100)
 
 
 def test_a_value_model_that_sees_the_cause_beats_every_shortcut(evaluated: tuple[RolloutTable, dict[str, Any]]) -> None:
     _, figures = evaluated
     ranking = figures["ranking"]
-    others = [s for s in ranking if s not in ("value", "random", "oracle", "ended and parses")]  # that one was told the cause
+    others = [s for s in ranking if s not in ("value", "random", "oracle", "ended-and-parses")]  # that one was told the cause
     for key in ("within_problem_auroc", "global_auroc", "brier_skill"):
         assert ranking["value"][key]["value"] > max(ranking[other][key]["value"] for other in others)
     assert ranking["random"]["pass@1"]["value"] < ranking["value"]["pass@1"]["value"] <= ranking["oracle"]["pass@1"]["value"]
-    assert ranking["statement's own value"]["within_problem_auroc"]["value"] == 0.5
+    assert ranking["statement"]["within_problem_auroc"]["value"] == 0.5
 
 
 def test_shares_and_counts_are_consistent(evaluated: tuple[RolloutTable, dict[str, Any]]) -> None:
@@ -101,15 +98,15 @@ def test_scores_part_of_the_way_are_those_along_the_path(evaluated: tuple[Rollou
 
 def test_a_model_that_is_asked_speaks_at_the_end_alone(base_folder: Path, tmp_path: Path) -> None:
     training, test = from_base(learnable(6), base_folder), from_base(learnable(4, 200), base_folder)
-    model, _ = fit_value_model(training, test, base_folder, Shape(), TrainingSettings(tune="head"), tmp_path / "value", tmp_path)
-    states = base_states(make_examples(test), base_folder, model.settings.made_for, [4], tmp_path)[4]
+    fit_value_model(training, test, base_folder, Shape(), TrainingSettings(tune="head"), tmp_path / "value", tmp_path)
 
     def ask(one: PromptedTree, answers: Sequence[Answer]) -> list[float]:
         return [len(answer.pieces) / 100 for answer in answers]
 
-    table = rollout_table(model, test, states, load_statement(tmp_path / "value"), read, ask)
-    assert table.scores("P(True)", table.lengths).tolist() == (table.lengths / 100).tolist()
-    assert not any(table.traces["P(True)"][row][:-1].any() for row in range(len(table)))
+    scored = scored_trees(tmp_path / "value", base_folder, test, tmp_path)
+    table = rollout_table(scored, load_statement(tmp_path / "value"), read, ask)
+    assert table.scores("p-true", table.lengths).tolist() == (table.lengths / 100).tolist()
+    assert not any(table.traces["p-true"][row][:-1].any() for row in range(len(table)))
 
 
 def test_the_report_is_json_and_one_self_contained_page(evaluated: tuple[RolloutTable, dict[str, Any]], tmp_path: Path) -> None:
