@@ -8,21 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .options import CONTEXT, FOLDER, OUT_FOLDER, source_option, untouched_option
+
 if TYPE_CHECKING:
     from ..benchmarks.evidence_pools import EvidencePool
 
-_FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
-_SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
 
-
-@click.command(context_settings=_SETTINGS)
-@click.argument("data", nargs=-1, required=True, type=_FOLDER)
-@click.option("--calibrate", required=True, multiple=True, type=_FOLDER, help="Independent rollouts of other problems.")
-@click.option("--value", type=_FOLDER, default=None, help="The value model whose values are evidence, too.")
+@click.command(context_settings=CONTEXT)
+@click.argument("data", nargs=-1, required=True, type=FOLDER)
+@click.option("--calibrate", required=True, multiple=True, type=FOLDER, help="Independent rollouts of other problems.")
+@click.option("--value", type=FOLDER, default=None, help="The value model whose values are evidence, too.")
 @click.option("--n", default=10, help="Candidates that the second step has at a time.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The evidence model, as JSON.")
 @click.option("--model", default=None, help="With --value: the generator.  [default: as the data say]")
-@click.option("--problems", default=None, help="Where the problems are, if not where the builds found them.")
+@source_option
 def fit_evidence(data: tuple[Path, ...], calibrate: tuple[Path, ...], value: Path | None, **options: Any) -> None:
     """Fit the probability that a finished candidate is correct to DATA, datasets with executions (guided-gen dataset execute).
 
@@ -44,18 +43,18 @@ def fit_evidence(data: tuple[Path, ...], calibrate: tuple[Path, ...], value: Pat
     click.echo(options["out"])
 
 
-@click.command(context_settings=_SETTINGS)
-@click.argument("pool", nargs=-1, required=True, type=_FOLDER)
-@click.option("--data", required=True, multiple=True, type=_FOLDER, help="What the first step is fitted to.")
-@click.option("--calibrate", multiple=True, type=_FOLDER, help="What the second is.  [default: the other folds of POOL]")
-@click.option("--value", type=_FOLDER, default=None, help="A value model's folder.")
+@click.command(context_settings=CONTEXT)
+@click.argument("pool", nargs=-1, required=True, type=FOLDER)
+@click.option("--data", required=True, multiple=True, type=FOLDER, help="What the first step is fitted to.")
+@click.option("--calibrate", multiple=True, type=FOLDER, help="What the second is.  [default: the other folds of POOL]")
+@click.option("--value", type=FOLDER, default=None, help="A value model's folder.")
 @click.option("--n", default=10, help="Candidates that are ranked.")
 @click.option("--resamples", type=click.IntRange(1), default=100, help="Draws of n samples a problem.")
 @click.option("--seed", default=0)
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where evidence.{json,md} go.")
+@click.option("--out", required=True, type=OUT_FOLDER, help="Where evidence.{json,md} go.")
 @click.option("--model", default=None, help="With --value: the generator.  [default: as the data say]")
-@click.option("--problems", default=None, help="Where the problems are, if not where the builds found them.")
-@click.option("--allow-untouched", is_flag=True, help="Consent to a pool of the split untouched, kept for final reports.")
+@source_option
+@untouched_option
 def evidence(
     pool: tuple[Path, ...], data: tuple[Path, ...], calibrate: tuple[Path, ...], value: Path | None, out: Path, **options: Any
 ) -> None:

@@ -55,9 +55,9 @@ def stats_command(
 
 
 @command.command("execute")
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--problems", default=None, help="Where the problems are, if not where the build found them.")
-@click.option("--allow-untouched", is_flag=True, help="Consent to reading the split untouched.")
+@click.argument("folders", nargs=-1, required=True, type=FOLDER)
+@source_option
+@untouched_option
 @click.option("--model", default=None, help="The model that the rollouts are from.  [default: as each folder says]")
 @click.option("--workers", type=click.IntRange(min=1), default=2, help="Programs at a time.")
 def execute_command(
