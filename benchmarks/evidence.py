@@ -20,7 +20,9 @@ from ..valuemodel.evidence import (
     COLUMNS,
     EXAMPLE_COLUMNS,
     LOGPROB_COLUMNS,
+    NEED_VALUES,
     RUN_COLUMNS,
+    TEXT_COLUMNS,
     VALUE_COLUMNS,
     EvidenceModel,
 )
@@ -31,14 +33,15 @@ from .evidence_pools import EvidencePool
 FOLDS = 5
 FITTED_DRAWS = 5
 """Draws of a problem that the second step is fitted to."""
-EXECUTION = (*AGREEMENT_COLUMNS, *RUN_COLUMNS)
+EXECUTION = (*AGREEMENT_COLUMNS, *RUN_COLUMNS, *TEXT_COLUMNS)
 ALL = "all"
 PARTS = {
     "value": VALUE_COLUMNS,
     "log-probability": LOGPROB_COLUMNS,
     "examples": EXAMPLE_COLUMNS,
     "agreement": AGREEMENT_COLUMNS,
-    "runs, ends, parses": RUN_COLUMNS,
+    "runs": RUN_COLUMNS,
+    "length, ended, parses": TEXT_COLUMNS,
 }
 
 
@@ -105,9 +108,9 @@ def calibration_curve(
 
 def first_step(training: Sequence[Labelled], columns: Sequence[str]) -> tuple[EvidenceModel, tuple[str, ...]]:
     """(the model of all columns that need no value model, fitted to `training`; the others, for the second step)."""
-    own = [name for name in columns if name not in VALUE_COLUMNS]
+    own = [name for name in columns if name not in NEED_VALUES]
     model = fit_evidence(training, own) if own else EvidenceModel({}, 0.0)
-    return model, tuple(name for name in columns if name in VALUE_COLUMNS)
+    return model, tuple(name for name in columns if name in NEED_VALUES)
 
 
 def fitted_draws(pools: Sequence[EvidencePool], n: int, seed: int) -> list[list[Labelled]]:

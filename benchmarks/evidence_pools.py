@@ -34,6 +34,7 @@ class EvidencePool:
         leaves = tree.rollouts.leaf[rows]
         found = Finished(
             counts=stored.counts,
+            lengths=tree.depth[leaves],
             logprobs=mean_logprob(tree)[leaves],
             ended=tree.rollouts.ended[rows] == Ended.EOS,
             parses=stored.parses,
@@ -58,7 +59,7 @@ class EvidencePool:
             shown=whole.shown,
             classes=whole.classes[rows][:, known],
             results=whole.results[rows][:, known],
-            **{name: getattr(whole, name)[rows] for name in ("logprobs", "ended", "parses", "passed", "values")},
+            **{name: getattr(whole, name)[rows] for name in ("lengths", "logprobs", "ended", "parses", "passed", "values")},
         )
         return EvidencePool(self.problem, found, self.writers[rows][:, known], self.correct[rows])
 

@@ -26,10 +26,13 @@ Columns = Mapping[str, np.ndarray]
 
 VALUE_COLUMNS = ("value", "value against siblings")
 EXAMPLE_COLUMNS = ("examples", "all examples")
-AGREEMENT_COLUMNS = ("agreement",)
-RUN_COLUMNS = ("runs", "ended", "parses")
+AGREEMENT_COLUMNS = ("agreement", "agreement by value")
+RUN_COLUMNS = ("runs against siblings",)
+TEXT_COLUMNS = ("length against siblings", "ended", "parses")
 LOGPROB_COLUMNS = ("log-probability", "log-probability against siblings")
-COLUMNS = (*LOGPROB_COLUMNS, *EXAMPLE_COLUMNS, *AGREEMENT_COLUMNS, *RUN_COLUMNS, *VALUE_COLUMNS)
+COLUMNS = (*LOGPROB_COLUMNS, *TEXT_COLUMNS, *EXAMPLE_COLUMNS, *AGREEMENT_COLUMNS, *RUN_COLUMNS, *VALUE_COLUMNS)
+NEED_VALUES = (*VALUE_COLUMNS, "agreement by value")
+"""Those of `COLUMNS` that are missing without a value model."""
 
 
 class EvidenceError(GuidedGenError):
@@ -40,11 +43,12 @@ class EvidenceError(GuidedGenError):
 class Finished:
     """R distinct answers to one problem, as numbers.
 
-    counts [R]: samples of each; logprobs [R]: mean log-probability of a token; ended, parses [R] bool; passed [R]: examples met,
+    counts [R]: samples of each; lengths [R], tokens; logprobs [R]: mean log-probability of a token; ended, parses [R] bool; passed [R]: examples met,
     of `shown`; classes, results [R, I]: outcomes on I public inputs (agreement.py); values [R]: a value model's, NaN without one.
     """
 
     counts: np.ndarray
+    lengths: np.ndarray
     logprobs: np.ndarray
     ended: np.ndarray
     parses: np.ndarray
@@ -63,17 +67,20 @@ def columns(found: Finished) -> dict[str, np.ndarray]:
     missing = np.full(len(found), np.nan)
     values = logit(np.clip(found.values, 1e-4, 1 - 1e-4))
     share = found.passed / found.shown if found.shown else missing
-    weights = None if np.isnan(found.values).any() else found.values
+    told, unvalued = (found.classes, found.results, found.counts), bool(np.isnan(found.values).any())
+    runs = found.results.mean(axis=1) if found.results.shape[1] else missing
     return {
         "log-probability": found.logprobs,
         "log-probability against siblings": _against_siblings(found.logprobs, found.counts),
         "examples": share,
         "all examples": np.where(np.isnan(share), np.nan, share == 1),
-        "agreement": agreement(found.classes, found.results, found.counts, weights),
-        "runs": found.results.mean(axis=1) if found.results.shape[1] else missing,
+        "agreement": agreement(*told),
+        "runs against siblings": _against_siblings(runs, found.counts),
+        "length against siblings": _against_siblings(np.log(np.maximum(found.lengths, 1)), found.counts),
         "ended": found.ended.astype(np.float64),
         "parses": found.parses.astype(np.float64),
         "value": values,
+        "agreement by value": missing if unvalued else agreement(*told, found.values),
         "value against siblings": _against_siblings(values, found.counts),
     }
 

@@ -29,12 +29,12 @@ def fit_evidence(data: tuple[Path, ...], calibrate: tuple[Path, ...], value: Pat
     """
     from ..benchmarks.evidence import calibration_curve
     from ..evidence_data import fitted_model, generator_of
-    from ..valuemodel.evidence import COLUMNS, VALUE_COLUMNS
+    from ..valuemodel.evidence import COLUMNS, NEED_VALUES
     from ..valuemodel.identity import value_sha256
 
     training = _pools(data, None, options)
     pools = _pools(calibrate, value, options)
-    columns = COLUMNS if value is not None else [name for name in COLUMNS if name not in VALUE_COLUMNS]
+    columns = COLUMNS if value is not None else [name for name in COLUMNS if name not in NEED_VALUES]
     about: dict[str, Any] = {"data": [folder.name for folder in data], "calibrated_on": [folder.name for folder in calibrate]}
     if value is not None:
         about |= {"generator": generator_of(calibrate), "value_sha256": value_sha256(value)}
@@ -65,9 +65,9 @@ def evidence(
     from ..benchmarks.evidence import evidence_figures
     from ..benchmarks.evidence_text import evidence_markdown
     from ..engine.files import replaced_atomically
-    from ..valuemodel.evidence import COLUMNS, VALUE_COLUMNS
+    from ..valuemodel.evidence import COLUMNS, NEED_VALUES
 
-    columns = COLUMNS if value is not None else [name for name in COLUMNS if name not in VALUE_COLUMNS]
+    columns = COLUMNS if value is not None else [name for name in COLUMNS if name not in NEED_VALUES]
     training = [one.labelled() for one in _pools(data, None, options)]
     calibration = _pools(calibrate, value, options) if calibrate else None
     pools = _pools(pool, value, options)

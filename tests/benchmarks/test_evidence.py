@@ -8,9 +8,9 @@ import pytest
 from guided_gen.benchmarks.evidence import ALL, apart, arms, calibration_curve, evidence_figures
 from guided_gen.benchmarks.evidence_pools import EvidencePool
 from guided_gen.benchmarks.evidence_text import evidence_markdown
-from guided_gen.valuemodel.evidence import COLUMNS, VALUE_COLUMNS, Finished
+from guided_gen.valuemodel.evidence import COLUMNS, NEED_VALUES, Finished
 
-WITHOUT_VALUE = [name for name in COLUMNS if name not in VALUE_COLUMNS]
+WITHOUT_VALUE = [name for name in COLUMNS if name not in NEED_VALUES]
 
 
 def made_up_pool(number: int, samples: int = 12) -> EvidencePool:
@@ -23,6 +23,7 @@ def made_up_pool(number: int, samples: int = 12) -> EvidencePool:
     shown = 2 if number % 3 else 0
     found = Finished(
         counts=np.ones(samples, np.int64),
+        lengths=np.full(samples, 9),
         logprobs=rng.normal(size=samples),
         ended=np.ones(samples, bool),
         parses=np.ones(samples, bool),

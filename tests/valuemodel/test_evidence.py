@@ -12,6 +12,7 @@ from guided_gen.valuemodel.evidence_fit import Labelled, fit_evidence, refitted
 
 THREE = Finished(
     counts=np.asarray([2, 1, 1]),
+    lengths=np.asarray([10, 10, 40]),
     logprobs=np.asarray([-0.1, -0.2, -0.5]),
     ended=np.asarray([True, True, False]),
     parses=np.asarray([True, True, False]),
@@ -28,20 +29,22 @@ def test_columns_of_three_answers():
     assert set(found) == set(COLUMNS)
     assert found["examples"].tolist() == [1, 0.5, 0]
     assert found["all examples"].tolist() == [1, 0, 0]
-    assert found["runs"].tolist() == [1, 1, 0]
+    assert found["runs against siblings"].tolist() == pytest.approx([1 / 3, 1 / 3, -1])
+    assert found["length against siblings"][2] == pytest.approx(np.log(4))
     assert found["log-probability against siblings"].tolist() == pytest.approx([0.5 / 3, 0.1 / 3, -0.5 + 0.4 / 3])
     assert found["value"][0] == 0
-    assert found["agreement"].tolist() == pytest.approx([0.5 / 0.8, 0, 0])
+    assert found["agreement"].tolist() == pytest.approx([1 / 3, 0, 0])
+    assert found["agreement by value"].tolist() == pytest.approx([0.5 / 0.8, 0, 0])
 
 
 def test_what_is_not_known_is_missing_and_not_zero():
-    alone = Finished(*(getattr(THREE, name)[:1] for name in ("counts", "logprobs", "ended", "parses", "passed")), 0,
+    alone = Finished(*(getattr(THREE, name)[:1] for name in ("counts", "lengths", "logprobs", "ended", "parses", "passed")), 0,
                      np.zeros((1, 0), int), np.zeros((1, 0), bool), np.asarray([np.nan]))  # fmt: skip
     found = columns(replace(alone, counts=np.asarray([1])))
     missing = {name for name, column in found.items() if np.isnan(column).all()}
     assert missing == {
-        *("examples", "all examples", "agreement", "runs", "value", "value against siblings"),
-        "log-probability against siblings",
+        *("examples", "all examples", "agreement", "agreement by value", "value", "value against siblings"),
+        *("log-probability against siblings", "length against siblings", "runs against siblings"),
     }
 
 
