@@ -7,16 +7,28 @@ the problem's tests.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from .judge.executions import Input, PublicInputs
+from .judge.executions import Input
 from .problems.examples import call_examples, stdin_examples
 from .problems.problem import CallTest, Problem, StdinTest
 from .problems.written_calls import written_calls
 
 MOST_EXAMPLES = 8
 MOST_WRITTEN = 8
+
+
+@dataclass(frozen=True)
+class PublicInputs:
+    """`examples` come first, then `made`: inputs without results."""
+
+    examples: tuple[CallTest | StdinTest, ...] = ()
+    made: tuple[Input, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.examples) + len(self.made)
 
 
 def public_inputs(problem: Problem, programs: Sequence[str], counts: Sequence[int]) -> tuple[PublicInputs, np.ndarray]:
@@ -34,7 +46,7 @@ def public_inputs(problem: Problem, programs: Sequence[str], counts: Sequence[in
                     written.setdefault(repr(args), (args, []))[1].append(row)
     votes = np.asarray(counts, np.int64)
     chosen = sorted(written.values(), key=lambda one: -int(votes[one[1]].sum()))[:MOST_WRITTEN]
-    inputs = PublicInputs(problem.entry_point, examples, tuple(args for args, _ in chosen))
+    inputs = PublicInputs(examples, tuple(args for args, _ in chosen))
     writers = np.zeros((len(programs), len(inputs)), bool)
     for i, (_, rows) in enumerate(chosen, start=len(examples)):
         writers[rows, i] = True

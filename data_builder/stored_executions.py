@@ -7,7 +7,7 @@ the same. So rankings by examples and agreement replay without decoding and with
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +22,12 @@ from ..engine.files import replaced_atomically
 from ..engine.progress import stage
 from ..engine.tree import Tree
 from .dataset import ProblemTexts, parts, read_trees
-from .judge.executions import Execution, PublicInputs, execute, outcome_classes
+from .judge.executions import PublicRuns, table
 from .judge.isolation import choose_isolation
 from .judge.verdict import Isolation
 from .problems.extraction import extract_program
 from .problems.syntax import parses
-from .public_inputs import public_inputs
+from .public_inputs import PublicInputs, public_inputs
 
 NAME = "executions.parquet"
 SCHEMA = pa.schema(
@@ -56,7 +56,7 @@ class StoredExecutions:
     """Of one problem's R programs on I public inputs, the first `examples` of which are the statement's examples.
 
     rollouts, counts [R]: rows of the tree's rollouts, and how often each was drawn from the prompt; parses [R] bool; passed [R]:
-    examples met; classes, results [R, I] as `judge.executions.outcome_classes`; writers [R, I] as `public_inputs`.
+    examples met; classes, results [R, I] as `judge.executions.table`; writers [R, I] as `public_inputs`.
     """
 
     problem: str
@@ -108,6 +108,7 @@ def read_executions(folder: Path) -> dict[str, StoredExecutions]:
 @dataclass(frozen=True)
 class _Job:
     problem: str
+    entry_point: str | None
     inputs: PublicInputs
     writers: np.ndarray
     rollouts: np.ndarray
@@ -122,21 +123,20 @@ class _Job:
         programs = [extract_program(tokenizer.decode(tree.tokens(leaf), skip_special_tokens=True)) for leaf in leaves]
         problem = texts.problem(tree)
         inputs, writers = public_inputs(problem, programs, counts[rows].tolist())
-        return cls(problem.id, inputs, writers, rows, counts[rows], programs)
+        return cls(problem.id, problem.entry_point, inputs, writers, rows, counts[rows], programs)
 
     @property
     def key(self) -> str:
-        told = repr((self.inputs, self.programs, self.rollouts.tolist()))
+        told = repr((self.entry_point, self.inputs, self.programs, self.rollouts.tolist()))
         return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def run(self, threads: ThreadPoolExecutor, isolation: Isolation) -> StoredExecutions:
-        distinct = dict.fromkeys(self.programs)
-        nothing = Execution((), ())
-        ran: Mapping[str, Execution] = dict.fromkeys(distinct, nothing)
-        if len(self.inputs):
-            ran = dict(zip(distinct, threads.map(lambda text: execute(text, self.inputs, isolation), distinct), strict=True))
+        distinct = list(dict.fromkeys(self.programs))
+        with PublicRuns(self.entry_point, self.inputs.examples, isolation) as runs:
+            runs.add(self.inputs.made)
+            ran = dict(zip(distinct, threads.map(runs.run, distinct), strict=True))
         executions = [ran[program] for program in self.programs]
-        classes, results = outcome_classes(executions)
+        classes, results = table(executions)
         return StoredExecutions(
             problem=self.problem,
             key=self.key,
@@ -144,7 +144,7 @@ class _Job:
             rollouts=self.rollouts,
             counts=self.counts,
             parses=np.asarray([parses(program) for program in self.programs], bool),
-            passed=np.asarray([sum(execution.passed) for execution in executions]),
+            passed=np.asarray([execution.passed for execution in executions]),
             classes=classes,
             results=results,
             writers=self.writers,

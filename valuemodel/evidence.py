@@ -43,8 +43,9 @@ class EvidenceError(GuidedGenError):
 class Finished:
     """R distinct answers to one problem, as numbers.
 
-    counts [R]: samples of each; lengths [R], tokens; logprobs [R]: mean log-probability of a token; ended, parses [R] bool; passed [R]: examples met,
-    of `shown`; classes, results [R, I]: outcomes on I public inputs (agreement.py); values [R]: a value model's, NaN without one.
+    counts [R]: samples of each; lengths [R], tokens; logprobs [R]: mean log-probability of a token; ended, parses [R] bool;
+    passed [R]: examples met, of `shown`; classes, results [R, I]: outcomes on I public inputs (agreement.py); values [R]: a value
+    model's, NaN without one.
     """
 
     counts: np.ndarray

@@ -7,6 +7,7 @@ and memory to become sets and dicts, so they do it where both are limited, and w
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from .program import Conversation, Outcome, started_sandbox
@@ -41,6 +42,20 @@ class Examiner:
             return "no_result", "", f"the result cannot be read: {found[0]}"
         rule, got = found
         return "wrong_answer" if rule is None else "passed", got, ""
+
+    def alike(self, outcome: Outcome, others: Sequence[Any], deadline: float) -> tuple[int | None, bool]:
+        """(which of `others`, results of the same kind, is the same, None: none of them; whether it is a result at all).
+
+        Two results are the same if one counts as the other, as it stands. None and blank text are no results, nor is what cannot
+        be read.
+        """
+        try:
+            end = min(deadline, time.monotonic() + self._limits.wall_seconds)
+            _, place, is_result = self._ask(("alike", outcome.status, outcome.value, list(others)), end)
+        except (SandboxTimeout, SandboxDied):
+            self.close()
+            return None, False
+        return place, is_result
 
     def run_asserts(self, code: str, entry_point: str, conversation: Conversation, deadline: float) -> Examined:
         """Run the assert statements in `code` against a program. Raises `WireError` where they pass what cannot be sent to it."""

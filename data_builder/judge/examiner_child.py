@@ -2,6 +2,7 @@
 
 request  ("returned", bytes of the result, expected) or ("printed", text, expected): reply ("compared", rule or None, got)
          or ("unreadable", why)
+         ("alike", "returned" or "printed", bytes or text, list of others): reply ("alike", index of the same or None, is result)
          ("test", code, entry point): replies ("ask", message) for the program, to be answered by its message or None where
          there is none; then ("end", status, last answer, error)
 """
@@ -19,11 +20,14 @@ from .wire import WireError, decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 TEST = "test"  # the module of a test's classes and functions, and the file of its code
 # What the reference solutions' authors left to the program's imports.
 NAMES_OF_MODULES = {"np": "numpy"}
+# Rules that are lenient to JSON's ways of writing what is expected; of two results neither is.
+NOT_THE_SAME = {None, "wrapped", "integer-keys"}
 
 
 def main() -> None:
@@ -39,6 +43,8 @@ def main() -> None:
         what, *details = line.read()
         if what == "test":
             line.write("end", *_run_test(line, config["output_bytes"], *details))
+        elif what == "alike":
+            line.write("alike", *_alike(*details))
         else:
             line.write(*_compared(what, *details))
 
@@ -53,6 +59,17 @@ def _compared(what: str, result: Any, expected: Any) -> tuple[Any, ...]:
         return "unreadable", str(error)
     except (MemoryError, RecursionError) as error:
         return "unreadable", type(error).__name__
+
+
+def _alike(how: str, result: Any, others: list[Any]) -> tuple[int | None, bool]:
+    """(the index of the first that is the same, whether there is a result)."""
+    try:
+        compare: Callable[[Any, Any], str | None] = compare_printed if how == "printed" else compare_returned
+        value, known = (result, others) if how == "printed" else (decode(result), [decode(other) for other in others])
+        same = (i for i, other in enumerate(known) if {compare(value, other), compare(other, value)} - NOT_THE_SAME)
+        return next(same, None), value is not None if how == "returned" else bool(value.strip())
+    except (WireError, MemoryError, RecursionError):
+        return None, False
 
 
 def _run_test(line: Line, most_bytes: int, code: str, entry_point: str) -> tuple[str, str, str]:

@@ -1,23 +1,23 @@
 """What programs do on public inputs: the examples that a statement prints, and inputs made without results.
 
-`execute` runs one program on all of them in one sandbox and returns outcomes; `outcome_classes` says which outcomes of several
-programs are the same, by the judge's own rules. Grading tests have no place here.
+Each program runs in a sandbox of its own, on one input after another. What is told of it: which examples it meets, and for each
+input a number, equal for outcomes that are the same by the judge's own rules. Grading tests have no place here.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..problems.problem import CallTest, StdinTest
-from .comparison import compare_printed, compare_returned
+from .examiner import Examined, Examiner
 from .program import Outcome, Program
 from .verdict import Isolation, Limits
-from .wire import encode
 
 Input = tuple[Any, ...] | str
 """The arguments of a call, or the text of standard input."""
@@ -28,112 +28,141 @@ NOT_RUN = -1
 """The class of an input that a program was not run on, for want of time."""
 
 
-@dataclass(frozen=True)
-class PublicInputs:
-    """What programs are run on: `examples` first, then `made`. `entry_point` as in `Problem`."""
+@dataclass
+class Execution:
+    """One program. examples: (status, answer, error) of each; classes, results: of each input, examples first (see `table`)."""
 
-    entry_point: str | None
-    examples: tuple[CallTest | StdinTest, ...] = ()
-    made: tuple[Input, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.examples) + len(self.made)
+    examples: list[Examined] = field(default_factory=list)
+    classes: list[int] = field(default_factory=list)
+    results: list[bool] = field(default_factory=list)
+    ended: bool = False  # it is run no further
 
     @property
-    def given(self) -> list[Input]:
-        return [test.args if isinstance(test, CallTest) else test.stdin for test in self.examples] + list(self.made)
+    def passed(self) -> int:
+        """Examples that are met."""
+        return sum(status == "passed" for status, _, _ in self.examples)
 
 
-@dataclass(frozen=True)
-class Execution:
-    """outcomes: one an input, None where the program was not run on it; passed: whether each example is met."""
+class PublicRuns:
+    """Runs programs on the public inputs of one problem. Use as a context manager; `run` may be called from several threads."""
 
-    outcomes: tuple[Outcome | None, ...]
-    passed: tuple[bool, ...]
+    def __init__(
+        self,
+        entry_point: str | None,
+        examples: Sequence[CallTest | StdinTest],
+        isolation: Isolation,
+        limits: Limits = PUBLIC_LIMITS,
+    ) -> None:
+        """`entry_point` as in `Problem`."""
+        self.examples = tuple(examples)
+        self.inputs: list[Input] = [test.args if isinstance(test, CallTest) else test.stdin for test in examples]
+        self._entry_point, self._isolation, self._limits = entry_point, isolation, limits
+        self._classes = [_Classes() for _ in self.inputs]
+        self._examiner = Examiner(isolation, limits)
+        self._lock = threading.Lock()
+        self._known: dict[str, Execution] = {}
+
+    def add(self, inputs: Iterable[Input]) -> None:
+        """Have programs run on more inputs, those that were run before at the next `run`."""
+        for given in inputs:
+            self.inputs.append(given)
+            self._classes.append(_Classes())
+
+    def run(self, program: str) -> Execution:
+        """What the program did on all inputs there are; it is run on those that are new. Raises JudgeError where no sandbox
+        starts.
+        """
+        with self._lock:
+            found = self._known.setdefault(program, Execution())
+        inputs = list(enumerate(self.inputs))[len(found.classes) :]
+        if not inputs:
+            return found
+        deadline = time.monotonic() + self._limits.program_seconds
+        with Program(program, self._entry_point, self._isolation, self._limits) as running:
+            for index, given in inputs:
+                if found.ended or time.monotonic() >= deadline:
+                    self._note(found, index, None)
+                    continue
+                outcome = running.run(given if isinstance(given, str) else (given, {}), deadline)
+                found.ended = outcome.status in ("timeout", "syntax_error")
+                self._note(found, index, outcome)
+        return found
+
+    def close(self) -> None:
+        """End all processes."""
+        self._examiner.close()
+
+    def __enter__(self) -> PublicRuns:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _note(self, found: Execution, index: int, outcome: Outcome | None) -> None:
+        """Append what came of an input; what is returned or printed is read by the examiner alone."""
+        with self._lock:
+            if index < len(self.examples):
+                found.examples.append(self._examined(outcome, self.examples[index].expected))
+            number, result = NOT_RUN, False
+            if outcome is not None:
+                number, result = self._classes[index].number(outcome, self._examiner, self._limits)
+            found.classes.append(number)
+            found.results.append(result)
+
+    def _examined(self, outcome: Outcome | None, expected: Any) -> Examined:
+        if outcome is None:
+            return "timeout", "", "not run, for want of time"
+        if outcome.status not in ("returned", "printed"):
+            return outcome.status, "", outcome.error  # type: ignore[return-value]
+        return self._examiner.compare(outcome, expected, time.monotonic() + self._limits.wall_seconds)
 
 
-def execute(program: str, inputs: PublicInputs, isolation: Isolation, limits: Limits = PUBLIC_LIMITS) -> Execution:
-    """Run a program on all inputs, each in a fresh process of one sandbox. Raises JudgeError where no sandbox starts."""
-    deadline = time.monotonic() + limits.program_seconds
-    outcomes: list[Outcome | None] = []
-    with Program(program, inputs.entry_point, isolation, limits) as running:
-        for given in inputs.given:
-            if time.monotonic() >= deadline:
-                break
-            outcome = running.run(given if isinstance(given, str) else (given, {}), deadline)
-            outcomes.append(outcome)
-            if outcome.status == "timeout":
-                break
-            if outcome.status == "syntax_error":
-                outcomes = [outcome] * len(inputs)
-                break
-    outcomes += [None] * (len(inputs) - len(outcomes))
-    passed = tuple(_meets(outcome, test) for outcome, test in zip(outcomes, inputs.examples, strict=False))
-    return Execution(tuple(outcomes), passed)
-
-
-def outcome_classes(executions: Sequence[Execution]) -> tuple[np.ndarray, np.ndarray]:
+def table(executions: Sequence[Execution]) -> tuple[np.ndarray, np.ndarray]:
     """(classes, results) of R programs on I inputs, both [R, I].
 
-    classes: int, equal for outcomes on an input that are the same, NOT_RUN where there is none; numbered in the order of the
-    programs. results: whether there is a result at all: something returned or printed, and not None or nothing.
+    classes: int, equal for outcomes on an input that are the same, NOT_RUN where there is none. results: whether there is a
+    result at all: something returned or printed, and not None or nothing.
     """
-    columns = list(zip(*(execution.outcomes for execution in executions), strict=True))
-    shape = (len(executions), len(columns))
-    classes, results = np.full(shape, NOT_RUN), np.zeros(shape, bool)
-    for i, outcomes in enumerate(columns):
-        known = Classes()
-        classes[:, i] = [NOT_RUN if outcome is None else known.number(outcome) for outcome in outcomes]
-        results[:, i] = [outcome is not None and gives_result(outcome) for outcome in outcomes]
-    return classes, results
+    if not executions:
+        return np.zeros((0, 0), np.int64), np.zeros((0, 0), bool)
+    classes = np.asarray([one.classes for one in executions], np.int64)
+    return classes, np.asarray([one.results for one in executions], bool)
 
 
-class Classes:
-    """Numbers the outcomes on one input as they come; the same outcome gets the same number."""
+class _Classes:
+    """Numbers the outcomes on one input as they come: (class, whether it is a result). What was returned or
+    printed and is no result is one class.
+    """
 
     def __init__(self) -> None:
-        self._numbers: dict[tuple[str, bytes], int] = {}
-        self._first: list[Outcome] = []
+        self._numbers: dict[tuple[str, Any], tuple[int, bool]] = {}
+        self._first: dict[str, list[tuple[int, Any]]] = {"returned": [], "printed": []}
 
-    def number(self, outcome: Outcome) -> int:
-        key = (outcome.status, encode(_told(outcome)))
+    def number(self, outcome: Outcome, examiner: Examiner, limits: Limits) -> tuple[int, bool]:
+        key = (outcome.status, _told(outcome))
         if key not in self._numbers:
-            alike = (i for i, first in enumerate(self._first) if same(outcome, first))
-            self._numbers[key] = next(alike, len(self._first))
-            if self._numbers[key] == len(self._first):
-                self._first.append(outcome)
+            self._numbers[key] = self._new(outcome, examiner, limits)
         return self._numbers[key]
 
+    def _new(self, outcome: Outcome, examiner: Examiner, limits: Limits) -> tuple[int, bool]:
+        firsts = self._first.get(outcome.status)
+        if firsts is None:
+            return self._next(), False
+        deadline = time.monotonic() + limits.wall_seconds
+        place, is_result = examiner.alike(outcome, [value for _, value in firsts], deadline)
+        if not is_result:
+            return self._numbers.setdefault((outcome.status, None), (self._next(), False))
+        if place is None:
+            place = len(firsts)
+            firsts.append((self._next(), outcome.value))
+        return firsts[place][0], True
 
-def same(one: Outcome, other: Outcome) -> bool:
-    """Whether each would count as correct where the other is expected; failures are the same if they are of one kind."""
-    if one.status != other.status:
-        return False
-    if one.status == "returned":
-        return None not in (compare_returned(one.value, other.value), compare_returned(other.value, one.value))
-    if one.status == "printed":
-        return None not in (compare_printed(one.value, other.value), compare_printed(other.value, one.value))
-    return bool(_told(one) == _told(other))
-
-
-def gives_result(outcome: Outcome) -> bool:
-    if outcome.status == "returned":
-        return outcome.value is not None
-    return outcome.status == "printed" and bool(outcome.value.strip())
+    def _next(self) -> int:
+        return max((number for number, _ in self._numbers.values()), default=-1) + 1
 
 
 def _told(outcome: Outcome) -> Any:
     """What is told of an outcome beside its status: of an exception its type, of other failures nothing."""
     if outcome.status in ("returned", "printed"):
         return outcome.value
-    return outcome.value[0] if outcome.status == "exception" else ""
-
-
-def _meets(outcome: Outcome | None, test: CallTest | StdinTest) -> bool:
-    if outcome is None:
-        return False
-    if outcome.status == "returned" and isinstance(test, CallTest):
-        return compare_returned(outcome.value, test.expected) is not None
-    if outcome.status == "printed" and isinstance(test, StdinTest):
-        return compare_printed(outcome.value, test.expected) is not None
-    return False
+    return outcome.error.partition(":")[0] if outcome.status == "exception" else ""

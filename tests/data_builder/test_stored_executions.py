@@ -12,6 +12,7 @@ import pytest
 from guided_gen.data_builder import stored_executions
 from guided_gen.data_builder.build_settings import statement_hash
 from guided_gen.data_builder.dataset import ProblemTexts
+from guided_gen.data_builder.judge.executions import PublicRuns
 from guided_gen.data_builder.problems.problem import CallTest, Problem
 from guided_gen.data_builder.problems.prompts import DEFAULT_TEMPLATE
 from guided_gen.data_builder.public_inputs import MOST_WRITTEN, public_inputs
@@ -79,7 +80,7 @@ def test_what_is_stored_is_what_came_of_running(folder: Path):
     assert double.counts.tolist() == [3, 1, 2]
     assert double.passed.tolist() == [1, 1, 0]
     assert double.parses.tolist() == [True, True, False]
-    assert double.classes.tolist() == [[0, 0], [0, 1], [1, 2]]
+    assert double.classes.tolist() == [[0, 0], [0, 1], [1, -1]]
     assert double.results.tolist() == [[True, True], [True, True], [False, False]]
     assert double.writers.tolist() == [[False, True], [False, True], [False, False]]
     assert found[SILENT.id].classes.shape == (2, 0)
@@ -88,7 +89,7 @@ def test_what_is_stored_is_what_came_of_running(folder: Path):
 def test_nothing_is_run_twice_and_only_what_changed_is_run_again(folder: Path, monkeypatch):
     store(folder)
     before = (folder / NAME).read_bytes()
-    monkeypatch.setattr(stored_executions, "execute", None)
+    monkeypatch.setattr(stored_executions, "PublicRuns", None)
     assert store(folder) == 0
     assert (folder / NAME).read_bytes() == before
     monkeypatch.undo()
@@ -119,7 +120,8 @@ def test_grading_tests_are_not_read():
     programs = [text for text, _ in ANSWERS[DOUBLE.id]]
     inputs, _ = public_inputs(DOUBLE, programs, [1, 1, 1])
     assert inputs == public_inputs(other, programs, [1, 1, 1])[0]
-    assert (77,) not in inputs.given
+    assert inputs.examples == (CallTest((2,), 4),)
+    assert inputs.made == ((5,),)
 
 
 def test_inputs_that_most_samples_wrote_come_first_and_are_few():
@@ -145,8 +147,8 @@ def test_a_folder_without_is_an_error(tmp_path: Path):
 
 def test_equal_programs_run_once(folder: Path, monkeypatch):
     ran = []
-    execute = stored_executions.execute
-    monkeypatch.setattr(stored_executions, "execute", lambda *given: ran.append(given[0]) or execute(*given))
+    run = PublicRuns.run
+    monkeypatch.setattr(PublicRuns, "run", lambda runs, program: ran.append(program) or run(runs, program))
     monkeypatch.setitem(ANSWERS, DOUBLE.id, [("```\ndef f(x): return x\n```", 1), ("```python\ndef f(x): return x\n```", 1)])
     save_trees([made_up_tree(DOUBLE)], folder / "trees" / "0-of-1-00000.parquet")
     store(folder)

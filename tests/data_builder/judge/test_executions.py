@@ -3,122 +3,131 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from guided_gen.data_builder.judge.executions import (
-    NOT_RUN,
-    PUBLIC_LIMITS,
-    Execution,
-    PublicInputs,
-    execute,
-    gives_result,
-    outcome_classes,
-    same,
-)
+from guided_gen.data_builder.judge.executions import NOT_RUN, PUBLIC_LIMITS, Execution, PublicRuns, table
 from guided_gen.data_builder.judge.isolation import choose_isolation
-from guided_gen.data_builder.judge.program import Outcome
+from guided_gen.data_builder.judge.verdict import Limits
 from guided_gen.data_builder.problems.problem import CallTest, StdinTest
 
 ISOLATION = choose_isolation("auto")
-CALLS = PublicInputs("f", (CallTest((2,), 4), CallTest((3,), 6)), ((5,), ("a",)))
+DOUBLES = (CallTest((2,), 4), CallTest((3,), 6))
 
 
-def run(program: str, inputs: PublicInputs = CALLS) -> Execution:
-    return execute(program, inputs, ISOLATION)
+def ran(programs: Sequence[str], examples=DOUBLES, made=((5,), ("a",)), limits: Limits = PUBLIC_LIMITS) -> list[Execution]:
+    entry_point = "f" if programs[0].startswith(("def f", "import", "f =")) else None
+    with PublicRuns(entry_point, examples, ISOLATION, limits) as runs:
+        runs.add(made)
+        return [runs.run(program) for program in programs]
 
 
-def test_examples_are_met_by_the_judges_rules_and_made_inputs_have_outcomes():
-    double = run("def f(x): return x * 2")
-    assert double.passed == (True, True)
-    assert [outcome.value for outcome in double.outcomes] == [4, 6, 10, "aa"]
-    assert run("def f(x): return 4").passed == (True, False)
-    assert run("def f(x): return float(x + x)").passed == (True, True)
+def returning(*results: str) -> list[int]:
+    """The class of each of these results, written as Python."""
+    return [one.classes[0] for one in ran([f"def f(x): return {result}" for result in results], (), ((0,),))]
+
+
+def test_examples_are_met_by_the_judges_rules():
+    double, four, floating = ran(["def f(x): return x * 2", "def f(x): return 4", "def f(x): return float(x + x)"])
+    assert double.passed == floating.passed == 2
+    assert [status for status, _, _ in four.examples] == ["passed", "wrong_answer"]
+    assert four.examples[1] == ("wrong_answer", "4", "")
 
 
 def test_a_script_prints():
-    inputs = PublicInputs(None, (StdinTest("1 2\n", "3\n"),), ("4 5\n",))
-    ran = run("print(sum(map(int, input().split())), '')", inputs)
-    assert ran.passed == (True,)
-    assert [outcome.value.strip() for outcome in ran.outcomes] == ["3", "9"]
+    (one,) = ran(["print(sum(map(int, input().split())), '')"], (StdinTest("1 2\n", "3\n"),), ("4 5\n",))
+    assert one.passed == 1
+    assert one.results == [True, True]
 
 
 def test_equal_outcomes_are_one_class_and_failures_of_one_kind_too():
-    programs = (
-        "def f(x): return x * 2",
-        "def f(x): return x + x if x != 5 else 10.0",
-        "def f(x): return [x] if x == 'a' else x ** 2",
-        "def f(x): return 1 // 0",
-        "def f(x): return 2 // 0",
-        "def f(x): return x.nothing",
-        "def f(x) return",
-        "def f(x): pass",
+    executions = ran(
+        [
+            "def f(x): return x * 2",
+            "def f(x): return x + x if x != 5 else 10.0",
+            "def f(x): return [x] if x == 'a' else x ** 2",
+            "def f(x): return 1 // 0",
+            "def f(x): return 2 // 0",
+            "def f(x): return x.nothing",
+            "def f(x): pass",
+        ]
     )
-    classes, results = outcome_classes([run(program) for program in programs])
+    classes, results = table(executions)
     assert classes[0].tolist() == classes[1].tolist()
     assert classes[3].tolist() == classes[4].tolist()
-    assert len({row[2] for row in classes.tolist()}) == 6
-    assert results.all(axis=1).tolist() == [True, True, True, False, False, False, False, False]
+    assert len(set(classes[:, 2].tolist())) == 5
+    assert results.all(axis=1).tolist() == [True] * 3 + [False] * 4
     assert not results[3:].any()
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "alike"),
-    [
-        ((1, 2), [1, 2], True),
-        (1, True, True),
-        (0.1 + 0.2, 0.3, True),
-        ([5], 5, False),
-        ("1", 1, False),
-        ({"1": 2}, {1: 2}, False),
-        ({1, 2, 3}, {3, 2, 1}, True),
-        (None, None, True),
-    ],
-)
-def test_results_are_the_same_if_each_counts_as_the_other(one, other, alike):
-    first, second = Outcome("returned", one), Outcome("returned", other)
-    assert same(first, second) == same(second, first) == alike
+def test_results_are_the_same_if_one_counts_as_the_other_as_it_stands():
+    assert returning("[1, 2]", "(1, 2)", "[1.0, 2]", "[2, 1]") == [0, 0, 0, 1]
+    assert returning("1", "True", "'1'", "1 + 1e-12", "2") == [0, 0, 1, 0, 2]
+    assert returning("{1, 2, 3}", "{3, 2, 1}", "[5]", "5", "{'1': 2}", "{1: 2}") == [0, 0, 1, 2, 3, 4]
+    assert returning("None", "None", "0") == [0, 0, 1]
 
 
 def test_printed_text_is_compared_as_printed():
-    assert same(Outcome("printed", "1 2\n"), Outcome("printed", " 1  2"))
-    assert not same(Outcome("printed", "1 2"), Outcome("printed", "1\n2"))
-    assert not same(Outcome("printed", "1"), Outcome("returned", "1"))
+    printing = [f"print({text!r}, end='')" for text in ("1 2\n", " 1  2", "1\n2", "", " ")]
+    executions = ran(printing, (), ("",))
+    assert [one.classes[0] for one in executions] == [0, 0, 1, 2, 2]
+    assert [one.results[0] for one in executions] == [True, True, True, False, False]
 
 
-def test_nothing_is_no_result():
-    nothing = (Outcome("returned", None), Outcome("printed", " \n"), Outcome("exception", ("E", "")), Outcome("timeout"))
-    assert not any(map(gives_result, nothing))
-    assert gives_result(Outcome("returned", 0))
+def test_a_program_that_does_not_parse_has_no_outcomes_and_fails_all_examples():
+    broken, fine = ran(["def f(x) return", "def f(x): return x * 2"])
+    assert broken.passed == 0
+    assert [status for status, _, _ in broken.examples] == ["syntax_error", "timeout"]
+    assert not any(broken.results)
+    assert len(broken.classes) == len(fine.classes) == 4
 
 
 def test_an_endless_program_is_run_no_further():
     limits = replace(PUBLIC_LIMITS, cpu_seconds=1, wall_seconds=2.0)
     start = time.monotonic()
-    ran = execute("def f(x):\n    while x != 3: pass\n    return 6", CALLS, ISOLATION, limits)
-    assert ran.outcomes[0].status == "timeout"
-    assert ran.outcomes[1:] == (None, None, None)
-    assert ran.passed == (False, False)
-    assert time.monotonic() - start < limits.program_seconds + 10
-    classes, results = outcome_classes([ran, run("def f(x): return 1")])
-    assert classes[0].tolist() == [0, NOT_RUN, NOT_RUN, NOT_RUN]
-    assert not results[0].any()
+    endless, one = ran(["def f(x):\n    while x != 3: pass\n    return 6", "def f(x): return 1"], limits=limits)
+    assert endless.classes == [0, NOT_RUN, NOT_RUN, NOT_RUN]
+    assert endless.passed == 0
+    assert time.monotonic() - start < 20
+    assert one.results == [True] * 4
 
 
 def test_one_program_costs_no_more_than_its_own_limits():
     limits = replace(PUBLIC_LIMITS, wall_seconds=0.5, program_seconds=1.0)
-    inputs = PublicInputs("f", (), tuple((i,) for i in range(50)))
-    ran = execute("import time\ndef f(x): time.sleep(0.3); return x", inputs, ISOLATION, limits)
-    assert ran.outcomes[0].value == 0
-    assert ran.outcomes[-1] is None
+    slow, fast = ran(
+        ["import time\ndef f(x): time.sleep(0.3); return x", "def f(x): return x"], (), [(i,) for i in range(50)], limits
+    )
+    assert slow.classes[0] == fast.classes[0]
+    assert slow.classes[-1] == NOT_RUN
+    assert fast.classes[-1] == 0
 
 
-def test_a_huge_result_is_none_at_all():
-    ran = run("def f(x): return 'x' * 10 ** 6")
-    assert {outcome.status for outcome in ran.outcomes} == {"no_result"}
+@pytest.mark.parametrize(
+    "result", ["'x' * 10 ** 6", "10 ** 10 ** 5", "print", "float('nan')", "{i * (2**61 - 1) for i in range(3000)}"]
+)
+def test_results_that_cannot_be_read_or_compared_are_like_no_other(result):
+    executions = ran([f"def f(x): return {result}", "def f(x): return 1"], (), ((0,),))
+    assert executions[0].classes != executions[1].classes
+    assert executions[1].results == [True]
 
 
-def test_no_inputs_are_no_sandbox_and_no_classes():
-    classes, results = outcome_classes([Execution((), ()), Execution((), ())])
+def test_inputs_that_are_added_later_are_run_then():
+    programs = ["def f(x): return x", "def f(x): return abs(x)"]
+    with PublicRuns("f", DOUBLES, ISOLATION) as runs:
+        before = [list(runs.run(program).classes) for program in programs]
+        runs.add([(-1,)])
+        after = [runs.run(program) for program in programs]
+    assert [one.classes[:2] for one in after] == before == [[0, 0], [0, 0]]
+    assert [one.classes[2] for one in after] == [0, 1]
+    assert [len(one.examples) for one in after] == [2, 2]
+
+
+def test_no_inputs_are_no_sandbox_and_no_classes(monkeypatch):
+    monkeypatch.setattr("guided_gen.data_builder.judge.program.started_sandbox", None)
+    classes, results = table(ran(["def f(x): return x"] * 2, (), ()))
     assert classes.shape == results.shape == (2, 0)
+    assert table([])[0].shape == (0, 0)
+    assert np.issubdtype(classes.dtype, np.integer)
