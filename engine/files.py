@@ -15,9 +15,12 @@ from safetensors import SafetensorError
 def replaced_atomically(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; on success it takes the place of `path`, on any error it is removed.
 
-    An OSError on the way, also of who writes to the temporary name, is of `path`.
+    A link keeps its place, and the file that it names is replaced. Raises OSError where `path` is there and is no regular file: a
+    device, a pipe, a folder. Any OSError on the way, also of who writes to the temporary name, is of `path`.
     """
     with errors_of(path):
+        check_replaceable(path)
+        path = path.resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         os.close(handle)
@@ -30,6 +33,12 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise OSError where `path` is there and is no regular file."""
+    if path.exists() and not path.is_file():
+        raise OSError(None, "it is no regular file", str(path))
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from .engine.scorers import Scorer, as_scorer, mean_logprob
 from .engine.scorers import value as value_scorer
 from .engine.search import SearchSettings
 from .engine.vllm_backend.settings import VllmSettings
+from .notebook import NotebookBar
 from .question import Question, QuestionLike, as_question, problem_of
 from .scheduler import Scheduler
 from .scoring import ScoredText, read_text, score_text
@@ -114,15 +115,21 @@ class GuidedGenerator:
 
         Raises SettingsError, ContextError, BackendError.
         """
-        for event in self.stream(question, settings, **changes):
+        solving = self.stream(question, settings, **changes)
+        bar = NotebookBar(solving.settings.n)
+        for event in solving:
+            bar.show(event)
             if isinstance(event, Solved):
                 return event.solution
         raise AssertionError("a stream ends with Solved")
 
     async def asolve(self, question: QuestionLike, settings: SearchSettings | None = None, **changes: Any) -> Solution:
         """`solve` for asyncio: cancelling the task ends the decoding within one step and frees its cache."""
-        async with aclosing(self.stream(question, settings, **changes).__aiter__()) as events:
+        solving = self.stream(question, settings, **changes)
+        bar = NotebookBar(solving.settings.n)
+        async with aclosing(solving.__aiter__()) as events:
             async for event in events:
+                bar.show(event)
                 if isinstance(event, Solved):
                     return event.solution
         raise AssertionError("a stream ends with Solved")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import html
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from .data_builder.judge.verdict import FailedTest
 from .data_builder.problems.extraction import extract_program
+from .data_builder.problems.problem import Problem
+from .data_builder.problems.syntax import parse
 from .engine.tree import Ended, Tree
 
 
@@ -16,8 +21,9 @@ class Candidate:
     """One distinct answer. Arrays have one entry a generated token: `token_ids`, `logprobs` (model), `values` (NaN: not scored).
 
     `score` is the search's scorer at the last token; `multiplicity` counts the samples that gave this same answer; `examples` is
-    (passed, shown) of the statement's examples, None where the statement shows none or the answer is incomplete; `accepted` is
-    what the caller's `accept` said of a complete answer.
+    (passed, shown) of the problem's examples, None where there are none or the answer is incomplete; `failure` is the first of
+    them that it failed; `accepted` is what the caller's `accept` said of a complete answer; `parses`: whether there is a program
+    in it that is valid Python, True where none was asked for.
     """
 
     text: str
@@ -30,6 +36,8 @@ class Candidate:
     examples: tuple[int, int] | None
     rollout: int
     accepted: float | None = None
+    failure: FailedTest | None = None
+    parses: bool = True
 
     @cached_property
     def program(self) -> str:
@@ -41,16 +49,33 @@ class Candidate:
         return self.ended == Ended.EOS
 
     @property
-    def rank(self) -> tuple[bool, bool, float, float]:
-        """What candidates are ordered by: passes every example shown, is complete, what `accept` said, score."""
-        passes = self.examples is None or self.examples[0] == self.examples[1]
+    def passes(self) -> bool | None:
+        """Whether it passes all examples; None where none was run."""
+        return None if self.examples is None else self.examples[0] == self.examples[1]
+
+    @property
+    def rank(self) -> tuple[bool, bool, float, float, float]:
+        """What candidates are ordered by: is complete, is Python, share of the examples passed, what `accept` said, score."""
+        share = 1.0 if self.examples is None else self.examples[0] / self.examples[1]
         accepted = -np.inf if self.accepted is None else self.accepted
-        return passes and self.complete, self.complete, accepted, -np.inf if np.isnan(self.score) else self.score
+        return self.complete, self.parses, share, accepted, -np.inf if np.isnan(self.score) else self.score
 
 
-@dataclass(frozen=True)
+def is_python(program: str) -> bool:
+    """Whether it is a program at all."""
+    try:
+        return bool(program.strip()) and bool(parse(program).body)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+
+
+@dataclass(frozen=True, repr=False)
 class Solution:
-    """What a search found: all candidates, best first, and the tree that holds them."""
+    """What a search found: all candidates, best first, and the tree that holds them. Printed, it is a short table; in a notebook,
+    the page that shows the search.
+
+    `problem`: whose examples the candidates were run on, in a sandbox of the level `isolation`.
+    """
 
     candidates: list[Candidate]
     tree: Tree
@@ -58,6 +83,8 @@ class Solution:
     decoded_tokens: int
     seconds: float
     isolation: str | None
+    problem: Problem | None = None
+    tokenizer: Any = field(default=None, compare=False)
 
     @property
     def best(self) -> Candidate:
@@ -68,10 +95,37 @@ class Solution:
         return self.best.program
 
     @property
+    def examples(self) -> int:
+        """Examples that complete candidates are run on."""
+        return 0 if self.problem is None else len(self.problem.tests)
+
+    @property
     def passing(self) -> int | None:
-        """Samples that pass all examples of the statement; None where it shows none."""
-        judged = [c for c in self.candidates if c.examples is not None]
-        return sum(c.multiplicity for c in judged if c.examples and c.examples[0] == c.examples[1]) if judged else None
+        """Samples that pass all examples; None where none was run."""
+        judged = [c for c in self.candidates if c.passes is not None]
+        return sum(c.multiplicity for c in judged if c.passes) if judged else None
+
+    def __repr__(self) -> str:
+        head = f"{len(self.candidates)} candidates, {self.decoded_tokens} tokens in {self.seconds:.1f} s"
+        rows = [("", "score", "examples", "times", "tokens", "ended", "begins with")]
+        for place, one in enumerate(self.candidates, 1):
+            passed = "" if one.examples is None else f"{one.examples[0]} of {one.examples[1]}"
+            first = next(iter(one.program.strip().splitlines()), "")[:50]
+            numbers = f"{one.score:.2f}", passed, str(one.multiplicity), str(len(one.token_ids))
+            rows.append((str(place), *numbers, one.ended.name.lower(), first))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join([head, *lines])
+
+    def _repr_html_(self) -> str:
+        """The page that shows the search, in a frame that reaches nothing outside it."""
+        from .page import page
+        from .search_page_data import search_data
+
+        statement = None if self.problem is None else self.problem.statement
+        shown = page([search_data(self.tree, self.tokenizer, statement)], title="guided-gen")
+        style = "width: 100%; height: 45em; border: 1px solid #8888"
+        return f'<iframe sandbox="allow-scripts" style="{style}" srcdoc="{html.escape(shown)}"></iframe>'
 
 
 @dataclass(frozen=True)
@@ -83,6 +137,13 @@ class Progress:
     decoded_tokens: int
     seconds: float
     best_score: float
+
+    def __str__(self) -> str:
+        speed = self.decoded_tokens / max(self.seconds, 1e-6)
+        best = "" if np.isnan(self.best_score) else f" · best score {self.best_score:.2f}"
+        return (
+            f"{self.live} candidates growing, {self.finished} complete · {self.decoded_tokens} tokens, {speed:.0f} a second{best}"
+        )
 
 
 @dataclass(frozen=True)

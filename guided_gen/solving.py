@@ -15,11 +15,12 @@ import numpy as np
 from .answer_text import AnswerText, SettledText
 from .candidate_checks import Accept, CandidateChecks
 from .data_builder.build_settings import generator_record
+from .data_builder.problems.extraction import extract_program
 from .engine.search import Search, SearchSettings
 from .engine.tree import Ended
 from .question import Question, problem_of, question_prompt
 from .scheduler import ScheduledSearch
-from .solution import Candidate, Event, Finished, Progress, Settled, Solution, Solved
+from .solution import Candidate, Event, Finished, Progress, Settled, Solution, Solved, is_python
 
 if TYPE_CHECKING:
     from .generator import GuidedGenerator
@@ -154,7 +155,16 @@ class Solving(ScheduledSearch[Event]):
         candidates = [self._candidate(search, row, scores) for row in search.rollouts]
         candidates.sort(key=lambda candidate: candidate.rank, reverse=True)
         seconds = time.perf_counter() - self._begun
-        return Solution(candidates, search.tree, self._prompt_tokens, search.decoded_tokens, seconds, self.checks.isolation)
+        return Solution(
+            candidates=candidates,
+            tree=search.tree,
+            prompt_tokens=self._prompt_tokens,
+            decoded_tokens=search.decoded_tokens,
+            seconds=seconds,
+            isolation=self.checks.isolation,
+            problem=self.problem,
+            tokenizer=self.generator.loaded.tokenizer,
+        )
 
     def _candidate(self, search: Search, row: int, scores: np.ndarray) -> Candidate:
         """Row `row` of the tree's rollouts, with what its checks found, which the tree is told too."""
@@ -166,8 +176,9 @@ class Solving(ScheduledSearch[Event]):
             tree.verdicts[row] = verdict.status
             if verdict.failure is not None:
                 tree.metadata.setdefault("failures", {})[str(row)] = asdict(verdict.failure)
+        text = self._text.whole(tree, leaf)
         return Candidate(
-            text=self._text.whole(tree, leaf),
+            text=text,
             token_ids=tree.nodes.token_id[path],
             logprobs=tree.nodes.logprob[path],
             values=tree.nodes.value[path],
@@ -177,4 +188,6 @@ class Solving(ScheduledSearch[Event]):
             examples=examples,
             rollout=row,
             accepted=self.checks.accepted(leaf),
+            failure=None if verdict is None else verdict.failure,
+            parses=self.problem is None or is_python(extract_program(text)),
         )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import tempfile
-from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +26,16 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..solution import Progress, Solution
+    from ..solution import Solution
     from ..solving import Solving
 
 PLAIN_SECONDS = 5.0  # between two lines of progress where stderr is no terminal
+FAILS, INTERRUPTED = 3, 130  # exit codes, beside 0, 1 of an error and 2 of a wrong option
+OUT_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command(context_settings=CONTEXT)
-@click.argument("problem", type=click.Path(path_type=Path, allow_dash=True))
+@click.argument("problem")
 @model_options
 @click.option(
     "--policy",
@@ -55,24 +55,31 @@ PLAIN_SECONDS = 5.0  # between two lines of progress where stderr is no terminal
     default="tokens",
     help="Decide every so many tokens, or at each new line.",
 )
-@click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Write the search's tree to this Parquet file.")
+@click.option("--tests", type=OUT_FILE, help="Further examples: asserts as pytest has them, or Input and Output blocks.")
+@click.option("--output", "-o", type=OUT_FILE, help="Write the program to this file.  [default: standard output]")
+@click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors, and which example the program fails.")
+@click.option("--save", type=OUT_FILE, help="Write the search's tree to this Parquet file.")
 @click.option("--json", "as_json", is_flag=True, help="Print every candidate as JSON instead of the best program.")
-def command(problem: Path, **options: Any) -> None:
-    """Search for a program that solves PROBLEM, a text file, or - for standard input.
+def command(problem: str, **options: Any) -> int:
+    """Search for a program that solves PROBLEM: a text file, - for standard input, or the statement itself in quotes.
 
-    Candidates are run, in a sandbox, on the examples that the statement prints; those that fail rank below those that pass.
-    Ctrl-C prints the best answer so far.
+    Candidates are run, in a sandbox, on the examples that the statement prints and on those of --tests; the more they pass the
+    higher they rank. Ctrl-C prints the best answer so far.
+
+    Exit codes: 0 done; 1 an error; 2 a wrong option; 3 the program fails an example; 130 interrupted.
     """
-    statement = _read(problem)
-    if options["save"]:
-        _check_writable(options["save"])
+    statement = read_statement(problem)
+    for path in filter(None, (options["save"], options["output"])):
+        _check_writable(path)
     vllm = vllm_settings(options)
+    if not options["quiet"]:  # at once: what follows imports torch
+        click.echo(f"guided-gen: searching with {options['model']}", err=True)
     # Settings are checked before the model is looked for, which may take minutes, and loaded, which takes seconds.
     from ..engine.search import SearchSettings
+    from ..own_tests import problem_with_tests
     from ..valuemodel.early_stop import chosen_policy
 
     check_names(options)
-    check_every = options["check_every"] if options["check_at"] == "tokens" else None
     settings = SearchSettings(
         n=options["n"],
         max_new_tokens=options["max_new_tokens"],
@@ -81,36 +88,39 @@ def command(problem: Path, **options: Any) -> None:
         budget=options["budget"],
         seed=options["seed"],
     )
+    asked = problem_with_tests(statement, options["tests"])
     value = chosen_value(options)
     scorer = chosen_scorer(options, value)
+    check_every = options["check_every"] if options["check_at"] == "tokens" else None
     policy = chosen_policy(options["policy"], [scorer], value, check_every)
     from ..generator import GuidedGenerator
 
-    click.echo(f"Loading {options['model']}", err=True)
-    generator = GuidedGenerator.from_pretrained(
+    with GuidedGenerator.from_pretrained(
         options["model"],
         precision=options["precision"],
         value=value,
         value_base=options["value_base"],
         backend=options["backend"],
         vllm=vllm,
-    )
-    solution = _run(generator.stream(statement, settings, policy=policy, scorer=scorer, check_at=options["check_at"]))
-    try:
-        click.echo(_summary(solution), err=True)
-        click.echo(_as_json(solution) if options["as_json"] else solution.program.rstrip("\n"))
-    finally:  # neither is lost where the other cannot be written
-        if options["save"]:
-            solution.tree.save(options["save"])
+    ) as generator:
+        solving = generator.stream(asked, settings, policy=policy, scorer=scorer, check_at=options["check_at"])
+        solution, interrupted = _run(solving, options["quiet"])
+        _print(solution, options)
+    if interrupted:
+        return INTERRUPTED
+    return FAILS if solution.best.passes is False else 0
 
 
-def _read(problem: Path) -> str:
+def read_statement(problem: str) -> str:
+    """The text of a file or of standard input, or the argument itself. Raises GuidedGenError where that is no statement."""
+    if problem != "-" and _is_statement(problem):
+        return problem
     try:
-        statement = sys.stdin.buffer.read().decode() if str(problem) == "-" else problem.read_text(encoding="utf-8")
+        statement = sys.stdin.buffer.read().decode() if problem == "-" else Path(problem).read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise GuidedGenError(f"{problem} is not a text file in UTF-8") from None
-    except OSError as error:
-        raise GuidedGenError(f"{problem} cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        raise GuidedGenError(f"{problem} cannot be read: {getattr(error, 'strerror', error)}") from None
     if not statement.strip():
         raise GuidedGenError(f"{problem} is empty: it should hold the statement of a problem")
     if "\0" in statement:
@@ -118,95 +128,74 @@ def _read(problem: Path) -> str:
     return statement
 
 
-def _check_writable(path: Path) -> None:
+def _is_statement(problem: str) -> bool:
+    """Several words that name no file, and do not look as if they should."""
     try:
+        found = Path(problem).exists()
+    except (OSError, ValueError):  # too long for a name
+        found = False
+    return not found and len(problem.split()) > 1 and not problem.endswith((".txt", ".md"))
+
+
+def _check_writable(path: Path) -> None:
+    from ..engine.files import check_replaceable
+
+    try:
+        check_replaceable(path)
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise GuidedGenError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def _run(solving: Solving) -> Solution:
+def _run(solving: Solving, quiet: bool) -> tuple[Solution, bool]:
     """Show progress until the search is done; the first Ctrl-C ends it with what there is, the second ends the program."""
     from rich.console import Console
 
     from ..solution import Progress, Solved
 
+    interrupted = False
+
     def interrupt(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True
         solving.cancel()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     previous = signal.signal(signal.SIGINT, interrupt)
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=quiet)
     shown = -PLAIN_SECONDS
     try:
         with console.status("Reading the problem") as status:
             for event in solving:
-                if isinstance(event, Progress):
+                if isinstance(event, Progress) and not quiet:
                     if console.is_terminal:
-                        status.update(_progress_line(event))
+                        status.update(str(event))
                     elif event.seconds - shown >= PLAIN_SECONDS:
-                        click.echo(_progress_line(event), err=True)
+                        click.echo(str(event), err=True)
                         shown = event.seconds
                 elif isinstance(event, Solved):
-                    return event.solution
+                    return event.solution, interrupted
     finally:
         signal.signal(signal.SIGINT, previous)
     raise AssertionError("a search ends with Solved")
 
 
-def _progress_line(progress: Progress) -> str:
-    speed = progress.decoded_tokens / max(progress.seconds, 1e-6)
-    best = "" if isnan(progress.best_score) else f" · best score {progress.best_score:.2f}"
-    return (
-        f"{progress.live} candidates growing, {progress.finished} complete · "
-        f"{progress.decoded_tokens} tokens, {speed:.0f} a second{best}"
-    )
+def _print(solution: Solution, options: dict[str, Any]) -> None:
+    """What was found, where it was asked for; nothing is lost where another part cannot be written."""
+    from ..engine.files import replaced_atomically
+    from .solve_report import as_json, failed_example, summary
 
-
-def _summary(solution: Solution) -> str:
-    samples = sum(candidate.multiplicity for candidate in solution.candidates)
-    complete = sum(candidate.multiplicity for candidate in solution.candidates if candidate.complete)
-    parts = [
-        f"{samples} candidates, {complete} complete, {len(solution.candidates)} distinct",
-        f"{solution.decoded_tokens} tokens in {solution.seconds:.1f} s",
-    ]
-    if solution.passing is not None:
-        parts.append(f"{solution.passing} pass the statement's examples (isolation: {solution.isolation})")
-    else:
-        parts.append("no examples found in the statement")
-    if not solution.best.complete:
-        parts.append("the best answer is incomplete")
-    return " · ".join(parts)
-
-
-def _as_json(solution: Solution) -> str:
-    candidates = [
-        {
-            "program": candidate.program,
-            "text": candidate.text,
-            "score": _number(candidate.score),
-            "ended": candidate.ended.name.lower(),
-            "multiplicity": candidate.multiplicity,
-            "examples": None if candidate.examples is None else {"passed": candidate.examples[0], "shown": candidate.examples[1]},
-            "token_ids": candidate.token_ids.tolist(),
-            "logprobs": [_number(x) for x in candidate.logprobs.tolist()],
-            "values": [_number(x) for x in candidate.values.tolist()],
-        }
-        for candidate in solution.candidates
-    ]
-    return json.dumps(
-        {
-            "program": solution.program,
-            "prompt_tokens": solution.prompt_tokens,
-            "decoded_tokens": solution.decoded_tokens,
-            "seconds": round(solution.seconds, 3),
-            "isolation": solution.isolation,
-            "metadata": solution.tree.metadata,
-            "candidates": candidates,
-        }
-    )
-
-
-def _number(x: float) -> float | None:
-    """JSON has no NaN."""
-    return x if x == x else None
+    try:
+        if not options["quiet"]:
+            click.echo(summary(solution), err=True)
+        text = as_json(solution) if options["as_json"] else solution.program.rstrip("\n")
+        if options["output"]:
+            with replaced_atomically(options["output"]) as temporary:
+                temporary.write_text(text + "\n", encoding="utf-8")
+        else:
+            click.echo(text)
+        if solution.best.passes is False:
+            click.echo(failed_example(solution), err=True)
+    finally:
+        if options["save"]:
+            solution.tree.save(options["save"])

@@ -1,0 +1,96 @@
+"""`guided-gen config`: a user's own defaults for the options of `solve` and `serve`, in a TOML file of `name = value` lines."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..engine.errors import SettingsError
+
+COMMANDS = ("solve", "serve")
+
+
+def config_file() -> Path:
+    """`GUIDED_GEN_CONFIG`, or else guided-gen/config.toml where programs keep their settings."""
+    named = os.environ.get("GUIDED_GEN_CONFIG")
+    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(named) if named else Path(home) / "guided-gen" / "config.toml"
+
+
+def configured() -> dict[str, Any]:
+    """The defaults by name. Raises SettingsError where the file is no TOML."""
+    path = config_file()
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read as a configuration file: {error}") from None
+
+
+def default_map() -> dict[str, dict[str, Any]]:
+    """The defaults as click takes them: for each command those that it has an option for."""
+    found = {name.replace("-", "_"): value for name, value in configured().items()}
+    return dict.fromkeys(COMMANDS, found) if found else {}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Set defaults for the options of solve and serve: guided-gen config set model NAME."""
+
+
+@command.command("set")
+@click.argument("name")
+@click.argument("value")
+def set_command(name: str, value: str) -> None:
+    """Make VALUE the default of the option --NAME."""
+    option = _option(name)
+    if option.is_flag:
+        raise SettingsError(f"--{name} is a flag and has no default")
+    converted = option.type.convert(value, option, None)
+    _write(configured() | {name: value if isinstance(converted, Path) else converted})
+
+
+@command.command("unset")
+@click.argument("name")
+def unset_command(name: str) -> None:
+    """Forget the default of the option --NAME."""
+    known = configured()
+    if name not in known:
+        raise SettingsError(f"there is no default for {name}")
+    del known[name]
+    _write(known)
+
+
+@command.command("show")
+def show_command() -> None:
+    """Print the file's path, to stderr, and its lines."""
+    click.echo(config_file(), err=True)
+    for name, value in configured().items():
+        click.echo(f"{name} = {json.dumps(value)}")
+
+
+def _option(name: str) -> click.Option:
+    known: dict[str, click.Option] = {}
+    for module in COMMANDS:
+        command: click.Command = importlib.import_module(f".{module}", __package__).command
+        options = [one for one in command.params if isinstance(one, click.Option)]
+        known |= {long.removeprefix("--"): one for one in options for long in one.opts if long.startswith("--")}
+    if name not in known:
+        raise SettingsError(f"there is no option --{name}; there are {', '.join(known)}")
+    return known[name]
+
+
+def _write(defaults: dict[str, Any]) -> None:
+    from ..engine.files import replaced_atomically
+
+    with replaced_atomically(config_file()) as temporary:
+        # Strings, numbers and booleans are written alike in JSON and in TOML.
+        lines = (f"{name} = {json.dumps(value)}\n" for name, value in defaults.items())
+        temporary.write_text("".join(lines), encoding="utf-8")

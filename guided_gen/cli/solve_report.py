@@ -1,0 +1,93 @@
+"""What `guided-gen solve` says of a solution: a summary in one line, the example that its program fails, or all as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from ..data_builder.problems.problem import AssertTest, CallTest
+from ..solution import Candidate, Solution
+
+
+def summary(solution: Solution) -> str:
+    """One line: what was grown, what it cost, and how many pass the examples."""
+    samples = sum(candidate.multiplicity for candidate in solution.candidates)
+    complete = sum(candidate.multiplicity for candidate in solution.candidates if candidate.complete)
+    parts = [
+        f"{samples} candidates, {complete} complete, {len(solution.candidates)} distinct",
+        f"{solution.decoded_tokens} tokens in {solution.seconds:.1f} s",
+    ]
+    if not solution.examples:
+        parts.append("no examples found in the statement")
+    elif solution.passing is None:
+        parts.append(f"none was complete, to be run on the {solution.examples} examples")
+    else:
+        parts.append(f"{solution.passing} pass the {solution.examples} examples (isolation: {solution.isolation})")
+    if not solution.best.complete:
+        parts.append("the best answer is incomplete")
+    elif not solution.best.parses:
+        parts.append("the best answer is no valid Python")
+    return " · ".join(parts)
+
+
+def failed_example(solution: Solution) -> str:
+    """The first example that the best program fails, what was expected and what came."""
+    best, problem = solution.best, solution.problem
+    failure, examples = best.failure, best.examples
+    assert failure is not None and examples is not None and problem is not None
+    test = problem.tests[failure.index]
+    rows = [("example", failure.input)]
+    if isinstance(test, CallTest):
+        rows = [("call", f"{problem.entry_point}({', '.join(map(repr, test.args))})"[:500])]
+    elif not isinstance(test, AssertTest):
+        rows = [("input", failure.input)]
+    if not isinstance(test, AssertTest):
+        rows.append(("expected", failure.expected))
+    rows.append(("got", failure.got if failure.status == "wrong_answer" else _what_happened(failure.status, failure.error)))
+    lines = [f"The program passes {examples[0]} of {examples[1]} examples. It fails example {failure.index + 1}:"]
+    for name, text in rows:
+        first, *others = text.rstrip("\n").split("\n")
+        lines += [f"  {name:<8}  {first}", *(" " * 12 + other for other in others)]
+    return "\n".join(lines)
+
+
+def _what_happened(status: str, error: str) -> str:
+    what = status.replace("_", " ")
+    return f"{what}: {error}" if error else what
+
+
+def as_json(solution: Solution) -> str:
+    """Every candidate, best first, and what the search was."""
+    return json.dumps(
+        {
+            "program": solution.program,
+            "prompt_tokens": solution.prompt_tokens,
+            "decoded_tokens": solution.decoded_tokens,
+            "seconds": round(solution.seconds, 3),
+            "isolation": solution.isolation,
+            "metadata": solution.tree.metadata,
+            "candidates": [_candidate(candidate) for candidate in solution.candidates],
+        }
+    )
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "program": candidate.program,
+        "text": candidate.text,
+        "score": _number(candidate.score),
+        "ended": candidate.ended.name.lower(),
+        "multiplicity": candidate.multiplicity,
+        "parses": candidate.parses,
+        "examples": None if candidate.examples is None else {"passed": candidate.examples[0], "shown": candidate.examples[1]},
+        "failure": None if candidate.failure is None else asdict(candidate.failure),
+        "token_ids": candidate.token_ids.tolist(),
+        "logprobs": [_number(x) for x in candidate.logprobs.tolist()],
+        "values": [_number(x) for x in candidate.values.tolist()],
+    }
+
+
+def _number(x: float) -> float | None:
+    """JSON has no NaN."""
+    return x if x == x else None

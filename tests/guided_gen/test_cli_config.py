@@ -1,0 +1,67 @@
+"""`guided-gen config`: a user's own defaults, of the options that there are."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from guided_gen.cli import main
+from guided_gen.generator import GuidedGenerator
+
+from .made_up_solutions import MadeUpGenerator, candidate, solution
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["guided-gen", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture
+def file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    path = tmp_path / "of mine" / "config.toml"
+    monkeypatch.setenv("GUIDED_GEN_CONFIG", str(path))
+    return path
+
+
+def test_a_default_that_is_set_is_used_until_it_is_unset(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator = MadeUpGenerator(solution(candidate("pass")))
+    asked: list[str] = []
+    monkeypatch.setattr(GuidedGenerator, "from_pretrained", lambda model, **_: (asked.append(model), generator)[1])
+    for name, value in (("model", 'a "quoted" name'), ("n", "3"), ("temperature", "0.5"), ("value", "none")):
+        assert run(monkeypatch, "config", "set", name, value) == 0
+    assert run(monkeypatch, "solve", "Double it.") == 0
+    assert asked == ['a "quoted" name'] and generator.asked[1].n == 3 and generator.asked[1].sampling.temperature == 0.5
+    assert run(monkeypatch, "solve", "Double it.", "--n", "4", "--model", "other") == 0
+    assert asked[1:] == ["other"] and generator.asked[1].n == 4
+    capsys.readouterr()
+    assert run(monkeypatch, "config", "unset", "model") == run(monkeypatch, "config", "show") == 0
+    assert capsys.readouterr().out == 'n = 3\ntemperature = 0.5\nvalue = "none"\n'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["set", "models", "x"], 1, "no option --models"),
+        (["set", "n", "many"], 2, "not a valid integer"),
+        (["set", "json", "true"], 1, "flag"),
+        (["unset", "model"], 1, "no default"),
+    ],
+)
+def test_what_is_no_option_or_no_value_of_it_is_refused(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, says: str
+) -> None:
+    assert run(monkeypatch, "config", *arguments) == code
+    assert says in capsys.readouterr().err and not file.exists()
+
+
+def test_a_broken_file_is_named(file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    file.parent.mkdir()
+    file.write_text("model = \n")
+    assert run(monkeypatch, "solve", "Double it.") == 1
+    assert str(file) in capsys.readouterr().err
