@@ -107,7 +107,7 @@ class BlockMatrix:
         if len(raw):
             raw = np.ascontiguousarray(raw)
             threads = torch.get_num_threads()
-            kernels.library().gg_pack_blocks(byref(self._described), raw.ctypes.data, len(raw), first, threads)
+            kernels.library().gg_pack(byref(self._described), raw.ctypes.data, len(raw), first, threads)
 
     def times(
         self, x: torch.Tensor | QuantizedRows, bias: torch.Tensor | None = None, out: torch.Tensor | None = None, column: int = 0
@@ -145,7 +145,7 @@ class BlockMatrix:
         if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < self.out_features:
             raise IndexError(f"rows outside [0, {self.out_features})")
         out = torch.empty(len(ids), self.in_features, device="cpu")
-        kernels.library().gg_unpack(
+        kernels.library().gg_rows(
             byref(self._described), ids.data_ptr(), len(ids), out.data_ptr(), self.in_features, torch.get_num_threads()
         )
         return out

@@ -1,8 +1,8 @@
-/* Decoding on x86-64 CPUs: int8 products, what is between them, and attention over a tree's cache.
+/* Decoding on x86-64 CPUs: products with matrices of GGUF's blocks, what is between them, and attention over a tree's cache.
  *
- * kernels.py describes the functions and calls them. One source is compiled for three levels of instructions, of which the best
- * that the machine has is used; all give the same numbers to the bit (with -ffp-contract=off: what is fused, the source says). It
- * is not linked to an OpenMP library: it takes torch's, so that both use the same threads.
+ * kernels.py and blocks.py describe the functions and call them. One source is compiled for three levels of instructions, of which
+ * the best that the machine has is used; all give the same numbers to the bit (with -ffp-contract=off: what is fused, the source
+ * says).
  */
 
 #include <math.h>
@@ -14,20 +14,18 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#define PAUSE _mm_pause
 #define LEVEL_AVX2 1
 #define LEVEL_AVXVNNI 2
 #define LEVEL_AVX512 3
 
 #define INLINE static inline __attribute__((always_inline))
-#define TINY 1e-30f              /* a row of zeros has some scale, too */
-#define OLD_PANEL 32                 /* outputs that stand together: for each four inputs 32 x 4 weights */
-#define CACHED_LEVELS (512 << 10) /* bytes */
-#define PREFETCH 2048            /* bytes ahead */
-#define SMALL_WORK (1 << 17)     /* multiplications for which a second thread does not pay */
-#define SMALL_ROWS (1 << 14)     /* numbers for which it does not */
+#define TINY 1e-30f          /* a row of zeros has some scale, too */
+#define PREFETCH 2048        /* bytes ahead */
+#define PIECE_WORK (1 << 18) /* multiplications of a piece of a product, at least */
+#define PIECE (1 << 13)      /* numbers of a piece of what is between products, at least */
 
-static inline long padded(long k) { return (k + 3) / 4 * 4; }
-
+#include "kernels_pool.h"
 #include "kernels_storage.h"
 
 struct attention {
@@ -39,18 +37,59 @@ struct attention {
     const int64_t *slots, *paths, *lengths, *group_of_row;
     const float *const *prompt_keys, *const *prompt_values;
     const int64_t *prompt_head, *prompt_tokens;
+    float *out;
+};
+
+struct product {
+    const struct blocks *matrix;
+    struct rows x;
+    const float *bias;
+    float *out;
+    long stride;
+};
+
+struct rounding {
+    const float *x;
+    long k;
+    struct rows to;
+};
+
+struct norm {
+    const float *x, *weight;
+    float epsilon;
+    float *out;
+    long k;
+};
+
+struct gate {
+    const float *gate_up;
+    float *out;
+    long k;
+};
+
+struct rotation {
+    float *x;
+    long heads, token_stride, head_dim;
+    const float *cosine, *sine;
+    long width;
+};
+
+struct summing {
+    const float *logits;
+    long n;
+    float inverse;
+    float *out;
+};
+
+struct search {
+    const float *logits;
+    long n, width;
+    float *values;
+    int64_t *places;
 };
 
 struct kernels {
-    void (*linear)(const float *, long, long, const int8_t *, const int32_t *, const float *, const float *, float *, long, int);
-    void (*times)(const struct blocks *, const struct rows *, const float *, float *, long, int);
-    void (*round)(const float *, long, const struct rows *, int);
-    void (*rms_norm)(const float *, const float *, float, float *, long, long, int);
-    void (*silu_mul)(const float *, float *, long, long, int);
-    void (*rotate)(float *, long, long, long, long, const float *, const float *, long, int);
-    void (*attend)(const struct attention *, float *, int);
-    void (*sum_up)(const float *, long, long, float, float *, int);
-    void (*find_largest)(const float *, long, long, long, float *, int64_t *, int);
+    task *times, *round, *rms_norm, *silu_mul, *rotate, *keep, *attend, *sum_up, *find_largest;
 };
 
 struct place {
@@ -123,64 +162,66 @@ void gg_use(int level) {
 #endif
 }
 
-/* Weights [n, k] -> the rows from `first` on of panels of 32 rows, each of which holds for every four inputs 32 x 4 weights; starts:
- * what a zero point of 128 adds to each row. */
-void gg_pack(const int8_t *weights, long n, long k, long first, int8_t *packed, int32_t *starts) {
-    long stride = padded(k);
-    for (long row = first; row < first + n; row++, weights += k) {
-        int8_t *panel = packed + row / OLD_PANEL * OLD_PANEL * stride + row % OLD_PANEL * 4;
-        int32_t sum = 0;
-        for (long i = 0; i < k; i++) {
-            panel[i / 4 * 4 * OLD_PANEL + i % 4] = weights[i];
-            sum += weights[i];
-        }
-        starts[row] = -128 * sum;
-    }
+/* `total` items of `size` numbers or multiplications, in pieces of at least `piece` of them. */
+static void in_pieces(task *run, const void *arguments, long total, long size, long piece, int threads) {
+    long each = size < piece ? piece / (size > 0 ? size : 1) : 1;
+    run_task(run, arguments, total, each, threads);
 }
 
-void gg_linear(
-    const float *x, long rows, long k, const int8_t *packed, const int32_t *starts, const float *steps, const float *bias, float *out,
-    long n, int threads
-) {
-    chosen->linear(x, rows, k, packed, starts, steps, bias, out, n, threads);
-}
-/* How many bytes rows take. */
+/* How many bytes rounded rows take. */
 long gg_rounded_bytes(long rows, long chunks) {
     struct rows x;
     return (long)lay_out(&x, rows, chunks, NULL);
 }
+long gg_plane_bytes(long type, long outputs, long chunks) { return panels_of(outputs) * plane_bytes(kind_of(type), chunks); }
+long gg_scale_bytes(long type, long outputs, long chunks) { return panels_of(outputs) * scale_bytes(kind_of(type), chunks); }
+
 void gg_round(const float *x, long rows, long k, char *memory, int threads) {
-    struct rows to;
-    lay_out(&to, rows, (k + CHUNK - 1) / CHUNK, memory);
-    chosen->round(x, k, &to, threads);
+    struct rounding a = {x, k, {0}};
+    lay_out(&a.to, rows, (k + CHUNK - 1) / CHUNK, memory);
+    in_pieces(chosen->round, &a, rows, k, PIECE, threads);
 }
-void gg_times(const struct blocks *m, char *memory, long rows, const float *bias, float *out, long stride, int threads) {
-    struct rows x;
-    lay_out(&x, rows, m->chunks, memory);
-    chosen->times(m, &x, bias, out, stride, threads);
+void gg_times(const struct blocks *matrix, char *memory, long rows, const float *bias, float *out, long stride, int threads) {
+    struct product a = {matrix, {0}, bias, out, stride};
+    lay_out(&a.x, rows, matrix->chunks, memory);
+    long parts = (rows + a.x.at_once - 1) / a.x.at_once, size = matrix->chunks * CHUNK * PANEL * a.x.at_once;
+    in_pieces(chosen->times, &a, parts * panels_of(matrix->outputs), size, PIECE_WORK, threads);
 }
-long gg_plane_bytes(long type, long outputs, long chunks) { return (outputs + PANEL - 1) / PANEL * plane_bytes(kind_of(type), chunks); }
-long gg_scale_bytes(long type, long outputs, long chunks) { return (outputs + PANEL - 1) / PANEL * scale_bytes(kind_of(type), chunks); }
-void gg_pack_blocks(const struct blocks *m, const uint8_t *raw, long n, long first, int threads) { pack(m, raw, n, first, threads); }
-void gg_unpack(const struct blocks *m, const int64_t *outputs, long n, float *out, long k, int threads) {
-#pragma omp parallel for schedule(static) num_threads(n * k < SMALL_ROWS ? 1 : threads)
-    for (long i = 0; i < n; i++) unpack_output(m, outputs[i], out + i * k, k);
+void gg_pack(const struct blocks *matrix, const uint8_t *raw, long n, long first, int threads) {
+    struct packing a = {matrix, raw, n, first};
+    in_pieces(pack, &a, (first + n - 1) / PANEL - first / PANEL + 1, matrix->chunks * CHUNK * PANEL, PIECE, threads);
+}
+void gg_rows(const struct blocks *matrix, const int64_t *outputs, long n, float *out, long k, int threads) {
+    struct reading a = {matrix, outputs, out, k};
+    in_pieces(read_outputs, &a, n, k, PIECE, threads);
 }
 void gg_rms_norm(const float *x, const float *weight, float epsilon, float *out, long rows, long k, int threads) {
-    chosen->rms_norm(x, weight, epsilon, out, rows, k, threads);
+    struct norm a = {x, weight, epsilon, out, k};
+    in_pieces(chosen->rms_norm, &a, rows, k, PIECE, threads);
 }
-void gg_silu_mul(const float *gate_up, float *out, long rows, long k, int threads) { chosen->silu_mul(gate_up, out, rows, k, threads); }
+void gg_silu_mul(const float *gate_up, float *out, long rows, long k, int threads) {
+    struct gate a = {gate_up, out, k};
+    in_pieces(chosen->silu_mul, &a, rows, k, PIECE, threads);
+}
 void gg_rotate(
     float *x, long tokens, long heads, long token_stride, long head_dim, const float *cosine, const float *sine, long width, int threads
 ) {
-    chosen->rotate(x, tokens, heads, token_stride, head_dim, cosine, sine, width, threads);
+    struct rotation a = {x, heads, token_stride, head_dim, cosine, sine, width};
+    in_pieces(chosen->rotate, &a, tokens, heads * head_dim, PIECE, threads);
 }
-void gg_attend(const struct attention *a, float *out, int threads) { chosen->attend(a, out, threads); }
+void gg_attend(const struct attention *a, int threads) {
+    long tokens = a->path_stride;
+    for (long g = 0; g < a->groups; g++) tokens += a->prompt_tokens[g] / a->groups;
+    in_pieces(chosen->keep, a, a->rows, 2 * a->kv_heads * a->head_dim, PIECE, threads);
+    in_pieces(chosen->attend, a, a->rows * a->kv_heads, a->heads / a->kv_heads * a->head_dim * tokens, PIECE, threads);
+}
 void gg_sum_up(const float *logits, long rows, long n, float inverse, float *out, int threads) {
-    chosen->sum_up(logits, rows, n, inverse, out, threads);
+    struct summing a = {logits, n, inverse, out};
+    in_pieces(chosen->sum_up, &a, rows, n, PIECE, threads);
 }
 void gg_find_largest(const float *logits, long rows, long n, long width, float *values, int64_t *places, int threads) {
-    chosen->find_largest(logits, rows, n, width, values, places, threads);
+    struct search a = {logits, n, width, values, places};
+    in_pieces(chosen->find_largest, &a, rows, n, PIECE, threads);
 }
 
 #else

@@ -1,4 +1,5 @@
-"""Decoding on x86-64 CPUs by our own kernels (kernels.c): int8 products, what is between them, and attention over a tree's cache.
+"""Decoding on x86-64 CPUs by our own kernels (kernels.c): attention over a tree's cache, sampling, and what is between the
+products of blocks.py.
 
 They are compiled when guided-gen is installed, where there is a C compiler, and use the instructions that the machine has,
 AVX-512 VNNI, AVX-VNNI or AVX2, with the same results to the bit. All tensors are on the CPU, and float32 where nothing else is
@@ -18,7 +19,6 @@ import numpy as np
 import torch
 
 AVX2, AVX_VNNI, AVX512 = 1, 2, 3
-_PANEL = 32  # outputs that stand together in a packed matrix
 
 
 def levels() -> tuple[int, ...]:
@@ -34,43 +34,6 @@ def compute(tensor: torch.Tensor) -> bool:
 def use(chosen: int) -> None:
     """Use one of `levels()`; at first it is the best."""
     library().gg_use(chosen)
-
-
-class Int8Matrix:
-    """An int8 matrix [N, K], |w| <= 64, with a scale for each of its rows, in the order in which the kernels read it."""
-
-    def __init__(self, rows: int, columns: int) -> None:
-        self.out_features, self.in_features = rows, columns
-        room = -(-rows // _PANEL) * _PANEL
-        self._packed = torch.zeros(room * -(-columns // 4) * 4, dtype=torch.int8, device="cpu")
-        self._starts = torch.zeros(room, dtype=torch.int32, device="cpu")
-        self._scale = torch.zeros(room, dtype=torch.float32, device="cpu")
-
-    def fill(self, first: int, weight: torch.Tensor, scale: torch.Tensor) -> None:
-        """Set some rows from `first` on: weight [n, K] int8, scale [n]."""
-        weight = weight.contiguous()
-        require(weight.dtype == torch.int8 and weight.shape[1] == self.in_features)
-        require(0 <= first <= self.out_features - len(weight))
-        self._scale[first : first + len(weight)] = scale
-        library().gg_pack(weight.data_ptr(), *weight.shape, first, self._packed.data_ptr(), self._starts.data_ptr())
-
-    def times(self, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        """x [T, K], each row rounded to 255 levels of its own -> x W^T + bias [T, N]."""
-        x = x.contiguous()
-        require(x.shape[1] == self.in_features and (bias is None or bias.numel() == self.out_features))
-        out = x.new_empty(x.shape[0], self.out_features)
-        library().gg_linear(
-            address(x),
-            *x.shape,
-            self._packed.data_ptr(),
-            self._starts.data_ptr(),
-            self._scale.data_ptr(),
-            None if bias is None else address(bias),
-            out.data_ptr(),
-            self.out_features,
-            torch.get_num_threads(),
-        )
-        return out
 
 
 def rms_norm(x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
@@ -201,7 +164,8 @@ class TreeAttention:
         start, line = described.ctypes.data, described.strides[0]
         given.prompt_keys, given.prompt_values, given.prompt_head, given.prompt_tokens = (start + i * line for i in range(4))
         out = query.new_empty(query.shape[1], query.shape[0], query.shape[2])
-        library().gg_attend(ctypes.byref(given), out.data_ptr(), torch.get_num_threads())
+        given.out = out.data_ptr()
+        library().gg_attend(ctypes.byref(given), torch.get_num_threads())
         return out
 
 
@@ -214,22 +178,20 @@ class _Attention(ctypes.Structure):
         *((name, c_void_p) for name in ("query", "key", "value")),
         *((f"{name}_{step}", c_long) for name in ("query", "key", "value") for step in ("row", "head")),
         *((name, c_void_p) for name in ("cells", "slots", "paths", "lengths", "group_of_row")),
-        *((name, c_void_p) for name in ("prompt_keys", "prompt_values", "prompt_head", "prompt_tokens")),
+        *((name, c_void_p) for name in ("prompt_keys", "prompt_values", "prompt_head", "prompt_tokens", "out")),
     ]
 
 
 _SIGNATURES = {
     "gg_use": [c_int],
-    "gg_pack": [c_void_p, c_long, c_long, c_long, c_void_p, c_void_p],
-    "gg_linear": [c_void_p, c_long, c_long, *[c_void_p] * 5, c_long, c_int],
     "gg_round": [c_void_p, c_long, c_long, c_void_p, c_int],
     "gg_times": [c_void_p, c_void_p, c_long, c_void_p, c_void_p, c_long, c_int],
-    "gg_pack_blocks": [c_void_p, c_void_p, c_long, c_long, c_int],
-    "gg_unpack": [c_void_p, c_void_p, c_long, c_void_p, c_long, c_int],
+    "gg_pack": [c_void_p, c_void_p, c_long, c_long, c_int],
+    "gg_rows": [c_void_p, c_void_p, c_long, c_void_p, c_long, c_int],
     "gg_rms_norm": [c_void_p, c_void_p, c_float, c_void_p, c_long, c_long, c_int],
     "gg_silu_mul": [c_void_p, c_void_p, c_long, c_long, c_int],
     "gg_rotate": [c_void_p, *[c_long] * 4, c_void_p, c_void_p, c_long, c_int],
-    "gg_attend": [c_void_p, c_void_p, c_int],
+    "gg_attend": [c_void_p, c_int],
     "gg_sum_up": [c_void_p, c_long, c_long, c_float, c_void_p, c_int],
     "gg_find_largest": [c_void_p, c_long, c_long, c_long, c_void_p, c_void_p, c_int],
 }
@@ -254,9 +216,7 @@ def library() -> Any:
 
 @cache
 def _loaded() -> tuple[Any, tuple[int, ...]]:
-    """The compiled kernels with their levels: none where they were not compiled, or for another machine or from older sources.
-    They take OpenMP from torch, which is loaded by now.
-    """
+    """The compiled kernels with their levels: none where they were not compiled, or for another machine or from older sources."""
     spec = find_spec(f"{__package__}._kernels")
     if spec is None or spec.origin is None:
         return None, ()

@@ -185,23 +185,23 @@ static void NAME(panel_of)(const struct blocks *m, long p, const struct rows *x,
     }
 }
 
-static void NAME(times)(const struct blocks *m, const struct rows *x, const float *bias, float *out, long stride, int threads) {
-    long panels = (m->outputs + PANEL - 1) / PANEL, parts = (x->count + x->at_once - 1) / x->at_once;
-    if (x->count * m->chunks * CHUNK * m->outputs < SMALL_WORK) threads = 1;
-#pragma omp parallel for schedule(dynamic, 4) num_threads(threads)
-    for (long unit = 0; unit < parts * panels; unit++) {
+static void NAME(times)(const void *arguments, long start, long end) {
+    const struct product *a = arguments;
+    const struct blocks *m = a->matrix;
+    const struct rows *x = &a->x;
+    long panels = panels_of(m->outputs);
+    for (long unit = start; unit < end; unit++) {
         float part[MOST_ROWS * PANEL], total[MOST_ROWS * PANEL];
-        long p = unit % panels, first = unit / panels * x->at_once;
-        long count = rows_in_part(x, first);
+        long p = unit % panels, first = unit / panels * x->at_once, count = rows_in_part(x, first);
         long used = m->outputs - p * PANEL < PANEL ? m->outputs - p * PANEL : PANEL;
         NAME(panel_of)(m, p, x, first, count, part, total);
         for (long at = 0; at < used; at += 16) {
             lanes plus = NAME(all)(0);
             long wide = used - at < 16 ? used - at : 16;
-            if (bias) plus = NAME(load_first)(bias + p * PANEL + at, wide);
+            if (a->bias) plus = NAME(load_first)(a->bias + p * PANEL + at, wide);
             for (long r = 0; r < count; r++)
                 NAME(store_first)(
-                    out + (first + r) * stride + p * PANEL + at, NAME(add)(NAME(load)(total + r * PANEL + at), plus), wide
+                    a->out + (first + r) * a->stride + p * PANEL + at, NAME(add)(NAME(load)(total + r * PANEL + at), plus), wide
                 );
         }
     }
@@ -225,19 +225,19 @@ INLINE float NAME(round_group)(const float *x, long there, int8_t *levels) {
     return amax / 127.0f + NAME(sum)(nothing);
 }
 
-static void NAME(round)(const float *x, long k, const struct rows *to, int threads) {
-    if (to->count * k < SMALL_ROWS) threads = 1;
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (long row = 0; row < to->count; row++) {
-        long first = row / to->at_once * to->at_once, r = row - first;
-        long count = rows_in_part(to, first);
+static void NAME(round)(const void *arguments, long start, long end) {
+    const struct rounding *a = arguments;
+    const struct rows *to = &a->to;
+    long k = a->k;
+    for (long row = start; row < end; row++) {
+        long first = row / to->at_once * to->at_once, r = row - first, count = rows_in_part(to, first);
         int8_t levels[GROUP * CHUNK];
         for (long c = 0; c < to->chunks; c++) {
             long at = c * CHUNK, i = first * to->chunks + c * count + r;
             if (c % GROUP == 0) {
                 memset(levels, 0, sizeof levels);
                 long there = k - at < GROUP * CHUNK ? k - at : GROUP * CHUNK;
-                to->scales[first * groups_of(to->chunks) + c / GROUP * count + r] = NAME(round_group)(x + row * k + at, there, levels);
+                to->scales[first * groups_of(to->chunks) + c / GROUP * count + r] = NAME(round_group)(a->x + row * k + at, there, levels);
             }
             const int8_t *own = levels + c % GROUP * CHUNK;
             memcpy(to->levels + i * CHUNK, own, CHUNK);
@@ -262,10 +262,8 @@ static void NAME(round)(const float *x, long k, const struct rows *to, int threa
 #undef words
 
 static const struct kernels NAME(kernels) = {
-    NAME(linear), NAME(times), NAME(round), NAME(rms_norm), NAME(silu_mul), NAME(rotate), NAME(attend), NAME(sum_up), NAME(find_largest),
+    NAME(times), NAME(round), NAME(rms_norm), NAME(silu_mul), NAME(rotate), NAME(keep), NAME(attend), NAME(sum_up), NAME(find_largest),
 };
 
-#undef ROWS_AT_ONCE
 #undef QUERIES_AT_ONCE
 #undef lanes
-#undef ints

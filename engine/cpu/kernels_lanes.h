@@ -1,16 +1,13 @@
-/* Sixteen lanes of float or int32 as one AVX-512 register or two AVX2 registers: with the same operations in the same order, the
+/* Sixteen lanes of float as one AVX-512 register or two AVX2 registers: with the same operations in the same order, the
  * two give the same numbers to the bit. Included once for each level of instructions (kernels.c).
  */
 
 #if LEVEL >= LEVEL_AVX512
 typedef __m512 NAME(lanes);
-typedef __m512i NAME(ints);
 #else
 typedef struct { __m256 low, high; } NAME(lanes);
-typedef struct { __m256i low, high; } NAME(ints);
 #endif
 #define lanes NAME(lanes)
-#define ints NAME(ints)
 
 #if LEVEL >= LEVEL_AVX512
 
@@ -34,16 +31,9 @@ INLINE lanes NAME(power_of_two)(lanes n) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23));
 }
 INLINE lanes NAME(nearest)(lanes a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-INLINE void NAME(store_levels)(uint8_t *q, lanes a) { _mm_storeu_si128((__m128i *)q, _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(a))); }
 INLINE void NAME(store_signed)(int8_t *q, lanes a) { _mm_storeu_si128((__m128i *)q, _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(a))); }
 /* A bit for each lane in which a > b. */
 INLINE unsigned NAME(above)(lanes a, lanes b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
-INLINE ints NAME(load_ints)(const int32_t *x) { return _mm512_loadu_si512(x); }
-INLINE lanes NAME(floats)(ints a) { return _mm512_cvtepi32_ps(a); }
-/* Adds to each lane four products of unsigned levels `q` and signed weights `w`. */
-INLINE ints NAME(dot)(ints sum, int32_t q, const int8_t *w) {
-    return _mm512_dpbusd_epi32(sum, _mm512_set1_epi32(q), _mm512_loadu_si512(w));
-}
 
 #else
 
@@ -83,11 +73,6 @@ INLINE lanes NAME(nearest)(lanes a) {
     return (lanes){_mm256_round_ps(a.low, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
                    _mm256_round_ps(a.high, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
-INLINE void NAME(store_levels)(uint8_t *q, lanes a) {
-    __m256i words = _mm256_packus_epi32(_mm256_cvttps_epi32(a.low), _mm256_cvttps_epi32(a.high));
-    words = _mm256_permute4x64_epi64(words, 0xd8);
-    _mm_storeu_si128((__m128i *)q, _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
-}
 INLINE void NAME(store_signed)(int8_t *q, lanes a) {
     __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high));
     words = _mm256_permute4x64_epi64(words, 0xd8);
@@ -96,23 +81,6 @@ INLINE void NAME(store_signed)(int8_t *q, lanes a) {
 INLINE unsigned NAME(above)(lanes a, lanes b) {
     return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(a.low, b.low, _CMP_GT_OQ)) |
            (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(a.high, b.high, _CMP_GT_OQ)) << 8;
-}
-INLINE ints NAME(load_ints)(const int32_t *x) {
-    return (ints){_mm256_loadu_si256((const __m256i *)x), _mm256_loadu_si256((const __m256i *)(x + 8))};
-}
-INLINE lanes NAME(floats)(ints a) { return (lanes){_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.high)}; }
-INLINE __m256i NAME(dot_8)(__m256i sum, __m256i q, __m256i w) {
-#if LEVEL == LEVEL_AVXVNNI
-    return _mm256_dpbusd_avx_epi32(sum, q, w);
-#else
-    /* Pairs are added in 16 bits: 2 x 255 x 64 fits, which is why weights have seven bits. */
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(q, w), _mm256_set1_epi16(1)));
-#endif
-}
-INLINE ints NAME(dot)(ints sum, int32_t q, const int8_t *w) {
-    __m256i levels = _mm256_set1_epi32(q);
-    return (ints){NAME(dot_8)(sum.low, levels, _mm256_loadu_si256((const __m256i *)w)),
-                  NAME(dot_8)(sum.high, levels, _mm256_loadu_si256((const __m256i *)(w + 32)))};
 }
 
 #endif

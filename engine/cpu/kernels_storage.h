@@ -46,6 +46,7 @@ struct blocks {
     uint8_t *planes, *scales;
 };
 
+static inline long panels_of(long outputs) { return (outputs + PANEL - 1) / PANEL; }
 static inline long groups_of(long chunks) { return (chunks + GROUP - 1) / GROUP; }
 static inline int header_bytes(const struct kind kind) { return kind.super ? 2 * PANEL * (1 + kind.mins) : 0; }
 static inline long plane_bytes(const struct kind kind, long chunks) { return chunks * kind.bits * LINE; }
@@ -176,21 +177,35 @@ static void get_levels(int bits, const uint8_t *plane, uint8_t *levels) {
 
 /* ---- matrices */
 
-/* Stored rows [n] -> the outputs from `first` on. */
-static void pack(const struct blocks *m, const uint8_t *raw, long n, long first, int threads) {
+struct packing {
+    const struct blocks *matrix;
+    const uint8_t *raw;
+    long n, first;
+};
+
+struct reading {
+    const struct blocks *matrix;
+    const int64_t *outputs;
+    float *to;
+    long k;
+};
+
+/* Stored rows [n] -> the outputs from `first` on, those of some panels. */
+static void pack(const void *arguments, long from_panel, long end_panel) {
+    const struct packing *a = arguments;
+    const struct blocks *m = a->matrix;
     const struct kind kind = kind_of(m->type);
     int each = kind.super ? GROUP : 1, header = header_bytes(kind);
+    long first = a->first, n = a->n, base = first / PANEL;
     long across = m->chunks / each, planes = plane_bytes(kind, m->chunks), scales = scale_bytes(kind, m->chunks);
-    if (n * m->chunks * CHUNK < SMALL_WORK) threads = 1;
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (long p = first / PANEL; p <= (first + n - 1) / PANEL; p++) {
+    for (long p = base + from_panel; p < base + end_panel; p++) {
         long start = p * PANEL < first ? first : p * PANEL, end = (p + 1) * PANEL < first + n ? (p + 1) * PANEL : first + n;
         for (long b = 0; b < across; b++)
             for (long row = start; row < end; row++) {
                 struct block block;
                 long o = row % PANEL;
                 uint8_t *scale = m->scales + p * scales + b * (header + each * CHUNK_SCALES);
-                read_block(m->type, raw + ((row - first) * across + b) * kind.bytes, &block);
+                read_block(m->type, a->raw + ((row - first) * across + b) * kind.bytes, &block);
                 memcpy(scale + 2 * o, block.half, 2);
                 if (kind.mins) memcpy(scale + 2 * (PANEL + o), block.smallest, 2);
                 for (int c = 0; c < each; c++) {
@@ -214,7 +229,7 @@ static float float_of_half(const uint8_t *at) {
 }
 
 /* One output as floats [k]. */
-static void unpack_output(const struct blocks *m, long output, float *to, long k) {
+static void dequantise(const struct blocks *m, long output, float *to, long k) {
     const struct kind kind = kind_of(m->type);
     int header = header_bytes(kind);
     long p = output / PANEL, o = output % PANEL;
@@ -236,4 +251,9 @@ static void unpack_output(const struct blocks *m, long output, float *to, long k
             to[c * CHUNK + i] = by[i / 16] * (float)level - less;
         }
     }
+}
+
+static void read_outputs(const void *arguments, long first, long end) {
+    const struct reading *a = arguments;
+    for (long i = first; i < end; i++) dequantise(a->matrix, a->outputs[i], a->to + i * a->k, a->k);
 }

@@ -34,51 +34,6 @@ def on_all_levels(compute: Callable[[], torch.Tensor]) -> torch.Tensor:
     return found[0]
 
 
-def matrix(weight: torch.Tensor, scale: torch.Tensor) -> kernels.Int8Matrix:
-    packed = kernels.Int8Matrix(*weight.shape)
-    half = len(weight) // 2
-    packed.fill(half, weight[half:], scale[half:])
-    packed.fill(0, weight[:half], scale[:half])
-    return packed
-
-
-@pytest.mark.parametrize("rows", [1, 2, 7, 36])
-def test_the_largest_products_do_not_saturate(rows: int) -> None:
-    weight = torch.where(torch.rand(40, 896) < 0.9, 64, -64).to(torch.int8)
-    x = torch.where(torch.rand(rows, 896) < 0.9, 127.0, -127.0)
-    product = on_all_levels(lambda: matrix(weight, torch.ones(40)).times(x, None))
-    assert torch.equal(product, (x.double() @ weight.double().T).float())
-
-
-@settings(deadline=None, max_examples=40)
-@given(
-    seed=st.integers(0, 999),
-    rows=st.integers(1, 40),
-    columns=st.integers(1, 100),
-    outputs=st.integers(1, 100),
-    biased=st.booleans(),
-)
-def test_products_are_those_of_the_rounded_numbers(seed: int, rows: int, columns: int, outputs: int, biased: bool) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    weight = torch.randint(-64, 65, (outputs, columns), dtype=torch.int8, generator=generator)
-    scale, bias = torch.rand(outputs, generator=generator), torch.randn(outputs, generator=generator)
-    x = torch.randn(rows, columns, generator=generator) * torch.logspace(-6, 6, rows)[:, None]
-    x[rows // 2] = 0
-    found = on_all_levels(lambda: matrix(weight, scale).times(x, bias if biased else None))
-    step = x.double().abs().amax(1, keepdim=True) / 127
-    levels = (x.double() / step.clamp(min=1e-30)).round()
-    exact = levels @ weight.double().T * step * scale.double() + (bias.double() if biased else 0)
-    # Where a number lies between two levels, float32 may round to the other one.
-    assert ((found - exact).abs() <= 64 * scale * step + 1e-5 * exact.abs() + 1e-6).all()
-
-
-def test_more_rows_than_the_cache_holds_are_multiplied_part_by_part() -> None:
-    weight, x = torch.randint(-64, 65, (70, 4864), dtype=torch.int8), torch.randn(300, 4864)
-    packed = matrix(weight, torch.ones(70))
-    together = on_all_levels(lambda: packed.times(x, None))
-    assert torch.equal(together, torch.cat([packed.times(part, None) for part in x.split(7)]))
-
-
 @pytest.mark.parametrize("width", [3, 16, 50, 896])
 def test_norms_activations_and_rotations_equal_torchs(width: int) -> None:
     torch.manual_seed(width)
@@ -192,8 +147,6 @@ def test_a_vocabularys_logits_are_reduced_by_several_threads() -> None:
 def test_what_is_no_number_stays_none() -> None:
     x = torch.randn(3, 50)
     x[1, 49] = torch.nan
-    product = on_all_levels(lambda: matrix(torch.ones(8, 50, dtype=torch.int8), torch.ones(8)).times(x, None).nan_to_num(7.5))
-    assert (product[1] == 7.5).all() and (product[[0, 2]] != 7.5).all()
     assert kernels.silu_mul(x).isnan().sum() == 1 and kernels.rms_norm(x, torch.ones(50), 1e-6)[1].isnan().all()
 
 

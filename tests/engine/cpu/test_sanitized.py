@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not kernels.levels(), reason="this machine has n
 HERE = Path(__file__).parent
 SOURCE = HERE.parents[2] / "engine/cpu/kernels.c"
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-FLAGS = ["-O1", "-g", "-std=gnu11", "-fopenmp", "-ffp-contract=off", "-fPIC", "-shared", *SANITIZERS]
+FLAGS = ["-O1", "-g", "-std=gnu11", "-pthread", "-ffp-contract=off", "-fPIC", "-shared", *SANITIZERS]
 OUTSIDE = """
 import torch
 import sanitized_kernels
