@@ -22,7 +22,8 @@ from ..engine.randomness import problem_key
 from ..engine.sampling import Sampling
 from ..engine.scorers import Scorer
 from ..engine.search import Search, SearchSettings, run
-from ..engine.tree import NODE_COLUMNS, ROOT, Ended, Tree
+from ..engine.table import NODE_COLUMNS
+from ..engine.tree import ROOT, Ended, Tree
 from ..valuemodel.metrics import pass_of_top
 from ..valuemodel.targets import PASSED
 from .arms import Arm

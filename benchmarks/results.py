@@ -31,10 +31,10 @@ from ..data_builder.judge import comparison
 from ..data_builder.judge.verdict import Limits
 from ..data_builder.problems import extraction
 from ..data_builder.problems.problem import Problem
-from ..engine.errors import GuidedGenError
+from ..engine.errors import DataError, GuidedGenError
 from ..engine.files import errors_of, replaced_atomically
-from ..engine.tree import Tree, TreeError
-from ..engine.tree_files import PARQUET, SCHEMA, load_trees, read_table
+from ..engine.tree import Tree, load_trees
+from ..engine.tree_files import PARQUET, SCHEMA, read_table
 from ..valuemodel.identity import value_sha256
 
 REPLAYS, SEARCHES, JUDGED = "replay.jsonl", "searches.jsonl", "judged.jsonl"
@@ -224,13 +224,13 @@ class RunTrees:
         tree.save(self._loose / search)
 
     def load(self, search: str, problem: str) -> Tree:
-        """Raises TreeError where there is none."""
+        """Raises DataError where there is none."""
         loose = self._loose / search
         if loose.is_file() or not self._all.is_file():
             return Tree.load(loose)
         found = load_trees(self._all, [("problem", "==", problem), ("search", "==", search)])
         if not found:
-            raise TreeError(f"{self._all} holds no tree of {search}")
+            raise DataError(f"{self._all} holds no tree of {search}")
         return found[0]
 
     def fold(self) -> None:

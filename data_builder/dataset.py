@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from ..engine.tree import Ended, Tree
-from ..engine.tree_files import SCHEMA, load_trees
+from ..engine.tree import Ended, Tree, load_trees
+from ..engine.tree_files import SCHEMA
 from .build_settings import BuildError, statement_hash
 from .problems.loaders import load_problems
 from .problems.problem import Problem

@@ -21,8 +21,9 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..engine.errors import DataError
 from ..engine.files import replaced_atomically
-from ..engine.tree import Tree, TreeError
+from ..engine.tree import Tree
 from ..engine.tree_files import PARQUET, SCHEMA, read_table
 from .build_settings import BuildError, Shard
 from .builder import Skipped
@@ -59,13 +60,13 @@ class TreeFolder:
         return [problem for problem in problems if problem.id not in self.present]
 
     def add(self, result: Tree | Skipped) -> None:
-        """Store a tree, or that there is none. Raises TreeError for a problem that has one."""
+        """Store a tree, or that there is none. Raises DataError for a problem that has one."""
         if isinstance(result, Skipped):
             self._skipped[result.problem_id] = result.reason
             return
         problem = result.metadata["problem"]
         if problem in self.present:
-            raise TreeError(f"{self.path} already has a tree of {problem}")
+            raise DataError(f"{self.path} already has a tree of {problem}")
         row = pa.Table.from_pylist([result.to_row()], schema=SCHEMA)
         if not self._write(pa.concat_tables([self._table, row])):
             self._number += 1
@@ -152,12 +153,12 @@ def read_summaries(folder: Path) -> list[dict[str, Any]]:
 
 
 def problem_ids(folder: Path) -> list[str]:
-    """Ids of the problems that have a tree, in the order of the files. Raises TreeError where one has two."""
+    """Ids of the problems that have a tree, in the order of the files. Raises DataError where one has two."""
     texts = [text for path in tree_files(folder) for text in read_table(path, ["metadata"])["metadata"].to_pylist()]
     ids = [json.loads(text)["problem"] for text in texts]
     if len(set(ids)) < len(ids):
         twice = next(problem for problem in ids if ids.count(problem) > 1)
-        raise TreeError(f"{folder} has more than one tree of {twice}")
+        raise DataError(f"{folder} has more than one tree of {twice}")
     return ids
 
 

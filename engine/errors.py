@@ -9,6 +9,10 @@ class SettingsError(GuidedGenError):
     """A name, a setting or an argument that makes no sense, or that what it is given to cannot follow."""
 
 
+class DataError(GuidedGenError):
+    """A file, a folder or a row that does not hold what it should."""
+
+
 class ContextError(GuidedGenError):
     """A prompt or an answer that the model's context, or what is left of it, does not hold."""
 

@@ -51,7 +51,7 @@ class Distributions:
     """What can be drawn from K rows of logits; W is the widest row's number of tokens, the others are padded with probability 0.
 
     tokens [K, W] int64; cumulative [K, W] float64, ends at 1; logprob [K, W] (model, temperature 1); sample_logprob [K, W];
-    entropy, margin, certainty [K]: see `tree.NODE_COLUMNS`.
+    entropy, margin, certainty [K]: see `table.NODE_COLUMNS`.
     """
 
     tokens: np.ndarray

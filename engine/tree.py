@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .errors import GuidedGenError
+from .errors import DataError
+from .table import NODE_COLUMNS, ROLLOUT_COLUMNS, Table
 
 ROOT = -1
 
@@ -31,66 +32,6 @@ class Ended(IntEnum):
     LENGTH = 2
     STOPPED = 3
     PRUNED = 4
-
-
-NODE_COLUMNS = {
-    "token_id": np.int32,
-    "parent": np.int32,
-    "logprob": np.float32,  # of the token, under the model at temperature 1
-    "sample_logprob": np.float32,  # of the token, after temperature, top-k and top-p
-    "value": np.float32,  # probability that the answer ends up correct; NaN where not scored
-    "entropy": np.float16,  # nats, of the distribution that the token was drawn from, at temperature 1
-    "margin": np.float16,  # probability of its most likely token less that of the second
-    "certainty": np.float16,  # self-certainty: KL divergence of that distribution from the uniform one, nats
-}
-ROLLOUT_COLUMNS = {
-    "leaf": np.int32,
-    "fork": np.int32,  # the node below which its own tokens begin; ROOT for an independent rollout
-    "multiplicity": np.int32,
-    "ended": np.int8,
-    "seed": np.int64,  # the number of its stream of random draws (see randomness.py)
-}
-
-
-class Table:
-    """Growable columns of equal length, each a NumPy array; `table.name` is a view of the rows in use."""
-
-    def __init__(self, columns: dict[str, Any]) -> None:
-        self._dtypes = columns
-        self._size = 0
-        self._data = {name: np.empty(64, dtype) for name, dtype in columns.items()}
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __getattr__(self, name: str) -> np.ndarray:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        try:
-            return self._data[name][: self._size]
-        except KeyError:
-            raise AttributeError(name) from None
-
-    def append(self, **row: Any) -> int:
-        """Add a row (each column a scalar) and return its index."""
-        if self._size == len(next(iter(self._data.values()))):
-            self._data = {name: np.concatenate([column, np.empty_like(column)]) for name, column in self._data.items()}
-        for name, value in row.items():
-            self._data[name][self._size] = value
-        self._size += 1
-        return self._size - 1
-
-    def columns(self) -> dict[str, np.ndarray]:
-        return {name: getattr(self, name) for name in self._dtypes}
-
-    @classmethod
-    def from_columns(cls, dtypes: dict[str, Any], columns: dict[str, np.ndarray]) -> Table:
-        table = cls(dtypes)
-        table._data = {name: np.array(columns[name], dtype) for name, dtype in dtypes.items()}
-        table._size = len(next(iter(table._data.values())))
-        if not table._size:
-            return cls(dtypes)
-        return table
 
 
 def prompt_hash(prompt_ids: Sequence[int]) -> str:
@@ -231,7 +172,7 @@ class Tree:
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> Tree:
-        """Rebuild a tree from a row of `tree_files.SCHEMA`. Raises TreeError where the row is no tree."""
+        """Rebuild a tree from a row of `tree_files.SCHEMA`. Raises DataError where the row is no tree."""
         try:
             tree = cls(row["prompt_length"], row["prompt_hash"], json.loads(row["metadata"]))
             nodes = {}
@@ -245,7 +186,7 @@ class Tree:
             tree.rollouts = Table.from_columns(ROLLOUT_COLUMNS, rollouts)
             tree.verdicts = list(row["rollouts.verdict"])
         except (KeyError, TypeError, ValueError) as error:
-            raise TreeError(f"this row is not a token tree: {error}") from error
+            raise DataError(f"this row is not a token tree: {error}") from error
         tree._check_and_index()
         return tree
 
@@ -253,14 +194,14 @@ class Tree:
         size = len(self.nodes)
         parent, leaf, fork = self.nodes.parent, self.rollouts.leaf, self.rollouts.fork
         if np.any(parent < ROOT) or np.any(parent >= np.arange(size)):
-            raise TreeError("a node's parent does not come before it")
+            raise DataError("a node's parent does not come before it")
         if np.any((leaf < ROOT) | (leaf >= size) | (fork < ROOT) | (fork >= size)):
-            raise TreeError("a rollout names a node that is not there")
+            raise DataError("a rollout names a node that is not there")
         if len(self.verdicts) != len(self.rollouts):
-            raise TreeError("there are not as many verdicts as rollouts")
+            raise DataError("there are not as many verdicts as rollouts")
         for node, (up, token) in enumerate(zip(parent.tolist(), self.nodes.token_id.tolist(), strict=True)):
             if (up, token) in self._child:
-                raise TreeError("two nodes below one parent hold the same token")
+                raise DataError("two nodes below one parent hold the same token")
             self._index(node, up, token)
         ended = self.rollouts.ended.tolist()
         for i, key in enumerate(zip(leaf.tolist(), fork.tolist(), ended, strict=True)):
@@ -268,20 +209,27 @@ class Tree:
 
     def save(self, path: str | Path) -> None:
         """Write this tree alone to a Parquet file, by way of a temporary name."""
-        from .tree_files import save_trees  # here, since decoding needs no Parquet
-
         save_trees([self], path)
 
     @classmethod
     def load(cls, path: str | Path) -> Tree:
-        """Read a file with exactly one tree. Raises TreeError where the file holds anything else."""
-        from .tree_files import load_trees
-
+        """Read a file with exactly one tree. Raises DataError where the file holds anything else."""
         trees = load_trees(path)
         if len(trees) != 1:
-            raise TreeError(f"{path} holds {len(trees)} trees, not one")
+            raise DataError(f"{path} holds {len(trees)} trees, not one")
         return trees[0]
 
 
-class TreeError(GuidedGenError):
-    """A file or row that is not a token tree."""
+def save_trees(trees: Iterable[Tree], path: str | Path) -> None:
+    """Write trees to a Parquet file of `tree_files.SCHEMA`, one a row, by way of a temporary name."""
+    from .tree_files import save_rows  # here, since decoding needs no Parquet
+
+    save_rows([tree.to_row() for tree in trees], path)
+
+
+def load_trees(path: str | Path, rows: Sequence[tuple[str, str, str]] | None = None) -> list[Tree]:
+    """Read the trees of a Parquet file of `tree_files.SCHEMA`, or those in `rows` that pass pyarrow's filters, such as
+    [("problem", "==", "x")]. Raises DataError."""
+    from .tree_files import read_table
+
+    return [Tree.from_row(row) for row in read_table(path, rows=rows).to_pylist()]

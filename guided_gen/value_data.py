@@ -20,17 +20,17 @@ from .data_builder.problems.problem import Problem
 from .data_builder.problems.prompts import prompt_ids, template_named
 from .data_builder.problems.syntax import parses
 from .data_builder.tree_folder import read_settings, tree_files
+from .engine.errors import DataError
 from .engine.models.files import ModelIdentity, model_identity, resolve_model
 from .engine.models.loading import chosen_precision, device_kind, load_model
 from .engine.models.tokenizer_loading import end_ids, load_tokenizer
 from .engine.scorers import P_TRUE
-from .engine.tree import Tree
-from .engine.tree_files import load_trees, save_trees
+from .engine.tree import Tree, load_trees, save_trees
 from .valuemodel.fitting import ScoredTrees, scored_trees
 from .valuemodel.identity import value_sha256
 from .valuemodel.made_for import ValueModelMismatch
 from .valuemodel.model import ValueModel
-from .valuemodel.packing import DataError, PromptedTree
+from .valuemodel.packing import PromptedTree
 from .valuemodel.rollout_table import Answer, Ask, ReadAnswer
 from .valuemodel.translation import Translation, translated_tree
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..engine.errors import DataError
 from .made_for import MadeFor
-from .packing import DataError, PromptedTree
+from .packing import PromptedTree
 from .targets import outcomes
 
 

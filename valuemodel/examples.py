@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from .packing import DataError, Pack, PromptedTree, join_packs, pack_tree
+from ..engine.errors import DataError
+from .packing import Pack, PromptedTree, join_packs, pack_tree
 from .state_cache import pack_key
 from .targets import Kind, outcomes, targets
 

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from ..engine.errors import DataError
 from ..engine.files import replaced_atomically
 from ..engine.models.files import cache_dir, model_identity
 from ..engine.models.float_models import model_config
@@ -26,7 +27,7 @@ from .examples import Example, States, join_examples, make_examples
 from .heads import HeadSettings, ValueHead
 from .made_for import MadeFor, ValueModelError, ValueModelMismatch
 from .model import ValueModel
-from .packing import DataError, PromptedTree
+from .packing import PromptedTree
 from .state_cache import StateCache, cached_states
 from .targets import outcomes
 from .training import History, TrainingError, TrainingSettings, train

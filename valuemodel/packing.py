@@ -12,12 +12,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
-from ..engine.errors import GuidedGenError
+from ..engine.errors import DataError
 from ..engine.tree import ROOT, Tree, prompt_hash
-
-
-class DataError(GuidedGenError):
-    """Trees that no value model can be trained or evaluated on."""
 
 
 @dataclass(frozen=True)

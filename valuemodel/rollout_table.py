@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..engine.errors import DataError
 from ..engine.progress import stage
 from ..engine.scorers import P_TRUE, PARSES, SCORERS, STATEMENT
 from ..engine.tree import Ended
 from .fitting import ScoredTrees, statement_states
 from .heads import ValueHead
-from .packing import DataError, PromptedTree
+from .packing import PromptedTree
 from .targets import outcomes
 
 

@@ -15,8 +15,8 @@ from typing import Literal
 
 import numpy as np
 
+from ..engine.errors import DataError
 from ..engine.tree import ROOT, Tree
-from .packing import DataError
 
 Kind = Literal["binary", "soft"]
 PASSED = "passed"

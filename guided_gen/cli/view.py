@@ -51,7 +51,7 @@ def _results_page(path: Path) -> str:
 def _trees_page(tree: Path, model: str | None, text: str | None, wanted: tuple[str, ...], limit: int) -> tuple[str, str]:
     from ..engine.models.files import resolve_model
     from ..engine.models.tokenizer_loading import load_tokenizer
-    from ..engine.tree_files import load_trees
+    from ..engine.tree import load_trees
     from ..page import page
     from ..search_page_data import search_data
 

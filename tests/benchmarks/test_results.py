@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from guided_gen.benchmarks.results import LineFile, LinesError, RunTrees, lines_in, read_results
+from guided_gen.engine.errors import DataError
 from guided_gen.engine.files import replaced_atomically
-from guided_gen.engine.tree import ROOT, Ended, Tree, TreeError
+from guided_gen.engine.tree import ROOT, Ended, Tree
 
 RUN = {"kind": "replay", "model": "made-up", "model_sha256": "0", "value": None, "value_sha256": None}
 
@@ -232,6 +233,6 @@ def test_a_kill_loses_no_tree(tmp_path: Path, moment: str) -> None:
 def test_a_tree_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     trees = stored_run(tmp_path, SEARCHED)
     for _ in range(2):
-        with pytest.raises(TreeError, match="none"):
+        with pytest.raises(DataError, match="none"):
             trees.load("none", "made/1")
         trees.fold()

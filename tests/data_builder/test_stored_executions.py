@@ -23,8 +23,7 @@ from guided_gen.data_builder.stored_executions import (
     read_executions,
     store_executions,
 )
-from guided_gen.engine.tree import ROOT, Ended, Tree
-from guided_gen.engine.tree_files import save_trees
+from guided_gen.engine.tree import ROOT, Ended, Tree, save_trees
 
 SETTINGS = {"problems": "made", "split": None, "template": DEFAULT_TEMPLATE.name, "template_hash": DEFAULT_TEMPLATE.hash}
 DOUBLE = Problem("made/double", "Write f(x) that doubles.\n\nf(2) == 4\n", "made", entry_point="f", tests=(CallTest((77,), 154),))

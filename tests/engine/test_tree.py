@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import SafetensorError
 
+from guided_gen.engine.errors import DataError
 from guided_gen.engine.files import replaced_atomically
-from guided_gen.engine.tree import ROOT, Ended, Tree, TreeError
-from guided_gen.engine.tree_files import load_trees, save_trees
+from guided_gen.engine.tree import ROOT, Ended, Tree, load_trees, save_trees
 
 sequences = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=8), min_size=1, max_size=12)
 
@@ -61,20 +61,20 @@ def test_one_tree_is_loaded_only_from_a_file_with_one(tmp_path: Path) -> None:
     tree_of([[1]]).save(tmp_path / "one.parquet")
     assert Tree.load(tmp_path / "one.parquet") == tree_of([[1]])
     save_trees([], tmp_path / "none.parquet")
-    with pytest.raises(TreeError, match="0 trees"):
+    with pytest.raises(DataError, match="0 trees"):
         Tree.load(tmp_path / "none.parquet")
 
 
 def test_files_that_are_no_trees_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "trees.parquet"
     path.write_bytes(b"not parquet")
-    with pytest.raises(TreeError, match="cannot be read"):
+    with pytest.raises(DataError, match="cannot be read"):
         load_trees(path)
     save_trees([tree_of([[1, 2, 3]])], path)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(TreeError, match="cannot be read"):
+    with pytest.raises(DataError, match="cannot be read"):
         load_trees(path)
-    with pytest.raises(TreeError, match="cannot be read"):
+    with pytest.raises(DataError, match="cannot be read"):
         load_trees(tmp_path / "missing.parquet")
 
 
@@ -89,13 +89,13 @@ def test_files_that_are_no_trees_are_refused(tmp_path: Path) -> None:
 )
 def test_rows_that_contradict_themselves_are_refused(column: str, value: object, complaint: str) -> None:
     row = tree_of([[1, 2, 3]]).to_row()
-    with pytest.raises(TreeError, match=complaint):
+    with pytest.raises(DataError, match=complaint):
         Tree.from_row(row | {column: value})
 
 
 def test_two_children_with_one_token_are_refused() -> None:
     row = tree_of([[1, 2], [1, 3]]).to_row()
-    with pytest.raises(TreeError, match="same token"):
+    with pytest.raises(DataError, match="same token"):
         Tree.from_row(row | {"nodes.token_id": [1, 2, 2]})
 
 

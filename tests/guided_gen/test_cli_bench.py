@@ -17,7 +17,7 @@ from guided_gen.engine.errors import GuidedGenError
 from guided_gen.engine.language_model import Prompt
 from guided_gen.engine.models.loading import load_model
 from guided_gen.engine.search import Search, SearchSettings, run
-from guided_gen.engine.tree_files import load_trees
+from guided_gen.engine.tree import load_trees
 from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.made_for import MadeFor
 from guided_gen.valuemodel.model import ValueModel

@@ -12,8 +12,7 @@ from click.testing import CliRunner, Result
 
 from guided_gen.cli import cli
 from guided_gen.engine.errors import GuidedGenError
-from guided_gen.engine.tree import Tree
-from guided_gen.engine.tree_files import save_trees
+from guided_gen.engine.tree import Tree, save_trees
 from guided_gen.generator import GuidedGenerator
 
 STATEMENT = "Double a number.\n\ndef double(x):\n\ndouble(2) == 4\n"

@@ -11,10 +11,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guided_gen.engine.errors import DataError
 from guided_gen.engine.tree import Tree
 from guided_gen.valuemodel.base_layers import shared_states
 from guided_gen.valuemodel.packed_attention import BlockLayout, FlexLayout
-from guided_gen.valuemodel.packing import DataError, Pack, PromptedTree, join_packs, pack_tree, path_means
+from guided_gen.valuemodel.packing import Pack, PromptedTree, join_packs, pack_tree, path_means
 
 MakeTree = Callable[..., PromptedTree]
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from guided_gen.engine.errors import DataError
 from guided_gen.engine.tree import ROOT, Ended, Tree
-from guided_gen.valuemodel.packing import DataError, PromptedTree
+from guided_gen.valuemodel.packing import PromptedTree
 from guided_gen.valuemodel.targets import TRUNK_WEIGHT, targets
 
 MakeTree = Callable[..., PromptedTree]

@@ -12,8 +12,9 @@ from guided_gen.data_builder.builder import Skipped, run
 from guided_gen.data_builder.dataset import load, read_trees
 from guided_gen.data_builder.dataset_statistics import dataset_statistics
 from guided_gen.data_builder.tree_folder import TreeFolder, problem_ids, read_skipped, tree_files
-from guided_gen.engine.tree import Tree, TreeError
-from guided_gen.engine.tree_files import SCHEMA, load_trees
+from guided_gen.engine.errors import DataError
+from guided_gen.engine.tree import Tree, load_trees
+from guided_gen.engine.tree_files import SCHEMA
 
 PROBLEMS = 60
 
@@ -113,11 +114,11 @@ def test_a_second_tree_of_a_problem_is_refused(tmp_path, pinned, scripted, make_
     trees = list(run(scripted, make_problems(1), settings, judge))
     with TreeFolder(tmp_path, pinned) as folder:
         folder.add(trees[0])
-        with pytest.raises(TreeError, match="made-up/0"):
+        with pytest.raises(DataError, match="made-up/0"):
             folder.add(trees[0])
     copy = tmp_path / "trees" / "1-of-2-00000.parquet"
     copy.write_bytes(tree_files(tmp_path)[0].read_bytes())
-    with pytest.raises(TreeError, match="made-up/0"):
+    with pytest.raises(DataError, match="made-up/0"):
         TreeFolder(tmp_path, pinned)
 
 
@@ -125,7 +126,7 @@ def test_a_damaged_file_is_named(tmp_path, pinned, scripted, make_problems, sett
     build(tmp_path, pinned, scripted, make_problems(3), settings, judge)
     path = tree_files(tmp_path)[0]
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(TreeError, match=path.name):
+    with pytest.raises(DataError, match=path.name):
         list(read_trees([tmp_path]))
 
 
