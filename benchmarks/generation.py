@@ -19,7 +19,7 @@ from ..data_builder.problems.prompts import DEFAULT_TEMPLATE, PromptTemplate, pr
 from ..data_builder.problems.quality import skip_reason
 from ..engine.errors import ContextError
 from ..engine.language_model import Prompt
-from ..engine.models.loading import LoadedModel
+from ..engine.models.loaded_model import LoadedModel
 from ..engine.sampling import Sampling
 from ..engine.scorers import Scorer
 from ..engine.search import Search, SearchSettings, advance_round

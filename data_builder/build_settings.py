@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..engine.errors import GuidedGenError
-from ..engine.models.loading import LoadedModel
+from ..engine.models.loaded_model import LoadedModel
 from ..engine.sampling import Sampling
 from .forking import STRATEGIES, ForkingError
 from .problems.problem import Problem

@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass
 
 from ..engine.errors import ContextError
-from ..engine.models.loading import LoadedModel
+from ..engine.models.loaded_model import LoadedModel
 from ..engine.search import Search, advance_round
 from ..engine.tree import Tree
 from .build_settings import BuildSettings

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 from ..engine.language_model import Prompt, Session
-from ..engine.models.loading import LoadedModel
+from ..engine.models.loaded_model import LoadedModel
 from ..engine.search import Search, SearchSettings
 from ..engine.tree import ROOT, Tree
 from .build_settings import BuildSettings, statement_hash

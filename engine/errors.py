@@ -13,6 +13,10 @@ class DataError(GuidedGenError):
     """A file, a folder or a row that does not hold what it should."""
 
 
+class ModelError(GuidedGenError):
+    """A model that is there but is broken, not whole, or of a kind that is not covered."""
+
+
 class ContextError(GuidedGenError):
     """A prompt or an answer that the model's context, or what is left of it, does not hold."""
 

@@ -18,7 +18,8 @@ from .candidate_checks import Accept
 from .data_builder.problems.prompts import DEFAULT_TEMPLATE, PromptTemplate
 from .engine.errors import SettingsError
 from .engine.models.known import DEFAULT_MODEL
-from .engine.models.loading import LoadedModel, load_model
+from .engine.models.loaded_model import LoadedModel
+from .engine.models.loading import load_model
 from .engine.models.tokenizer_loading import line_end_ids
 from .engine.scorers import Scorer, as_scorer, mean_logprob
 from .engine.scorers import value as value_scorer

@@ -9,7 +9,8 @@ import torch
 
 from ..engine.cpu.packed_linear import pack_linears_
 from ..engine.models.files import model_identity, resolve_model
-from ..engine.models.loading import LoadedModel, chosen_precision, device_kind, load_model, load_weights
+from ..engine.models.loaded_model import LoadedModel
+from ..engine.models.loading import chosen_precision, device_kind, load_model, load_weights
 from ..engine.models.tokenizer_loading import load_tokenizer
 from ..engine.tail import Tail
 from ..engine.vllm_backend.loading import load_vllm

@@ -17,9 +17,8 @@ from ..engine.files import replaced_atomically
 from ..engine.policies import EarlyStop, Policy, ThresholdCurve
 from ..engine.policy_names import policy_named
 from .identity import value_sha256
-from .made_for import local_folder
+from .made_for import EARLY_STOP, local_folder
 
-EARLY_STOP = "early_stop.json"
 _FORMAT = 1
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..engine.errors import GuidedGenError
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG, WEIGHTS, EARLY_STOP = "config.json", "model.safetensors", "early_stop.json"
 FORMAT_VERSION = 1
 
 
@@ -111,8 +111,6 @@ def local_folder(folder: str | Path) -> Path:
         return Path(folder)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    from .early_stop import EARLY_STOP
 
     try:
         return Path(snapshot_download(str(folder), allow_patterns=[CONFIG, WEIGHTS, EARLY_STOP]))

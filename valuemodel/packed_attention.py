@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from ..engine.torch_backend.kv_cache import Layout
+from ..engine.layout import Layout
 from .packing import Pack
 
 BLOCK = 256

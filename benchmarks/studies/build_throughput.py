@@ -22,7 +22,8 @@ from ...data_builder.problems.loaders import load_problems
 from ...data_builder.problems.problem import Problem
 from ...data_builder.tree_folder import TreeFolder
 from ...engine.models.known import DEFAULT_MODEL
-from ...engine.models.loading import LoadedModel, load_model
+from ...engine.models.loaded_model import LoadedModel
+from ...engine.models.loading import load_model
 
 
 class RecordingJudge:

@@ -18,7 +18,7 @@ from .blocks import BlockMatrix, BlockType, QuantizedRows, quantize_to_q8_0
 
 def block_type(stored: StoredMatrix) -> BlockType:
     """Of the blocks that a stored matrix is held in."""
-    return BlockType.Q8_0 if stored.block_type is None else stored.block_type
+    return BlockType.Q8_0 if stored.block_type is None else BlockType(stored.block_type)
 
 
 def block_matrix(together: Sequence[StoredMatrix]) -> BlockMatrix:

@@ -12,17 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import GuidedGenError
+from ..errors import ModelError
+from ..layout import Layout
 from ..models.architecture import Architecture
 from ..models.rope import frequencies
 from ..models.tensors import Tensors
-from ..torch_backend.kv_cache import Layout
 from . import kernels
 from .block_linear import BlockEmbedding, BlockLinear, block_matrix
-
-
-class CpuModelError(GuidedGenError):
-    """A machine that has no kernels."""
 
 
 def cpu_supported() -> bool:
@@ -34,10 +30,10 @@ class CpuModel(nn.Module):
     """A decoder `model`, its `lm_head`, and as `config` the architecture."""
 
     def __init__(self, architecture: Architecture, tensors: Tensors) -> None:
-        """Raises CpuModelError, RopeError, and TensorError for files that do not hold what the architecture describes."""
+        """Raises ModelError for files that do not hold what the architecture describes."""
         super().__init__()
         if not cpu_supported():
-            raise CpuModelError(
+            raise ModelError(
                 "precision int8 needs an x86-64 CPU with AVX2, and a C compiler (gcc) when guided-gen is installed: use float32"
             )
         self.config = architecture

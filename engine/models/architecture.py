@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import GuidedGenError
+from ..errors import ModelError
 from .gguf_file import GgufFile, LongList
 
 FAMILIES = ("qwen2", "qwen3", "llama", "phi3")
@@ -20,10 +20,6 @@ ROPE_TENSORS = frozenset(("rope_freqs.weight", "rope_factors_short.weight", "rop
 
 _MAX_SIZE = 1 << 24
 _MAX_LAYERS = 1024
-
-
-class ArchitectureError(GuidedGenError):
-    """A model that is not covered, or whose description makes no sense."""
 
 
 @dataclass(frozen=True)
@@ -49,19 +45,17 @@ class Architecture:
 
     def __post_init__(self) -> None:
         if self.model_type not in FAMILIES:
-            raise ArchitectureError(f"the family {self.model_type} is not covered; {', '.join(FAMILIES)} are")
+            raise ModelError(f"the family {self.model_type} is not covered; {', '.join(FAMILIES)} are")
         sizes = {name: getattr(self, name) for name in _SIZES}
         for name, size in sizes.items():
             if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= _MAX_SIZE:
-                raise ArchitectureError(f"the model's {name} is {size!r}")
+                raise ModelError(f"the model's {name} is {size!r}")
         if self.num_hidden_layers > _MAX_LAYERS:
-            raise ArchitectureError(f"the model's num_hidden_layers is {self.num_hidden_layers}")
+            raise ModelError(f"the model's num_hidden_layers is {self.num_hidden_layers}")
         if self.num_attention_heads % self.num_key_value_heads:
-            raise ArchitectureError(
-                f"{self.num_attention_heads} heads cannot share {self.num_key_value_heads} heads of keys and values"
-            )
+            raise ModelError(f"{self.num_attention_heads} heads cannot share {self.num_key_value_heads} heads of keys and values")
         if not isinstance(self.rms_norm_eps, float) or not 0 <= self.rms_norm_eps < math.inf:
-            raise ArchitectureError(f"the model's rms_norm_eps is {self.rms_norm_eps!r}")
+            raise ModelError(f"the model's rms_norm_eps is {self.rms_norm_eps!r}")
 
     @property
     def head_norms(self) -> bool:
@@ -106,14 +100,14 @@ _SIZES = (
 
 
 def architecture_of_config(config: Any) -> Architecture:
-    """From a configuration of transformers. Raises ArchitectureError."""
+    """From a configuration of transformers. Raises ModelError."""
     family = config.model_type
     if family not in FAMILIES:
-        raise ArchitectureError(f"the family {family} is not covered; {', '.join(FAMILIES)} are")
+        raise ModelError(f"the family {family} is not covered; {', '.join(FAMILIES)} are")
     if config.hidden_act != "silu":
-        raise ArchitectureError(f"the activation {config.hidden_act} is not covered; silu is")
+        raise ModelError(f"the activation {config.hidden_act} is not covered; silu is")
     if getattr(config, "quantization_config", None) is not None:
-        raise ArchitectureError("safetensors with quantised weights are not covered; take the model's plain weights or a GGUF")
+        raise ModelError("safetensors with quantised weights are not covered; take the model's plain weights or a GGUF")
     biased = bool(getattr(config, "attention_bias", False))
     windowed = getattr(config, "use_sliding_window", True) and "sliding_attention" in (
         getattr(config, "layer_types", None) or ["sliding_attention"]
@@ -139,12 +133,12 @@ def architecture_of_config(config: Any) -> Architecture:
 
 
 def architecture_of_gguf(file: GgufFile) -> Architecture:
-    """From a GGUF file's metadata and the names of its tensors. Raises ArchitectureError."""
+    """From a GGUF file's metadata and the names of its tensors. Raises ModelError."""
     family = file.metadata.get("general.architecture")
     if family not in FAMILIES:
-        raise ArchitectureError(f"{file.path} is of the family {family}, which is not covered; {', '.join(FAMILIES)} are")
+        raise ModelError(f"{file.path} is of the family {family}, which is not covered; {', '.join(FAMILIES)} are")
     if "split.count" in file.metadata and file.metadata["split.count"] != 1:
-        raise ArchitectureError(f"{file.path} is a part of a model that is split over several files; join them first")
+        raise ModelError(f"{file.path} is a part of a model that is split over several files; join them first")
     return _GgufMetadata(file, family).architecture()
 
 
@@ -161,10 +155,10 @@ class _GgufMetadata:
         context = self._size("context_length")
         head_dim = self._size("attention.key_length", hidden // heads)
         if self._size("attention.value_length", head_dim) != head_dim:
-            raise ArchitectureError(f"{self._file.path} has values of another width than its keys, which is not covered")
+            raise ModelError(f"{self._file.path} has values of another width than its keys, which is not covered")
         table = self._file.tensors.get("token_embd.weight")
         if table is None:
-            raise ArchitectureError(f"{self._file.path} holds no tensor token_embd.weight")
+            raise ModelError(f"{self._file.path} holds no tensor token_embd.weight")
         arguments: dict[str, Any] = {
             "vocab_size": table.shape[0],
             "intermediate_size": self._size("feed_forward_length"),
@@ -180,7 +174,7 @@ class _GgufMetadata:
             if self._left.get(neutral) == value:
                 del self._left[neutral]
         if self._left:
-            raise ArchitectureError(f"{self._file.path} sets {self._family}.{min(self._left)}, which is not covered")
+            raise ModelError(f"{self._file.path} sets {self._family}.{min(self._left)}, which is not covered")
         return Architecture(
             model_type=self._family,
             hidden_size=hidden,
@@ -207,7 +201,7 @@ class _GgufMetadata:
         attention = self._take("rope.scaling.attn_factor", None)
         self._take("rope.scaling.finetuned", None)
         if self._take("rope.scale_linear", None) not in (None, 1.0):
-            raise ArchitectureError(f"{self._file.path} sets {self._family}.rope.scale_linear, which is not covered")
+            raise ModelError(f"{self._file.path} sets {self._family}.rope.scale_linear, which is not covered")
         if "rope_factors_short.weight" in self._file.tensors:
             short, long = (self._numbers(f"rope_factors_{which}.weight") for which in ("short", "long"))
             parameters |= {"rope_type": "longrope", "short_factor": short, "long_factor": long}
@@ -225,7 +219,7 @@ class _GgufMetadata:
             parameters |= {"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": original}
             parameters |= self._yarn(factor, attention)
         elif kind not in (None, "none"):
-            raise ArchitectureError(f"{self._file.path} scales its rotary embeddings by {kind!r}, which is not covered")
+            raise ModelError(f"{self._file.path} scales its rotary embeddings by {kind!r}, which is not covered")
         return parameters
 
     def _yarn(self, factor: Any, attention: Any) -> dict[str, Any]:
@@ -240,16 +234,16 @@ class _GgufMetadata:
     def _numbers(self, name: str) -> list[float]:
         tensor = self._file.tensors.get(name)
         if tensor is None or tensor.type_name != "F32" or len(tensor.shape) != 1:
-            raise ArchitectureError(f"{self._file.path} holds no vector {name} of F32")
+            raise ModelError(f"{self._file.path} holds no vector {name} of F32")
         numbers: list[float] = self._file.rows(tensor, 0, 1).view("<f4")[0].tolist()
         return numbers
 
     def _size(self, name: str, default: int | None = None) -> int:
         value = self._take(name, default)
         if isinstance(value, (list, LongList)):
-            raise ArchitectureError(f"{self._file.path} has another {self._family}.{name} in each layer, which is not covered")
+            raise ModelError(f"{self._file.path} has another {self._family}.{name} in each layer, which is not covered")
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_SIZE:
-            raise ArchitectureError(f"{self._file.path} sets {self._family}.{name} to {value!r}")
+            raise ModelError(f"{self._file.path} sets {self._family}.{name} to {value!r}")
         return value
 
     def _take(self, name: str, default: Any) -> Any:

@@ -13,19 +13,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import GuidedGenError
+from ..errors import ModelError
 from .architecture import Architecture, architecture_of_gguf
 from .gguf_file import GgufFile
-from .tensors import FolderTensors, GgufTensors, TensorError, Tensors
+from .tensors import FolderTensors, GgufTensors, Tensors
 from .tokenizer_loading import quieten_transformers
 
 
-class FloatModelError(GuidedGenError):
-    """A model that transformers does not load."""
-
-
 def model_config(path: Path) -> Any:
-    """The configuration of transformers for a model folder or a GGUF. Raises FloatModelError and ArchitectureError."""
+    """The configuration of transformers for a model folder or a GGUF. Raises ModelError."""
     quieten_transformers()
     if path.is_file():
         with GgufFile(path) as file:
@@ -35,7 +31,7 @@ def model_config(path: Path) -> Any:
     try:
         return AutoConfig.from_pretrained(path, trust_remote_code=False)
     except Exception as error:  # transformers raises whatever a malformed file trips over
-        raise FloatModelError(f"{path} has no configuration that can be used: {_first_line(error)}") from error
+        raise ModelError(f"{path} has no configuration that can be used: {_first_line(error)}") from error
 
 
 def config_of(architecture: Architecture) -> Any:
@@ -50,7 +46,7 @@ def config_of(architecture: Architecture) -> Any:
     if family in ("qwen3", "llama"):
         fields |= {"head_dim": architecture.head_dim, "attention_bias": architecture.qkv_bias}
     elif architecture.head_dim * architecture.num_attention_heads != architecture.hidden_size:
-        raise FloatModelError(f"transformers has no {family} whose heads do not make up its hidden size")
+        raise ModelError(f"transformers has no {family} whose heads do not make up its hidden size")
     if family == "llama":
         fields["mlp_bias"] = architecture.mlp_bias
     # The families' own token ids may lie beyond a smaller vocabulary.
@@ -59,7 +55,7 @@ def config_of(architecture: Architecture) -> Any:
 
 
 def float_model(path: Path, dtype: torch.dtype) -> Any:
-    """A causal language model of transformers on the CPU. Raises FloatModelError, TensorError and ArchitectureError."""
+    """A causal language model of transformers on the CPU. Raises ModelError."""
     config = model_config(path)
     if not path.is_file():
         return _folder_model(path, config, dtype)
@@ -105,12 +101,12 @@ def fill(module: nn.Module, names: Mapping[str, str], tensors: Tensors, dtype: t
 
 
 def read_floats(tensors: Tensors, name: str, shape: Iterable[int], dtype: torch.dtype) -> torch.Tensor:
-    """A vector or a matrix as floats. Raises TensorError where it is missing or of another shape."""
+    """A vector or a matrix as floats. Raises ModelError where it is missing or of another shape."""
     sizes = tuple(shape)
     if len(sizes) == 1:
         return tensors.vector(name, sizes[0]).to(dtype)
     if len(sizes) != 2:
-        raise TensorError(f"tensor {name} has {len(sizes)} dimensions, which is not covered")
+        raise ModelError(f"tensor {name} has {len(sizes)} dimensions, which is not covered")
     out = torch.empty(sizes, dtype=dtype)
     for first, floats in tensors.matrix(name, (sizes[0], sizes[1])).floats():
         out[first : first + len(floats)] = floats
@@ -121,19 +117,19 @@ def _folder_model(path: Path, config: Any, dtype: torch.dtype) -> Any:
     from transformers import AutoModelForCausalLM
 
     if getattr(config, "quantization_config", None) is not None:
-        raise FloatModelError(f"{path} holds quantised weights, which are not covered: take the model's plain weights or a GGUF")
+        raise ModelError(f"{path} holds quantised weights, which are not covered: take the model's plain weights or a GGUF")
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             path, config=config, dtype=dtype, trust_remote_code=False, output_loading_info=True
         )
     except Exception as error:  # transformers raises whatever a malformed file trips over
-        raise FloatModelError(f"{path} cannot be loaded as a causal language model: {_first_line(error)}") from error
+        raise ModelError(f"{path} cannot be loaded as a causal language model: {_first_line(error)}") from error
     for kind in ("missing_keys", "mismatched_keys"):
         if report[kind]:
-            raise TensorError(f"{path} holds no tensor {min(map(str, report[kind]))}, or not as its configuration makes it")
+            raise ModelError(f"{path} holds no tensor {min(map(str, report[kind]))}, or not as its configuration makes it")
     for name, parameter in model.named_parameters():
         if not torch.isfinite(parameter).all():
-            raise TensorError(f"{path} holds numbers in {name} that are not finite: it is broken")
+            raise ModelError(f"{path} holds numbers in {name} that are not finite: it is broken")
     return model.eval()
 
 

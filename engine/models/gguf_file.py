@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import GuidedGenError
+from ..errors import ModelError
 
 MAGIC = b"GGUF"
 _FIRST_READ = 16 << 20
@@ -41,10 +41,6 @@ GGML_TYPES = {
     29: ("IQ1_M", 256, 56), 30: ("BF16", 1, 2), 34: ("TQ1_0", 256, 54), 35: ("TQ2_0", 256, 66), 39: ("MXFP4", 32, 17),
 }  # fmt: skip
 """GGML's number of a type -> its name, the numbers in a block, the bytes of a block."""
-
-
-class GgufError(GuidedGenError):
-    """A GGUF file that is broken, or not of a kind that is read."""
 
 
 class _Short(Exception):
@@ -87,7 +83,7 @@ class GgufFile:
     """An open file. `metadata` holds numbers, strings and short lists, and a `LongList` for each long one."""
 
     def __init__(self, path: Path) -> None:
-        """Raises GgufError where the file is none that is read, and OSError where it cannot be opened."""
+        """Raises ModelError where the file is none that is read, and OSError where it cannot be opened."""
         self.path = path
         self._handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -110,13 +106,13 @@ class GgufFile:
         self.close()
 
     def items(self, key: str) -> list[Any]:
-        """A list of the metadata, whole. Raises GgufError where there is none of this name."""
+        """A list of the metadata, whole. Raises ModelError where there is none of this name."""
         value = self.metadata.get(key)
         if isinstance(value, LongList):
             with self._explained():
                 return _Cursor(self._bytes(value.start, value.stop - value.start)).elements(value.kind, value.count)
         if not isinstance(value, list):
-            raise GgufError(f"{self.path} holds no list {key}")
+            raise ModelError(f"{self.path} holds no list {key}")
         return value
 
     def rows(self, tensor: GgufTensor, first: int, count: int) -> np.ndarray:
@@ -135,33 +131,33 @@ class GgufFile:
                 return self._parse(_Cursor(self._bytes(0, size)))
             except _Short:
                 if size == self.n_bytes:
-                    raise GgufError("it ends in the middle of its header") from None
+                    raise ModelError("it ends in the middle of its header") from None
                 if size >= _MAX_HEADER:
-                    raise GgufError(f"its header is larger than {_MAX_HEADER >> 20} MB") from None
+                    raise ModelError(f"its header is larger than {_MAX_HEADER >> 20} MB") from None
                 size = min(self.n_bytes, _MAX_HEADER, 4 * size)
 
     def _parse(self, cursor: _Cursor) -> tuple[dict[str, Any], dict[str, GgufTensor]]:
         if bytes(cursor.take(4)) != MAGIC:
-            raise GgufError("it is not a GGUF file")
+            raise ModelError("it is not a GGUF file")
         version = cursor.number("<I")
         if version not in (2, 3):
             big = version in (1 << 24, 2 << 24, 3 << 24)
-            raise GgufError("it is big-endian" if big else f"it has version {version} of the format; 2 and 3 are read")
+            raise ModelError("it is big-endian" if big else f"it has version {version} of the format; 2 and 3 are read")
         n_tensors, n_entries = cursor.number("<Q"), cursor.number("<Q")
         if max(n_tensors, n_entries) > _MAX_ENTRIES:
-            raise GgufError(f"it claims {n_tensors:,} tensors and {n_entries:,} entries of metadata")
+            raise ModelError(f"it claims {n_tensors:,} tensors and {n_entries:,} entries of metadata")
         metadata: dict[str, Any] = {}
         for _ in range(n_entries):
             key = cursor.name()
             if key in metadata:
-                raise GgufError(f"its metadata has two entries {key}")
+                raise ModelError(f"its metadata has two entries {key}")
             metadata[key] = cursor.value(cursor.number("<I"))
         described = [_Described.read(cursor) for _ in range(n_tensors)]
         start = _aligned(cursor.position, _alignment(metadata))
         tensors: dict[str, GgufTensor] = {}
         for one in described:
             if one.name in tensors:
-                raise GgufError(f"it has two tensors {one.name}")
+                raise ModelError(f"it has two tensors {one.name}")
             tensors[one.name] = one.placed(start, _alignment(metadata), self.n_bytes)
         return metadata, tensors
 
@@ -171,7 +167,7 @@ class GgufFile:
         while done < count:
             got = os.preadv(self._handle, [view[done : done + (1 << 30)]], start + done)
             if not got:
-                raise GgufError("it ends too early")
+                raise ModelError("it ends too early")
             done += got
         return data
 
@@ -179,8 +175,8 @@ class GgufFile:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except GgufError as error:
-            raise GgufError(f"{self.path} cannot be read as a model: {error}") from None
+        except ModelError as error:
+            raise ModelError(f"{self.path} cannot be read as a model: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -196,24 +192,24 @@ class _Described:
     def read(cls, cursor: _Cursor) -> _Described:
         name, n_sides = cursor.name(), cursor.number("<I")
         if not 1 <= n_sides <= 4:
-            raise GgufError(f"tensor {name} has {n_sides} dimensions")
+            raise ModelError(f"tensor {name} has {n_sides} dimensions")
         sides = tuple(cursor.number("<Q") for _ in range(n_sides))
         return cls(name, sides, cursor.number("<I"), cursor.number("<Q"))
 
     def placed(self, start: int, alignment: int, n_bytes: int) -> GgufTensor:
         if not all(1 <= side <= _MAX_SIDE for side in self.sides):
-            raise GgufError(f"tensor {self.name} has the shape {list(self.sides)}")
+            raise ModelError(f"tensor {self.name} has the shape {list(self.sides)}")
         if self.kind not in GGML_TYPES:
-            raise GgufError(f"tensor {self.name} has the type {self.kind}, which is not known here")
+            raise ModelError(f"tensor {self.name} has the type {self.kind}, which is not known here")
         type_name, columns, block = GGML_TYPES[self.kind]
         if self.sides[0] % columns:
-            raise GgufError(f"tensor {self.name} has rows of {self.sides[0]} numbers, and blocks of {type_name} hold {columns}")
+            raise ModelError(f"tensor {self.name} has rows of {self.sides[0]} numbers, and blocks of {type_name} hold {columns}")
         bytes_per_row = self.sides[0] // columns * block
         tensor = GgufTensor(self.name, self.sides[::-1], self.kind, start + self.offset, bytes_per_row)
         if self.offset % alignment:
-            raise GgufError(f"tensor {self.name} does not begin at a multiple of {alignment} bytes")
+            raise ModelError(f"tensor {self.name} does not begin at a multiple of {alignment} bytes")
         if tensor.offset + tensor.n_rows * bytes_per_row > n_bytes:
-            raise GgufError(f"tensor {self.name} lies beyond its end: it is cut off or broken")
+            raise ModelError(f"tensor {self.name} lies beyond its end: it is cut off or broken")
         return tensor
 
 
@@ -246,7 +242,7 @@ class _Cursor:
     def name(self) -> str:
         length = self.number("<Q")
         if length > _MAX_NAME:
-            raise GgufError(f"a name in its header is {length:,} bytes long")
+            raise ModelError(f"a name in its header is {length:,} bytes long")
         return str(self.take(length), "utf-8", "replace")
 
     def value(self, kind: int) -> Any:
@@ -255,10 +251,10 @@ class _Cursor:
         if kind == _STRING:
             return self.string()
         if kind != _ARRAY:
-            raise GgufError(f"its metadata has a value of type {kind}")
+            raise ModelError(f"its metadata has a value of type {kind}")
         of, count = self.number("<I"), self.number("<Q")
         if of not in _SCALARS and of != _STRING:
-            raise GgufError(f"its metadata has a list of type {of}")
+            raise ModelError(f"its metadata has a list of type {of}")
         if count <= _SHORT:
             return self.elements(of, count)
         start = self.position
@@ -290,7 +286,7 @@ class _Cursor:
 def _alignment(metadata: dict[str, Any]) -> int:
     alignment = metadata.get("general.alignment", 32)
     if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20 or alignment & (alignment - 1):
-        raise GgufError(f"its alignment is {alignment!r}")
+        raise ModelError(f"its alignment is {alignment!r}")
     return alignment
 
 

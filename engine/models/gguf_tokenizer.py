@@ -14,8 +14,9 @@ from tokenizers import AddedToken, Regex, decoders, normalizers, pre_tokenizers,
 from tokenizers import Tokenizer as Backend
 from tokenizers.models import BPE
 
+from ..errors import ModelError
 from .gguf_file import GgufFile
-from .tokenizer import Tokenizer, TokenizerError
+from .tokenizer import Tokenizer
 
 _CONTROL, _USER_DEFINED = 3, 4  # of a token's types
 _SPECIAL_IDS = {
@@ -67,13 +68,13 @@ _WHOLE_WORDS = ("llama3", "llama-v3", "llama-bpe", "falcon3", "pixtral", "tekken
 
 
 def tokenizer_of_gguf(file: GgufFile) -> Tokenizer:
-    """Raises TokenizerError where the file holds none, or one that is not covered or does not fit together."""
+    """Raises ModelError where the file holds none, or one that is not covered or does not fit together."""
     try:
         return _Vocabulary(file).tokenizer()
-    except TokenizerError:
+    except ModelError:
         raise
     except Exception as error:  # the library raises bare exceptions for merges and tokens that do not fit together
-        raise TokenizerError(f"the tokenizer of {file.path} cannot be used: {error}") from error
+        raise ModelError(f"the tokenizer of {file.path} cannot be used: {error}") from error
 
 
 class _Vocabulary:
@@ -81,12 +82,12 @@ class _Vocabulary:
         self._file, self._path = file, file.path
         self._tokens: list[str] = file.items("tokenizer.ggml.tokens")
         if not all(isinstance(token, str) for token in self._tokens):
-            raise TokenizerError(f"the tokens of {self._path} are no texts")
+            raise ModelError(f"the tokens of {self._path} are no texts")
         table = file.tensors.get("token_embd.weight")
         if table is not None and len(self._tokens) > table.shape[0]:
-            raise TokenizerError(f"{self._path} has {len(self._tokens):,} tokens, and embeddings for {table.shape[0]:,}")
+            raise ModelError(f"{self._path} has {len(self._tokens):,} tokens, and embeddings for {table.shape[0]:,}")
         if len(set(self._tokens)) < len(self._tokens):
-            raise TokenizerError(f"two tokens of {self._path} are equal")
+            raise ModelError(f"two tokens of {self._path} are equal")
         self._types: list[int] = file.items("tokenizer.ggml.token_type") if self._has("token_type") else []
 
     def tokenizer(self) -> Tokenizer:
@@ -96,7 +97,7 @@ class _Vocabulary:
         elif kind == "llama":
             backend = self._sentencepiece()
         else:
-            raise TokenizerError(f"{self._path} has a tokenizer of the kind {kind!r}, which is not covered; gpt2 and llama are")
+            raise ModelError(f"{self._path} has a tokenizer of the kind {kind!r}, which is not covered; gpt2 and llama are")
         self._add_tokens(backend)
         special = {name: self._token(entry) for name, entry in _SPECIAL_IDS.items()}
         special = {name: token for name, token in special.items() if token is not None}
@@ -111,7 +112,7 @@ class _Vocabulary:
     def _byte_level(self) -> Backend:
         pre = self._entry("pre", "default")
         if pre not in _SPLITS:
-            raise TokenizerError(f"{self._path} splits text by the rule {pre!r}, which is not covered; {', '.join(_SPLITS)} are")
+            raise ModelError(f"{self._path} splits text by the rule {pre!r}, which is not covered; {', '.join(_SPLITS)} are")
         whole = pre in _WHOLE_WORDS
         backend = Backend(BPE(vocab=self._ids(), merges=self._merges(), fuse_unk=False, ignore_merges=whole))
         backend.pre_tokenizer = _SPLITS[pre]()
@@ -148,14 +149,14 @@ class _Vocabulary:
     def _merges(self) -> list[tuple[str, str]]:
         pairs = [merge.split(" ") for merge in self._file.items("tokenizer.ggml.merges")]
         if any(len(pair) != 2 for pair in pairs):
-            raise TokenizerError(f"a merge of {self._path} is no pair of tokens")
+            raise ModelError(f"a merge of {self._path} is no pair of tokens")
         return [(first, second) for first, second in pairs]
 
     def _merges_of_scores(self) -> list[tuple[str, str]]:
         """Sentencepiece joins the pair whose token has the best score: each way to part each token, in the order of scores."""
         scores, ids = self._file.items("tokenizer.ggml.scores"), self._ids()
         if len(scores) != len(self._tokens) or max(map(len, self._tokens)) > 1 << 10:
-            raise TokenizerError(f"the scores of {self._path} do not fit its tokens")
+            raise ModelError(f"the scores of {self._path} do not fit its tokens")
         found = []
         for token, score in zip(self._tokens, scores, strict=True):
             parts = [(token[:i], token[i:]) for i in range(1, len(token))]
@@ -175,5 +176,5 @@ class _Vocabulary:
         if i is None:
             return None
         if not isinstance(i, int) or not 0 <= i < len(self._tokens):
-            raise TokenizerError(f"{self._path} sets tokenizer.ggml.{entry} to {i!r}")
+            raise ModelError(f"{self._path} sets tokenizer.ggml.{entry} to {i!r}")
         return self._tokens[i]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..errors import ModelError
 from .sources import ModelFilesError, SourceFailedError, hub_failure, require_hub
-from .tensors import TensorError, read_index
+from .tensors import read_index
 
 
 def fetch_hub_folder(repo: str, *, fetch: bool) -> Path:
@@ -51,6 +52,6 @@ def has_weights(folder: Path) -> bool:
     if index.is_file():
         try:
             return all((folder / shard).is_file() for shard in set(read_index(index).values()))
-        except TensorError as error:
+        except ModelError as error:
             raise ModelFilesError(str(error)) from error
     return any(folder.glob("*.safetensors"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,40 +9,20 @@ import torch
 
 from ..cpu.allocation import keep_freed_memory
 from ..cpu.model import CpuModel, cpu_supported
-from ..errors import GuidedGenError
-from ..language_model import LanguageModel
+from ..errors import SettingsError
 from ..tail import Tail
 from ..torch_backend.model import TorchLanguageModel
 from ..vllm_backend.settings import VllmSettings
 from .architecture import FAMILIES, architecture_of_config, architecture_of_gguf
-from .files import ModelIdentity, model_identity, resolve_model
+from .files import model_identity, resolve_model
 from .gguf_file import GgufFile
 from .known import DEFAULT_MODEL
+from .loaded_model import LoadedModel
 from .tensors import FolderTensors, GgufTensors
-from .tokenizer import Tokenizer
 from .tokenizer_loading import end_ids, load_tokenizer
 
 BACKENDS = ("torch", "vllm")
 PRECISIONS = ("auto", "float32", "bfloat16", "int8")
-
-
-class LoadError(GuidedGenError):
-    """A model that is there but cannot be loaded."""
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model ready to decode, with what names it: `identity` for the weights, `precision` for how they are computed with.
-
-    `path` is the folder or the GGUF that it was loaded from.
-    """
-
-    language_model: LanguageModel
-    tokenizer: Tokenizer
-    stop_ids: frozenset[int]
-    identity: ModelIdentity
-    precision: str
-    path: Path
 
 
 def load_model(
@@ -63,7 +42,7 @@ def load_model(
 
         return load_vllm(name, precision, tail, vllm)
     if backend != "torch":
-        raise LoadError(f"there is no backend {backend!r}; there are {' and '.join(BACKENDS)}")
+        raise SettingsError(f"there is no backend {backend!r}; there are {' and '.join(BACKENDS)}")
     path = resolve_model(name)
     chosen = chosen_precision(precision, device_kind(), path)
     model = load_weights(path, chosen, packed=True)
@@ -84,12 +63,12 @@ def device_kind() -> str:
 def chosen_precision(precision: str, device: str, path: Path) -> str:
     """What `auto` stands for on this device, for the model in `path`; any other name as it is.
 
-    Raises LoadError for one that the device does not have.
+    Raises SettingsError for one that the device does not have.
     """
     if precision not in PRECISIONS:
-        raise LoadError(f"there is no precision {precision!r}; there are {', '.join(PRECISIONS)}")
+        raise SettingsError(f"there is no precision {precision!r}; there are {', '.join(PRECISIONS)}")
     if precision == "int8" and device != "cpu":
-        raise LoadError("precision int8 is for CPUs; this machine decodes on its GPU: use bfloat16 or float32")
+        raise SettingsError("precision int8 is for CPUs; this machine decodes on its GPU: use bfloat16 or float32")
     if precision != "auto":
         return precision
     if device != "cpu":

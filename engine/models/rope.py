@@ -14,13 +14,9 @@ from typing import Any
 
 import torch
 
-from ..errors import GuidedGenError
+from ..errors import ModelError
 
 Parameters = Mapping[str, Any]
-
-
-class RopeError(GuidedGenError):
-    """Rotary embeddings of a kind, or with numbers, that are not covered."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +33,18 @@ class Frequencies:
 
 
 def frequencies(parameters: Parameters, head_dim: int, context: int) -> Frequencies:
-    """The frequencies for heads of `head_dim` numbers, in a model whose context holds `context` tokens. Raises RopeError."""
+    """The frequencies for heads of `head_dim` numbers, in a model whose context holds `context` tokens. Raises ModelError."""
     kind = str(parameters.get("rope_type", "default"))
     if kind not in _KINDS:
-        raise RopeError(f"rotary embeddings of type {kind!r} are not covered; {', '.join(_KINDS)} are")
+        raise ModelError(f"rotary embeddings of type {kind!r} are not covered; {', '.join(_KINDS)} are")
     width = int(head_dim * _number(parameters, "partial_rotary_factor", 1.0) + 1e-6)
     if width % 2 or not 2 <= width <= head_dim:
-        raise RopeError(f"rotary embeddings cannot turn {width} of a head's {head_dim} numbers")
+        raise ModelError(f"rotary embeddings cannot turn {width} of a head's {head_dim} numbers")
     base = _number(parameters, "rope_theta")
     exponents = torch.arange(0, width, 2, dtype=torch.int64).float() / width
     found = _KINDS[kind](1.0 / base**exponents, parameters, base, context)
     if not all(torch.isfinite(part).all() for part in (found.short, found.long) if part is not None):
-        raise RopeError("the parameters of its rotary embeddings give no finite frequencies")
+        raise ModelError("the parameters of its rotary embeddings give no finite frequencies")
     return found
 
 
@@ -64,7 +60,7 @@ def _llama3(inverse: torch.Tensor, parameters: Parameters, base: float, context:
     factor, low, high = (_number(parameters, name) for name in ("factor", "low_freq_factor", "high_freq_factor"))
     original = _number(parameters, "original_max_position_embeddings")
     if high == low:
-        raise RopeError("llama3's low_freq_factor and high_freq_factor are equal")
+        raise ModelError("llama3's low_freq_factor and high_freq_factor are equal")
     length = 2 * math.pi / inverse
     smooth = (original / length - low) / (high - low)
     between = (1 - smooth) * inverse / factor + smooth * inverse
@@ -112,7 +108,7 @@ def _longrope(inverse: torch.Tensor, parameters: Parameters, base: float, contex
 def _divided(inverse: torch.Tensor, parameters: Parameters, name: str) -> torch.Tensor:
     divisors = parameters.get(name)
     if not isinstance(divisors, (list, tuple)) or len(divisors) != len(inverse):
-        raise RopeError(f"the {name} of its rotary embeddings are not {len(inverse)} numbers")
+        raise ModelError(f"the {name} of its rotary embeddings are not {len(inverse)} numbers")
     return inverse / torch.tensor(divisors, dtype=torch.float32)
 
 
@@ -126,7 +122,7 @@ def _number(parameters: Parameters, name: str, default: float | None = None) -> 
         or not 0 <= value < math.inf
         or (value == 0 and default != 0)
     ):
-        raise RopeError(f"the {name} of its rotary embeddings is {value!r}")
+        raise ModelError(f"the {name} of its rotary embeddings is {value!r}")
     return float(value)
 
 

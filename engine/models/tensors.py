@@ -16,26 +16,24 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from ..cpu.blocks import BLOCK_TYPES, BlockType
-from ..errors import GuidedGenError
+from ..errors import ModelError
 from .architecture import ROPE_TENSORS, Architecture, tensor_names
-from .gguf_file import GgufFile, GgufTensor
+from .gguf_file import GGML_TYPES, GgufFile, GgufTensor
 
 PIECE_BYTES = 8 << 20
 """Of a matrix that are held at once while it is read, as floats or as blocks."""
 
+BLOCK_TYPES = ("Q4_0", "Q5_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
+"""Types of GGML that are covered, beside floats."""
+
 _FLOAT_TYPES = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
 
 
-class TensorError(GuidedGenError):
-    """A tensor that a model's files do not hold, or not as it must be."""
-
-
 class StoredMatrix(Protocol):
-    """A matrix [N, K] in a file. `block_type`: of the blocks that `blocks` gives, None where it is stored as floats."""
+    """A matrix [N, K] in a file. `block_type`: GGML's number of the blocks that `blocks` gives, None for stored floats."""
 
     shape: tuple[int, int]
-    block_type: BlockType | None
+    block_type: int | None
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         """Pieces: the first row of each and the stored rows, uint8 [n, bytes_per_row]."""
@@ -50,10 +48,10 @@ class Tensors(Protocol):
     def __contains__(self, name: str) -> bool: ...
 
     def matrix(self, name: str, shape: tuple[int, int]) -> StoredMatrix:
-        """Raises TensorError."""
+        """Raises ModelError."""
 
     def vector(self, name: str, size: int) -> torch.Tensor:
-        """float32 [size]. Raises TensorError."""
+        """float32 [size]. Raises ModelError."""
 
 
 # -- GGUF
@@ -89,11 +87,11 @@ class GgufTensors:
     """The tensors of a GGUF file."""
 
     def __init__(self, file: GgufFile, architecture: Architecture) -> None:
-        """Raises TensorError where the file holds a tensor that such a model has no use for."""
+        """Raises ModelError where the file holds a tensor that such a model has no use for."""
         self._file, self._architecture = file, architecture
         unknown = file.tensors.keys() - {gguf_name(name) for name in tensor_names(architecture)} - ROPE_TENSORS
         if unknown:
-            raise TensorError(f"{file.path} holds the tensor {min(unknown)}, which is not covered")
+            raise ModelError(f"{file.path} holds the tensor {min(unknown)}, which is not covered")
 
     def __contains__(self, name: str) -> bool:
         return gguf_name(name) in self._file.tensors
@@ -104,7 +102,7 @@ class GgufTensors:
     def vector(self, name: str, size: int) -> torch.Tensor:
         tensor = self._tensor(name, (size,))
         if tensor.type_name not in _FLOAT_TYPES:
-            raise TensorError(f"{self._file.path} holds {tensor.name} as {tensor.type_name}, which is not covered for a vector")
+            raise ModelError(f"{self._file.path} holds {tensor.name} as {tensor.type_name}, which is not covered for a vector")
         numbers = _finite(_floats(self._file.rows(tensor, 0, 1), tensor.type_name), self._file.path, tensor.name)[0]
         order = self._order(name)
         return numbers if order is None else numbers[torch.from_numpy(order)]
@@ -112,9 +110,9 @@ class GgufTensors:
     def _tensor(self, name: str, shape: tuple[int, ...]) -> GgufTensor:
         tensor = self._file.tensors.get(gguf_name(name))
         if tensor is None:
-            raise TensorError(f"{self._file.path} holds no tensor {gguf_name(name)}")
+            raise ModelError(f"{self._file.path} holds no tensor {gguf_name(name)}")
         if tensor.shape != shape:
-            raise TensorError(
+            raise ModelError(
                 f"{self._file.path} holds {tensor.name} in the shape {list(tensor.shape)}, where its sizes make it {list(shape)}"
             )
         return tensor
@@ -136,17 +134,17 @@ class GgufMatrix:
         self._file, self._tensor, self._order = file, tensor, order
         rows, columns = tensor.shape
         self.shape = (rows, columns)
-        self.block_type = BlockType(tensor.kind) if tensor.kind in set(BLOCK_TYPES) else None
+        self.block_type = tensor.kind if tensor.type_name in BLOCK_TYPES else None
         if self.block_type is None and tensor.type_name not in _FLOAT_TYPES:
-            covered = [*_FLOAT_TYPES, *(kind.name for kind in BLOCK_TYPES)]
-            raise TensorError(
+            covered = [*_FLOAT_TYPES, *BLOCK_TYPES]
+            raise ModelError(
                 f"{file.path} holds {tensor.name} as {tensor.type_name}, which is not covered; {', '.join(covered)} are"
             )
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         assert self.block_type is not None
         for first, stored in self._pieces(self._tensor.bytes_per_row):
-            _check_scales(stored, self.block_type, self._file.path, self._tensor.name)
+            _check_scales(stored, self._tensor.type_name, self._file.path, self._tensor.name)
             yield first, stored
 
     def floats(self) -> Iterator[tuple[int, torch.Tensor]]:
@@ -176,26 +174,27 @@ def _floats(stored: np.ndarray, type_name: str) -> torch.Tensor:
 
 # Where a block's scales stand, two bytes each.
 _SCALES = {
-    BlockType.Q4_0: (0,),
-    BlockType.Q5_0: (0,),
-    BlockType.Q8_0: (0,),
-    BlockType.Q4_K: (0, 2),
-    BlockType.Q5_K: (0, 2),
-    BlockType.Q6_K: (208,),
+    "Q4_0": (0,),
+    "Q5_0": (0,),
+    "Q8_0": (0,),
+    "Q4_K": (0, 2),
+    "Q5_K": (0, 2),
+    "Q6_K": (208,),
 }
 
 
-def _check_scales(stored: np.ndarray, kind: BlockType, path: Path, name: str) -> None:
-    blocks = stored.reshape(-1, BLOCK_TYPES[kind].bytes)
-    for at in _SCALES[kind]:
+def _check_scales(stored: np.ndarray, type_name: str, path: Path, name: str) -> None:
+    [size] = [size for known, _, size in GGML_TYPES.values() if known == type_name]
+    blocks = stored.reshape(-1, size)
+    for at in _SCALES[type_name]:
         exponents = blocks[:, at + 1] & 0x7C
         if (exponents == 0x7C).any():
-            raise TensorError(f"{path} holds numbers in {name} that are not finite: it is broken")
+            raise ModelError(f"{path} holds numbers in {name} that are not finite: it is broken")
 
 
 def _finite(numbers: torch.Tensor, path: Path, name: str) -> torch.Tensor:
     if not torch.isfinite(numbers).all():
-        raise TensorError(f"{path} holds numbers in {name} that are not finite: it is broken")
+        raise ModelError(f"{path} holds numbers in {name} that are not finite: it is broken")
     return numbers
 
 
@@ -206,7 +205,7 @@ class FolderTensors:
     """The tensors of a folder's safetensors files. Each reading has a mapping of its own, which goes with what was read."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises TensorError for files that are cut off, empty or none of safetensors."""
+        """Raises ModelError for files that are cut off, empty or none of safetensors."""
         self.folder = folder
 
     def __contains__(self, name: str) -> bool:
@@ -230,7 +229,7 @@ class FolderTensors:
 
     def _file(self, name: str) -> Path:
         if name not in self.files:
-            raise TensorError(f"{self.folder} holds no tensor {name}")
+            raise ModelError(f"{self.folder} holds no tensor {name}")
         return self.files[name]
 
 
@@ -243,13 +242,13 @@ class FolderMatrix:
         self._path, self._name, self.shape = path, name, shape
         with _opened(path) as file:
             if name not in set(file.keys()):
-                raise TensorError(f"{path} holds no tensor {name}, which its index names")
+                raise ModelError(f"{path} holds no tensor {name}, which its index names")
             stored = file.get_slice(name)
             found, kind = tuple(stored.get_shape()), stored.get_dtype()
         if found != shape:
-            raise TensorError(f"{path} holds {name} in the shape {list(found)}, where its configuration makes it {list(shape)}")
+            raise ModelError(f"{path} holds {name} in the shape {list(found)}, where its configuration makes it {list(shape)}")
         if kind not in ("F32", "F16", "BF16", "F64"):
-            raise TensorError(f"{path} holds {name} as {kind}, which is not covered; plain floats are")
+            raise ModelError(f"{path} holds {name} as {kind}, which is not covered; plain floats are")
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
         raise AssertionError("safetensors hold floats")
@@ -262,14 +261,14 @@ class FolderMatrix:
 
 
 def read_index(path: Path) -> dict[str, str]:
-    """Which file holds which tensor, as an index of safetensors says. Raises TensorError."""
+    """Which file holds which tensor, as an index of safetensors says. Raises ModelError."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
         if all(isinstance(part, str) and part == Path(part).name for part in found.values()):
             return dict(found)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
-    raise TensorError(f"{path} is no index of safetensors files: it is broken or was not downloaded whole")
+    raise ModelError(f"{path} is no index of safetensors files: it is broken or was not downloaded whole")
 
 
 @contextmanager
@@ -280,7 +279,7 @@ def _opened(path: Path) -> Iterator[Any]:
         with safe_open(path, "pt") as file:
             yield file
     except (OSError, SafetensorError) as error:
-        raise TensorError(f"{path} is no whole safetensors file: {_first_line(error)}") from error
+        raise ModelError(f"{path} is no whole safetensors file: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

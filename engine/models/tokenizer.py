@@ -14,7 +14,7 @@ from typing import Any
 
 from tokenizers import Tokenizer as Backend
 
-from ..errors import GuidedGenError
+from ..errors import ModelError
 from ..files import replaced_atomically
 from .chat_template import ChatTemplate, ChatTemplateError
 
@@ -22,10 +22,6 @@ TOKENIZER, SETTINGS = "tokenizer.json", "tokenizer_config.json"
 """The files of a saved tokenizer, which transformers reads, too."""
 
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token")
-
-
-class TokenizerError(GuidedGenError):
-    """A tokenizer that is missing, broken or of a kind that is not covered."""
 
 
 class Tokenizer:
@@ -38,13 +34,13 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Tokenizer:
-        """From the files that `save` writes. Raises TokenizerError."""
+        """From the files that `save` writes. Raises ModelError."""
         try:
             backend = Backend.from_file(str(folder / TOKENIZER))
             settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
             return cls(backend, settings, settings.get("chat_template"))
         except Exception as error:  # the library raises bare exceptions
-            raise TokenizerError(f"the tokenizer in {folder} cannot be read: {error}") from error
+            raise ModelError(f"the tokenizer in {folder} cannot be read: {error}") from error
 
     def save(self, folder: Path) -> None:
         """Write both files; each is replaced whole."""

@@ -12,10 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..errors import ModelError
 from .files import cache_dir, model_identity
 from .gguf_file import GgufFile
 from .gguf_tokenizer import tokenizer_of_gguf
-from .tokenizer import SETTINGS, Tokenizer, TokenizerError
+from .tokenizer import SETTINGS, Tokenizer
 
 CONVERSION = 1
 """Part of every kept tokenizer's name: raise it when the same GGUF would give another one."""
@@ -25,7 +26,7 @@ END_TOKENS = ("<|im_end|>", "<|endoftext|>", "<|end|>", "<|eot_id|>", "<|end_of_
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer of a model folder or a GGUF. Raises TokenizerError."""
+    """The tokenizer of a model folder or a GGUF. Raises ModelError."""
     return _of_gguf(path) if path.is_file() else _of_folder(path)
 
 
@@ -50,7 +51,7 @@ def line_end_ids(tokenizer: Tokenizer) -> frozenset[int]:
 def _of_gguf(path: Path) -> Tokenizer:
     folder = cache_dir() / "tokenizers" / f"{model_identity(path).sha256[:16]}-v{CONVERSION}"
     if (folder / SETTINGS).is_file():  # written last
-        with suppress(TokenizerError):  # a disk can lose what was written: convert again
+        with suppress(ModelError):  # a disk can lose what was written: convert again
             return Tokenizer.load(folder)
     with GgufFile(path) as file:
         tokenizer = tokenizer_of_gguf(file)
@@ -68,7 +69,7 @@ def _of_folder(path: Path) -> Tokenizer:
         backend = found.backend_tokenizer
     except Exception as error:  # transformers raises whatever a malformed file trips over
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise TokenizerError(f"the tokenizer in {path} cannot be loaded: {reason}") from error
+        raise ModelError(f"the tokenizer in {path} cannot be loaded: {reason}") from error
     template = found.chat_template
     if isinstance(template, dict):
         template = template.get("default")

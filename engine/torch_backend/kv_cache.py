@@ -10,7 +10,7 @@ import math
 import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -19,13 +19,6 @@ from ..cpu import kernels
 
 _FIRST_SLOTS = 1024
 _SHORT = 64  # paths up to this length are not parted further
-
-
-class Layout(Protocol):
-    """What a step's tokens attend to, and where their keys and values go."""
-
-    def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
-        """query [1, heads, T, d], key and value [1, kv_heads, T, d] -> [1, T, heads, d]."""
 
 
 class SlotPool:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import AttentionInterface
 
-from .kv_cache import Layout
+from ..layout import Layout
 
 NAME = "guided_gen_tree"
 

@@ -12,7 +12,7 @@ import torch
 from ..errors import SettingsError
 from ..models.files import model_identity, resolve_model
 from ..models.known import DEFAULT_MODEL
-from ..models.loading import LoadedModel, LoadError
+from ..models.loaded_model import LoadedModel
 from ..models.tokenizer_loading import end_ids, load_tokenizer
 from ..progress import stage
 from ..tail import Tail
@@ -65,11 +65,11 @@ def _as_folder(path: Path, precision: str) -> Iterator[Path]:
 
 
 def vllm_precision(precision: str) -> str:
-    """`auto` is bfloat16 on CUDA and float32 on a CPU. Raises LoadError for one that vLLM does not have."""
+    """`auto` is bfloat16 on CUDA and float32 on a CPU. Raises SettingsError for one that vLLM does not have."""
     if precision == "auto":
         return "bfloat16" if torch.cuda.is_available() else "float32"
     if precision not in ("float32", "bfloat16"):
-        raise LoadError(f"with vLLM there is no precision {precision!r}; there are float32 and bfloat16")
+        raise SettingsError(f"with vLLM there is no precision {precision!r}; there are float32 and bfloat16")
     return precision
 
 

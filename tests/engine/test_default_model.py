@@ -10,7 +10,8 @@ import torch
 
 from guided_gen.engine.language_model import Prompt
 from guided_gen.engine.models.files import resolve_model
-from guided_gen.engine.models.loading import LoadedModel, load_model
+from guided_gen.engine.models.loaded_model import LoadedModel
+from guided_gen.engine.models.loading import load_model
 from guided_gen.engine.models.tokenizer_loading import load_tokenizer
 from guided_gen.engine.policies import Beam
 from guided_gen.engine.sampling import Sampling

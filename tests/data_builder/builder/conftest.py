@@ -22,7 +22,7 @@ from guided_gen.data_builder.judge.verdict import Verdict
 from guided_gen.data_builder.problems.problem import CallTest, Problem
 from guided_gen.engine.language_model import LanguageModel
 from guided_gen.engine.models.files import ModelIdentity
-from guided_gen.engine.models.loading import LoadedModel
+from guided_gen.engine.models.loaded_model import LoadedModel
 from guided_gen.engine.randomness import problem_key, uniforms
 from guided_gen.engine.torch_backend.model import TorchLanguageModel
 from guided_gen.engine.tree import ROOT, Tree

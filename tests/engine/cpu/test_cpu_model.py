@@ -13,10 +13,9 @@ from transformers import AutoModelForCausalLM
 from guided_gen.engine.cpu import model as cpu_model
 from guided_gen.engine.cpu.block_linear import BlockEmbedding, BlockLinear
 from guided_gen.engine.cpu.blocks import BlockMatrix, BlockType, quantize_to_q8_0
-from guided_gen.engine.cpu.model import CpuModelError, cpu_supported
-from guided_gen.engine.models.architecture import ArchitectureError
+from guided_gen.engine.cpu.model import cpu_supported
+from guided_gen.engine.errors import ModelError
 from guided_gen.engine.models.loading import chosen_precision, load_cpu_model
-from guided_gen.engine.models.tensors import TensorError
 from guided_gen.valuemodel.base_layers import last_states
 
 from ..tiny_models import ARCHITECTURES, CONFIGS, tiny_model
@@ -114,7 +113,7 @@ def test_another_activation_is_refused_in_one_sentence(tmp_path: Path) -> None:
     config = CONFIGS["llama"]()
     config.hidden_act = "gelu"
     config.save_pretrained(tmp_path)
-    with pytest.raises(ArchitectureError, match="activation gelu"):
+    with pytest.raises(ModelError, match="activation gelu"):
         load_cpu_model(tmp_path)
 
 
@@ -123,7 +122,7 @@ def test_without_kernels_int8_is_refused_and_auto_is_float32(tmp_path: Path, mon
     assert chosen_precision("auto", "cpu", tmp_path) == "int8"
     monkeypatch.setattr(cpu_model.kernels, "levels", lambda: ())
     assert chosen_precision("auto", "cpu", tmp_path) == "float32"
-    with pytest.raises(CpuModelError, match="C compiler"):
+    with pytest.raises(ModelError, match="C compiler"):
         load_cpu_model(tmp_path)
 
 
@@ -132,7 +131,7 @@ def test_a_missing_tensor_is_named(lost: str, tmp_path: Path) -> None:
     model = tiny_model("qwen2")
     state = {name: tensor for name, tensor in model.state_dict().items() if name != lost}
     model.save_pretrained(tmp_path, state_dict=state)
-    with pytest.raises(TensorError, match=lost):
+    with pytest.raises(ModelError, match=lost):
         load_cpu_model(tmp_path)
 
 
@@ -141,5 +140,5 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     with torch.no_grad():
         model.model.layers[1].mlp.up_proj.weight[3, 5] = float("nan")
     model.save_pretrained(tmp_path)
-    with pytest.raises(TensorError, match=r"layers\.1\.mlp\.up_proj\.weight that are not finite"):
+    with pytest.raises(ModelError, match=r"layers\.1\.mlp\.up_proj\.weight that are not finite"):
         load_cpu_model(tmp_path)

@@ -11,7 +11,8 @@ import gguf
 import numpy as np
 import pytest
 
-from guided_gen.engine.models.gguf_file import GgufError, GgufFile
+from guided_gen.engine.errors import ModelError
+from guided_gen.engine.models.gguf_file import GgufFile
 
 
 def test_metadata_lists_and_tensors_are_those_that_were_written(tiny_gguf: Path) -> None:
@@ -52,7 +53,7 @@ def test_a_file_that_shrinks_is_an_error_when_it_is_read(tiny_gguf: Path, tmp_pa
         tensor = list(file.tensors.values())[-1]
         with path.open("r+b") as writer:
             writer.truncate(tensor.offset)
-        with pytest.raises(GgufError, match=r"shrinking\.gguf cannot be read as a model: it ends too early"):
+        with pytest.raises(ModelError, match=r"shrinking\.gguf cannot be read as a model: it ends too early"):
             file.rows(tensor, 0, 1)
 
 
@@ -61,7 +62,7 @@ def test_a_file_that_is_cut_off_is_one_sentence(share: float, tiny_gguf: Path, t
     path = tmp_path / "cut.gguf"
     content = tiny_gguf.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(GgufError, match=r"cut.gguf cannot be read as a model: (it ends|tensor .* lies beyond its end)") as caught:
+    with pytest.raises(ModelError, match=r"cut.gguf cannot be read as a model: (it ends|.* lies beyond its end)") as caught:
         GgufFile(path)
     assert "\n" not in str(caught.value)
 
@@ -116,6 +117,6 @@ BROKEN = {
 def test_a_broken_file_is_one_sentence(content: bytes, sentence: str, tmp_path: Path) -> None:
     path = tmp_path / "broken.gguf"
     path.write_bytes(content)
-    with pytest.raises(GgufError, match=sentence) as caught:
+    with pytest.raises(ModelError, match=sentence) as caught:
         GgufFile(path)
     assert "\n" not in str(caught.value)

@@ -9,7 +9,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from guided_gen.engine.models.rope import RopeError, frequencies
+from guided_gen.engine.errors import ModelError
+from guided_gen.engine.models.rope import frequencies
 
 KINDS: list[dict[str, Any]] = [
     {"rope_type": "linear", "factor": 4.0},
@@ -79,5 +80,5 @@ def test_plain_frequencies_turn_a_part_of_the_head(kind: str) -> None:
     ],
 )
 def test_what_makes_no_sense_is_refused(kind: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(RopeError, match=sentence):
+    with pytest.raises(ModelError, match=sentence):
         frequencies(parameters(kind), 16, 64)

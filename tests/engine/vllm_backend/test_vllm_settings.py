@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from guided_gen.engine.errors import BackendError, SettingsError
-from guided_gen.engine.models.loading import LoadError, load_model
+from guided_gen.engine.models.loading import load_model
 from guided_gen.engine.tail import Tail
 from guided_gen.engine.vllm_backend.pooling import ValueFormula, shared_memory
 from guided_gen.engine.vllm_backend.settings import VllmSettings
@@ -53,7 +53,7 @@ def test_generator_and_classifier_divide_the_memory() -> None:
 
 
 def test_an_unknown_backend_is_one_sentence() -> None:
-    with pytest.raises(LoadError, match="torch and vllm"):
+    with pytest.raises(SettingsError, match="torch and vllm"):
         load_model(backend="tensorrt")
 
 
