@@ -26,7 +26,7 @@ SHORT = 300
 
 RULES = {
     "equal": "equal in Python: numbers by value (1 == 1.0 == True == Decimal(1)), a frozenset to a set, a list to no tuple",
-    "tuple-for-list": "a returned tuple counts as a list, at every depth: JSON has no tuples",
+    "tuple-for-list": "tuples and lists count as each other, at every depth: JSON has no tuples",
     "integer-keys": "an expected dict with keys written as strings, as JSON has to, is met by one with integer keys",
     "wrapped": "an expected list of one element is met by that element: APPS wraps outputs so",
     "close": "an expected non-integer number is met within 1e-5 relative or 1e-8 absolute, an integer by a float within 1e-8",
@@ -79,11 +79,10 @@ def _equal(result: Any, expected: Any) -> bool:
 
 
 def _matches(result: Any, expected: Any, keys: bool, close: bool) -> bool:
-    """Equal but for tuples in the place of lists; `keys`: integers as keys for text; `close`: numbers within a tolerance."""
+    """Equal but for tuples and lists. `keys`: and for integers as keys in the place of text; `close`: within a tolerance."""
     if isinstance(expected, list | tuple):
         return (
             isinstance(result, list | tuple)
-            and (isinstance(expected, list) or isinstance(result, tuple))
             and len(result) == len(expected)
             and all(_matches(ours, theirs, keys, close) for ours, theirs in zip(result, expected, strict=True))
         )

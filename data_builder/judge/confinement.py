@@ -18,7 +18,7 @@ import struct
 import sys
 import time
 
-from . import landlock
+from . import landlock, seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ AT_FDCWD, AT_RECURSIVE = -100, 0x8000
 SYS_MOUNT_SETATTR = 442
 
 libc = ctypes.CDLL(None, use_errno=True)
+# Whether a signal to all processes reaches those of this sandbox and no others: it has a PID namespace, a uid of its own, or a
+# Landlock domain that signals do not leave.
+can_kill_all = False
 
 
 def enter(config: dict[str, Any]) -> None:
@@ -71,27 +74,37 @@ def enter(config: dict[str, Any]) -> None:
         options.append((PR_SET_PDEATHSIG, SIGKILL))
     for option, value in options:
         _check(libc.prctl(option, value, 0, 0, 0), "prctl")
+    if level == "rlimits" and landlock.version() >= landlock.HAS_SCOPES:
+        landlock.scope_signals()
+    global can_kill_all
+    can_kill_all = os.getpid() == 1 or config["uid"] is not None or (landlock.version() >= landlock.HAS_SCOPES)
+    # A network namespace has nothing to connect to.
+    seccomp.install(() if level == "rlimits" else (seccomp.AF_UNIX, seccomp.AF_INET, seccomp.AF_INET6))
 
 
 def enter_test(config: dict[str, Any]) -> None:
     """Confine a test process further: beyond the supervisor, which at the level `rlimits` must stay out of its reach."""
     for name, limit in config["rlimits"].items():
-        # The soft limit of processor time sends SIGXCPU, which can be ignored; the hard one a second later cannot.
-        resource.setrlimit(getattr(resource, name), (limit, limit + (name == "RLIMIT_CPU")))
+        kind = getattr(resource, name)
+        # The soft limit of processor time sends SIGXCPU, which can be ignored; the hard one a second later cannot. Programs that
+        # recurse raise the limit of their stack, which counts as address space anyway.
+        hard = resource.getrlimit(kind)[1] if name == "RLIMIT_STACK" else limit + (name == "RLIMIT_CPU")
+        resource.setrlimit(kind, (limit, hard))
     if config["level"] == "rlimits" and landlock.version():
         landlock.restrict([*config["shown"], *config["paths"]], config["devices"], config["temp"])
 
 
 def end_stragglers() -> None:
-    """Kill and reap what a test left running: everything in this PID namespace, or else all that descends from this process.
+    """Kill and reap what a test left running: all that this process may signal, or else all that descends from it.
 
-    Orphans become children of this process, which is their reaper in both cases.
+    Orphans become children of this process, which is their reaper in both cases. One by one a daemon that forks faster than its
+    children are listed survives.
     """
     end = time.monotonic() + STRAGGLER_SECONDS
     while time.monotonic() < end:
         try:
             if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                for pid in [-1] if os.getpid() == 1 else _children():
+                for pid in [-1] if can_kill_all else _children():
                     os.kill(pid, SIGKILL)
         except (ChildProcessError, ProcessLookupError):
             # None is left: the children of a dead child are ours before it can be waited for.

@@ -84,7 +84,7 @@ def _run_test(line: Line, most_bytes: int, code: str, entry_point: str) -> tuple
         return answer
 
     peer = _Program(exchange, 2 * most_bytes)
-    namespace = _Names(peer)
+    namespace = _Names(peer, entry_point)
     namespace.update(__name__=TEST)
     status, text = "passed", ""
     try:
@@ -115,11 +115,11 @@ def _shown(value: Any) -> str:
 class _Names(dict):  # type: ignore[type-arg]
     """The names of a test: those that it does not define are modules of the standard library, or the program's."""
 
-    def __init__(self, program: Peer) -> None:
-        self._program = program
+    def __init__(self, program: Peer, entry_point: str) -> None:
+        self._program, self._entry_point = program, entry_point
 
     def __missing__(self, name: str) -> Any:
-        if hasattr(builtins, name):
+        if hasattr(builtins, name) and name != self._entry_point:
             raise KeyError(name)
         module = NAMES_OF_MODULES.get(name, name)
         if module in sys.stdlib_module_names or name in NAMES_OF_MODULES:

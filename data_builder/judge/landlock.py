@@ -18,7 +18,8 @@ EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
 # How many of the file rights, in the order of their bits, each version of the interface knows.
 FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
 FILE_RIGHTS_LATER = 16
-TCP_BIND_AND_CONNECT, SCOPE_SOCKETS_AND_SIGNALS = 3, 3
+TCP_BIND_AND_CONNECT, SCOPE_SIGNALS, SCOPE_SOCKETS_AND_SIGNALS = 3, 2, 3
+HAS_SCOPES = 6
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -36,15 +37,22 @@ def restrict(readable: list[str], devices: list[str], writable: str) -> None:
     kernel = version()
     everything = (1 << FILE_RIGHTS.get(kernel, FILE_RIGHTS_LATER)) - 1
     attributes = struct.pack(
-        "<QQQ", everything, TCP_BIND_AND_CONNECT if kernel >= 4 else 0, SCOPE_SOCKETS_AND_SIGNALS if kernel >= 6 else 0
+        "<QQQ", everything, TCP_BIND_AND_CONNECT if kernel >= 4 else 0, SCOPE_SOCKETS_AND_SIGNALS if kernel >= HAS_SCOPES else 0
     )
-    size = 8 if kernel < 4 else 16 if kernel < 6 else 24
+    size = 8 if kernel < 4 else 16 if kernel < HAS_SCOPES else 24
     ruleset = _checked(libc.syscall(SYS_CREATE_RULESET, attributes, size, 0))
     for path in readable:
         _allow(ruleset, path, EXECUTE | READ_FILE | READ_DIR)
     for path in devices:
         _allow(ruleset, path, READ_FILE | WRITE_FILE)
     _allow(ruleset, writable, everything)
+    _checked(libc.syscall(SYS_RESTRICT_SELF, ruleset, 0))
+    os.close(ruleset)
+
+
+def scope_signals() -> None:
+    """Send signals to no process but those that are forked from now on. Needs no_new_privs and `HAS_SCOPES`. Raises OSError."""
+    ruleset = _checked(libc.syscall(SYS_CREATE_RULESET, struct.pack("<QQQ", 0, 0, SCOPE_SIGNALS), 24, 0))
     _checked(libc.syscall(SYS_RESTRICT_SELF, ruleset, 0))
     os.close(ruleset)
 

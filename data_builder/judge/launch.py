@@ -203,7 +203,17 @@ def _threads_of_user() -> int:
 def boot_code(main_module: str) -> bytes:
     """The code of `main_module` and of what it needs, for BOOT to read."""
     here = Path(__file__).parent
-    modules = ["library_types", "wire", "landlock", "confinement", "frames", "remote", *MODULES[main_module], main_module]
+    modules = [
+        "library_types",
+        "wire",
+        "landlock",
+        "seccomp",
+        "confinement",
+        "frames",
+        "remote",
+        *MODULES[main_module],
+        main_module,
+    ]
     codes = [("judge", compile("", "judge", "exec"))]
     codes += [(f"judge.{name}", compile((here / f"{name}.py").read_text(), f"{name}.py", "exec")) for name in modules]
     data = marshal.dumps(codes)

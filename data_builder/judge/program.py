@@ -55,7 +55,8 @@ class JudgeError(GuidedGenError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run came to: "returned" with the result as bytes of `wire`, "printed" with the text, or a failure.
+    """What one run came to: "returned" with the result as bytes of `wire`, "printed" with the text, "exception" with (type,
+    message), or another failure.
 
     The bytes are the program's: they are read in an examiner's process, never in the judge's.
     """
@@ -154,9 +155,9 @@ class Program:
         if kind == "returned" and self._configuration["entry_point"] is not None and type(details[0]) is bytes:
             return Outcome("returned", details[0])
         error_text = "".join(detail for detail in details if type(detail) is str)[:500]
-        if kind == "unsupported":
-            return Outcome("wrong_answer", error=f"returned {error_text}")
-        failures: dict[Any, Status] = {"raised": "exception", "syntax": "syntax_error", "memory": "memory"}
+        if kind == "raised" and len(details) == 3:
+            return Outcome("exception", (str(details[0]).removesuffix(": "), str(details[1])), error_text)
+        failures: dict[Any, Status] = {"unsupported": "wrong_answer", "syntax": "syntax_error", "memory": "memory"}
         return Outcome(failures.get(kind, "no_result"), text, error_text)
 
 

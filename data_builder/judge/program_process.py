@@ -1,8 +1,8 @@
 """Runs inside the sandbox, in a process forked for one test: limits itself, runs the program as CPython would, and reports.
 
-A report is a frame: "returned" with bytes of `wire`; "raised" with type, message, place; or "finished", "syntax", "memory" and
-"unsupported" with text. In a conversation the process answers messages of (size, payload) instead; a report after an empty
-message says why it does not.
+A report is a frame: "returned" with bytes of `wire`; "raised" with type, message, place; or "finished", "syntax", "memory",
+"unsupported" and "too_large" with text. In a conversation the process answers messages of (size, payload) instead; a report after
+an empty message says why it does not.
 """
 
 # pathlib, signal and contextlib would cost each start some milliseconds.
@@ -20,7 +20,7 @@ from types import CodeType, ModuleType
 from . import confinement
 from .frames import write_all
 from .remote import SCRIPT, Peer, described
-from .wire import WireError, encode
+from .wire import TooLarge, WireError, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,8 +121,10 @@ class _Test:
         try:
             self._code = code
             return run()
+        except TooLarge as error:
+            return "too_large", f"returned {error}"
         except WireError as error:
-            return "unsupported", str(error)
+            return "unsupported", f"returned {error}"
         except MemoryError:
             return "memory", "MemoryError"
         except BaseException as error:

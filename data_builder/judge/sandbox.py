@@ -98,21 +98,23 @@ class Sandbox:
             _remove_tree(self._temp)
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
-        children = _children(process.pid)
-        for pid in children:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.close()
+        if self._temp is None:
+            for pid in _children(process.pid):
+                # The first process of a PID namespace: the one outside ends once all that was inside is gone.
+                _kill(pid)
+        # Elsewhere the supervisor ends what it started, and itself, once its requests have ended.
+        watched = os.pidfd_open(process.pid)
+        with suppress(SandboxTimeout):
+            self._wait(watched, select.POLLIN, time.monotonic() + CLOSE_SECONDS)
+        os.close(watched)
+        for pid in _children(process.pid):
             _kill_group(pid)
             _kill(pid)
-        if children and self._temp is None:
-            # That was the first process of a PID namespace: the one outside ends once all that was inside is gone.
-            watched = os.pidfd_open(process.pid)
-            with suppress(SandboxTimeout):
-                self._wait(watched, select.POLLIN, time.monotonic() + CLOSE_SECONDS)
-            os.close(watched)
         process.kill()
         process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                stream.close()
+        process.stdout.close()
 
     def __enter__(self) -> Sandbox:
         return self

@@ -30,6 +30,10 @@ class WireError(Exception):
     """A value that cannot be sent, or bytes that are no value within the caps."""
 
 
+class TooLarge(WireError):
+    """A value that takes more bytes than it may."""
+
+
 def encode(value: Any, max_bytes: int = MAX_BYTES, refer: Callable[[Any], Any] | None = None) -> bytes:
     """`value` as tagged bytes. Raises `WireError` for other types, more than `max_bytes`, and deeper than MAX_DEPTH.
 
@@ -55,7 +59,7 @@ def encode(value: Any, max_bytes: int = MAX_BYTES, refer: Callable[[Any], Any] |
         parts.append(part)
         size += len(part)
         if size > max_bytes:
-            raise WireError(f"a value of more than {max_bytes} bytes")
+            raise TooLarge(f"a value of more than {max_bytes} bytes")
         if depth > MAX_DEPTH:
             raise WireError(f"a value nested deeper than {MAX_DEPTH}")
     return b"".join(parts)
