@@ -1,13 +1,9 @@
-"""A report's figures in words and tables: Markdown, and rich for the terminal."""
+"""A report's figures in words and tables: as Markdown, and as the terminal's tables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
-
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Column, Table
 
 from .report import MIXED_NEEDED
 
@@ -30,10 +26,8 @@ WALL_TIME = (
 VLLM = "Decoded by vLLM: forward passes are its engine's steps, and a dash stands for what its processes do not tell."
 STEPS = "Replayed from stored samples: costs are tokens and sequential steps (forward passes of a batch); nothing is timed."
 REFUSED = "Arms with printed examples are refused here: the grading tests are those examples."
-_WORDS = ("policy", "guided by", "ranked by")
-_TERMINAL = (*_WORDS, "n", "pass@1", "oracle", "tokens", "steps", "seconds", "vs same ranking", "tokens saved")
-_ONLY_WIDE = ("guided by", "oracle", "tokens saved")
-_WIDE = 130
+WORDS = 2
+_ORDER = ("policy", "ranked by", "n", "pass@1", "tokens", "vs same ranking", "seconds", "steps", "guided by", "oracle")
 SHORT = ("policy", "n", "guided by", "ranked by", "pass@1", "oracle", "tokens", "vs same ranking", "tokens saved")
 """The columns of a part of the problems, in Markdown; the page and the JSON file have all."""
 _COSTS = {
@@ -155,20 +149,11 @@ def _grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def print_tables(figures: dict[str, Any], console: Console) -> None:
-    """What matters most of each kind of tests: as many columns as the terminal is wide. The files have all."""
-    wide = console.width >= _WIDE
+def terminal_tables(figures: dict[str, Any]) -> Iterator[tuple[str, list[str], list[list[str]], list[str]]]:
+    """(title, columns, rows, notes) of each kind of tests; columns in the order of their weight, the first `WORDS` in words."""
+    names = heads(figures)
+    order = sorted(range(len(names)), key=lambda i: _ORDER.index(names[i]) if names[i] in _ORDER else len(_ORDER) + i)
     for table in figures["tables"]:
-        if len(table["of"]) > 1:
-            continue
-        names = heads(figures)
-        kept = [i for i, name in enumerate(names) if name in _TERMINAL and (wide or name not in _ONLY_WIDE)]
-        columns = [Column(names[i], no_wrap=True, justify="left" if names[i] in _WORDS else "right") for i in kept]
-        grid = Table(*columns, title=title(table), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-        for row in table["rows"]:
-            texts = cells(figures, row)
-            short = [text if wide and names[i] == "pass@1" else text.partition(" [")[0] for i, text in enumerate(texts)]
-            grid.add_row(*(short[i] for i in kept))
-        console.print(grid)
-        for note in notes(table):
-            console.print(note, highlight=False, markup=False)
+        if len(table["of"]) == 1:
+            rows = [cells(figures, row) for row in table["rows"]]
+            yield title(table), [names[i] for i in order], [[row[i] for i in order] for row in rows], list(notes(table))

@@ -81,13 +81,13 @@ def report(results: tuple[Path, ...], out: Path, seed: int) -> None:
 
 def show_report(lines: list[Path], out: Path, seed: int) -> dict[str, Any]:
     """Write the report and print its tables."""
-    from rich.console import Console
-
-    from ..benchmarks.report_text import print_tables
-    from ..benchmarks.reporting import write_report
+    from ..benchmarks.report_page import write_report
+    from ..benchmarks.report_text import WORDS, terminal_tables
+    from .tables import print_table
 
     figures = write_report(lines, out, seed)
-    print_tables(figures, Console())
+    for title, columns, rows, notes in terminal_tables(figures):
+        print_table(title, columns, rows, notes, words=WORDS)
     click.echo(out / "report.html", err=True)
     return figures
 

@@ -44,17 +44,13 @@ def fit_early_stop(pool: tuple[Path, ...], value: Path, lost: str, check_every: 
 
 
 def _print(figures: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from .tables import print_table
 
-    table = Table(
-        title=f"Early stop, on problems that each curve was not fitted to: {figures['problems']} problems, "
+    title = (
+        f"Early stop, on problems that each curve was not fitted to: {figures['problems']} problems, "
         f"{figures['problems_with_correct']} with correct answers, {figures['rollouts']} rollouts"
     )
-    for column in ("may be lost", "correct lost", "problems losing all correct", "wrong stopped", "tokens saved"):
-        table.add_column(column, justify="right")
-    for curve in figures["curves"]:
-        shown = curve["cross_validated"]
-        cells = (shown[name] for name in ("correct_lost", "problems_lost", "wrong_stopped", "tokens_saved"))
-        table.add_row(f"{curve['lost']:.1%}", *(f"{cell:.1%}" for cell in cells))
-    Console(width=120).print(table)
+    names = ("correct_lost", "problems_lost", "wrong_stopped", "tokens_saved")
+    columns = ("may be lost", "correct lost", "problems losing all correct", "wrong stopped", "tokens saved")
+    shares = [[curve["lost"], *(curve["cross_validated"][name] for name in names)] for curve in figures["curves"]]
+    print_table(title, columns, [[f"{share:.1%}" for share in row] for row in shares], words=0)

@@ -41,8 +41,7 @@ def replay(pool: tuple[Path, ...], **options: Any) -> None:
     Exact, and without decoding: a policy that stops, prunes or reranks only cuts what independent samples would have been.
     """
     from ..benchmarks.arms import arms_named, check_guides, split_scorers
-    from ..benchmarks.pools import first_tree, replay_pools
-    from ..benchmarks.replay import ReplaySettings
+    from ..benchmarks.replay import ReplaySettings, first_tree, replay_pools
     from ..benchmarks.results import REPLAYS, VALUES, LineFile, pool_identity, value_identity
     from ..data_builder.dataset import ProblemTexts, common_settings
     from ..engine.scorers import scorer_named

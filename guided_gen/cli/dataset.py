@@ -82,53 +82,35 @@ def execute_command(
 
 
 def _print(found: DatasetStatistics) -> None:
-    from rich.console import Console
+    from .tables import print_table
 
-    console = Console()
-    problems = [*found.problems.items(), *((f"skipped: {reason}", count) for reason, count in found.skipped.items())]
-    console.print(_table("Problems", ("", "problems"), problems))
+    def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        print_table(title, columns, [[str(cell) for cell in row] for row in rows])
+
+    table("Problems", ("", "problems"), [*found.problems.items(), *((f"skipped: {why}", n) for why, n in found.skipped.items())])
     samples = [
         (name, row.problems, row.rollouts, _percent(row.correct, row.rollouts), f"{row.tokens / max(row.rollouts, 1):.0f}")
         for name, row in sorted(found.samples.items(), key=lambda item: item[0].split()[::-1], reverse=True)
     ]
-    console.print(_table("Samples", ("split", "problems", "rollouts", "correct", "mean tokens"), samples))
-    console.print(_table("Formats", ("", "train", "test"), _by_split(found.formats)))
-    console.print(_table("Difficulties", ("", "train", "test"), _by_split(found.difficulties)))
+    table("Samples", ("split", "problems", "rollouts", "correct", "mean tokens"), samples)
+    table("Formats", ("", "train", "test"), _by_split(found.formats))
+    table("Difficulties", ("", "train", "test"), _by_split(found.difficulties))
     kinds = [
-        (
-            kind,
-            drawn,
-            _percent(found.correct[kind], drawn),
-            _percent(drawn - found.distinct[kind], drawn),
-            _percent(found.cut[kind], drawn),
-        )
+        (kind, drawn, *(_percent(n, drawn) for n in (found.correct[kind], drawn - found.distinct[kind], found.cut[kind])))
         for kind, drawn in found.drawn.items()
     ]
-    console.print(_table("Rollouts", ("kind", "drawn", "correct", "duplicates", "cut at the limit"), kinds))
-    console.print(_table("Share of correct rollouts", ("tenth", "problems", ""), _histogram(found.correct_shares)))
+    table("Rollouts", ("kind", "drawn", "correct", "duplicates", "cut at the limit"), kinds)
+    table("Share of correct rollouts", ("tenth", "problems", ""), _histogram(found.correct_shares))
     if sum(found.fork_positions):
-        console.print(_table("Forks in the trunk", ("tenth", "forks", ""), _histogram(found.fork_positions)))
-    console.print(
-        _table("Tokens decoded", ("for", "tokens"), [(name, n) for name, n in found.tokens.items() if name != "full rollouts"])
-    )
+        table("Forks in the trunk", ("tenth", "forks", ""), _histogram(found.fork_positions))
+    decoded = [(name, count) for name, count in found.tokens.items() if name != "full rollouts"]
+    table("Tokens decoded", ("for", "tokens"), decoded)
     if found.token_ratio is not None:
-        console.print(
+        click.echo(
             f"Trunks and branches took {found.token_ratio:.2f} of the {found.tokens['full rollouts']} tokens that the same "
             "rollouts have from the prompt on."
         )
-    console.print(f"{found.nodes} nodes in {found.bytes} bytes: {found.bytes / max(found.nodes, 1):.1f} a node.")
-
-
-def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Any:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i and column else "left")
-    for row in rows:
-        table.add_row(*map(str, row))
-    return table
+    click.echo(f"{found.nodes} nodes in {found.bytes} bytes: {found.bytes / max(found.nodes, 1):.1f} a node.")
 
 
 def _by_split(counts: Mapping[str, Mapping[str, int]]) -> list[tuple[str, int, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -42,17 +41,15 @@ def command(
     problems: str | None,
     allow_untouched: bool,
 ) -> None:
-    """Evaluate a value model and every shortcut on DATA; writes evaluation.json, plots and report.html to OUT."""
-    from rich.console import Console
-
+    """Evaluate a value model and every shortcut on DATA; writes evaluation.json, plots, report.md and report.html to OUT."""
     from ..engine.models.tokenizer_loading import load_tokenizer
     from ..value_data import answer_reader, asks_generator, load_scored, problems_of
     from ..valuemodel.data_checks import check_trees
     from ..valuemodel.evaluation import evaluate
     from ..valuemodel.fitting import load_statement
-    from ..valuemodel.plots import plot_all
-    from ..valuemodel.report import html_page, print_report
+    from ..valuemodel.report import grids, summary, texts, write_evaluation
     from ..valuemodel.rollout_table import rollout_table
+    from .tables import print_table
 
     statement, found = load_statement(value), problems_of(data, problems, allow_untouched)
     known = load_scored(
@@ -73,9 +70,10 @@ def command(
         ask = asks_generator(known.generator, precision, made_for.template, data, found, allow_untouched)
     table = rollout_table(known.scored, statement, answer_reader(load_tokenizer(known.base)), ask)
     figures = evaluate(table, settings.training["calibration"]["base_rate"], seed, resamples, best_of)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "evaluation.json").write_text(json.dumps(figures, indent=1) + "\n")
     about = {"value model": value.name, "data": ", ".join(folder.name for folder in data), **asdict(made_for)}
-    (out / "report.html").write_text(html_page(figures, plot_all(figures, out), about), encoding="utf-8")
-    print_report(figures, Console())
+    figures = {"about": {name: text for name, text in about.items() if text}, **figures}
+    write_evaluation(figures, out)
+    click.echo(summary(figures))
+    for grid in grids(figures)[:6]:
+        print_table(grid.title, ["", *grid.columns], texts(grid))
     click.echo(out / "report.html", err=True)

@@ -29,18 +29,13 @@ def command(file: Path, dry_run: bool, from_step: int) -> None:
 
 
 def _print_estimates(steps: list[tuple[str, dict[str, object]]], plan: dict[str, object]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from ..benchmarks.cost_estimates import estimates
+    from .tables import print_table
 
-    table = Table(
-        "step", "tokens", "steps", "GB a device", "GB on disk", "device hours", title="Estimate for the planned machine"
-    )
-    for column in table.columns[1:]:
-        column.justify = "right"
+    rows = []
     for one in estimates(steps, plan):
         gigabytes = f"{one.gigabytes:.1f}" + ("" if one.fits else ", too many")
-        steps_, disk = f"{one.steps:,}" if one.steps else "", f"{one.disk_gb:.1f}" if one.disk_gb else ""
-        table.add_row(one.step, f"{one.tokens:,}", steps_, gigabytes, disk, f"{one.device_hours:.2f}")
-    Console().print(table)
+        told, disk = f"{one.steps:,}" if one.steps else "", f"{one.disk_gb:.1f}" if one.disk_gb else ""
+        rows.append([one.step, f"{one.tokens:,}", told, gigabytes, disk, f"{one.device_hours:.2f}"])
+    columns = ("step", "tokens", "steps", "GB a device", "GB on disk", "device hours")
+    print_table("Estimate for the planned machine", columns, rows)

@@ -41,11 +41,11 @@ def _is_results(path: Path) -> bool:
 
 def _results_page(path: Path) -> str:
     from ..benchmarks.report import figures
-    from ..benchmarks.report_page import html_page
+    from ..benchmarks.report_page import report_page
     from ..benchmarks.results import JUDGED, REPLAYS, lines_in, read_results
 
     results = read_results([lines_in(path, JUDGED, REPLAYS)])
-    return html_page(figures(results), results, [])
+    return report_page(figures(results), results, [])
 
 
 def _trees_page(tree: Path, model: str | None, text: str | None, wanted: tuple[str, ...], limit: int) -> tuple[str, str]:

@@ -15,9 +15,10 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from .. import __version__
+from ..engine.html_page import content_security_policy
 from ..engine.search import SearchSettings
 from ..generator import GuidedGenerator
-from ..page import content_security_policy, page
+from ..page import page
 from ..question import Question, as_question
 from ..scoring import ScoredText
 from ..solving import Solving

@@ -12,8 +12,8 @@ import pytest
 
 from guided_gen.benchmarks.readings import readings_of
 from guided_gen.benchmarks.report import figures
+from guided_gen.benchmarks.report_page import write_report
 from guided_gen.benchmarks.report_text import cells, heads, notes, title
-from guided_gen.benchmarks.reporting import write_report
 from guided_gen.benchmarks.results import LinesError, Results, read_results
 
 from .made_up_lines import RUN, answer, random_searches, search, write_lines

@@ -17,8 +17,7 @@ from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.made_for import ValueModelMismatch
 from guided_gen.valuemodel.model import ValueModel
 from guided_gen.valuemodel.packing import PromptedTree
-from guided_gen.valuemodel.plots import plot_all
-from guided_gen.valuemodel.report import grids, html_page
+from guided_gen.valuemodel.report import grids, markdown, plot_all, report_page
 from guided_gen.valuemodel.rollout_table import Answer, RolloutTable, rollout_table
 from guided_gen.valuemodel.training import TrainingError, TrainingSettings
 
@@ -114,9 +113,11 @@ def test_the_report_is_json_and_one_self_contained_page(evaluated: tuple[Rollout
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
     plots = plot_all(figures, tmp_path)
     assert len(plots) == 4 and all(path.read_bytes().startswith(b"\x89PNG") for path in plots)
-    page = html_page(figures, plots, {"value model": "<tiny>"})
+    told = figures | {"about": {"value model": "<tiny>"}}
+    page, text = report_page(told, plots), markdown(told, plots)
+    assert all(f"]({path.name})" in text for path in plots) and all(f"## {grid.title}" in text for grid in grids(figures))
     assert "&lt;tiny&gt;" in page and "<tiny>" not in page
-    assert page.count("data:image/png;base64,") == 4 and "http" not in page
+    assert page.count("data:image/png;base64,") == 4 and "://" not in page
     for grid in grids(figures):
         assert all(len(cells) == len(grid.columns) for _, cells in grid.rows)
 
