@@ -15,9 +15,9 @@ import numpy as np
 
 from ..data_builder.judge.judge import Judge
 from ..data_builder.judge.verdict import Verdict
-from ..data_builder.problems.examples import call_examples, stdin_examples
 from ..data_builder.problems.problem import Problem
 from ..data_builder.problems.syntax import parses
+from ..data_builder.public_inputs import statement_examples
 from ..engine.errors import GuidedGenError
 from ..engine.scorers import PARSES, SCORERS
 from ..engine.tree import Ended
@@ -65,9 +65,7 @@ def printed_examples(problem: Problem) -> Problem:
     """The problem with the examples that its statement prints as its tests. Raises JudgingError unless it has full tests."""
     if problem.tests_kind != FULL:
         raise JudgingError(f"the tests of {problem.id} are of the kind {problem.tests_kind}: ranking by examples would see them")
-    call_based = problem.entry_point is not None
-    tests = call_examples(problem.statement, problem.entry_point)[1] if call_based else stdin_examples(problem.statement)
-    return replace(problem, id=f"{problem.id}#examples", tests=tests, tests_kind="example")
+    return replace(problem, id=f"{problem.id}#examples", tests=statement_examples(problem), tests_kind="example")
 
 
 def _judged(

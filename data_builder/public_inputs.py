@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .judge.executions import Input
-from .problems.examples import call_examples, stdin_examples
+from .problems.examples import printed_examples
 from .problems.problem import CallTest, Problem, StdinTest
 from .problems.written_calls import written_calls
 
@@ -55,6 +55,4 @@ def public_inputs(problem: Problem, programs: Sequence[str], counts: Sequence[in
 
 def statement_examples(problem: Problem) -> tuple[CallTest | StdinTest, ...]:
     """The examples that the statement prints, read from its text alone."""
-    if problem.entry_point is None:
-        return stdin_examples(problem.statement)
-    return call_examples(problem.statement, problem.entry_point)[1]
+    return tuple(example.test for example in printed_examples(problem))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...data_builder.problems.examples import call_examples, stdin_examples
+from ...data_builder.problems.examples import printed_examples
 from ...data_builder.problems.loaders import load_problems
 from ...data_builder.problems.problem import CallTest, Problem, StdinTest
 
@@ -81,11 +81,7 @@ def _canonical(value: Any) -> Any:
 
 
 def _reading(problem: Problem, labelled: list[dict[str, Any]]) -> Reading:
-    if problem.entry_point is None:
-        tests: tuple[Any, ...] = stdin_examples(problem.statement)
-    else:
-        tests = call_examples(problem.statement, problem.entry_point)[1]
-    read = set(map(digest, tests))
+    read = {digest(example.test) for example in printed_examples(problem)}
     wanted = {label["sha256"]: tuple(label["lines"]) for label in labelled}
     return Reading(
         int(problem.id.rpartition("/")[2]),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from .examples import call_examples, stdin_examples
+from .examples import read_examples
+from .interface import header_of
 from .problem import Problem
 from .records import RecordError
 
-SIGNATURE = re.compile(r"^(?:class\s+Solution\b.*:\s*\n(?:\s*\n)*)?[ \t]*def\s+([A-Za-z_]\w*)\s*\(.*$", re.MULTILINE)
+SIGNATURE = re.compile(
+    r"^(?:class[ \t]+Solution\b[^\n]*:[ \t]*\n(?:[ \t]*\n)*)?[ \t]*(?=def[ \t]+([A-Za-z_]\w*)[ \t]*\()", re.MULTILINE
+)
 
 
 def read_problem(path: Path) -> Problem:
@@ -26,20 +29,24 @@ def read_problem(path: Path) -> Problem:
 def problem_from_statement(statement: str, problem_id: str) -> Problem:
     """A problem whose interface and tests are what its statement shows.
 
-    A line `def f(...):` is the starter code and names the entry point; else the examples do (`f(2) == 4`); without either the
-    program reads standard input.
+    A signature `def f(...):` is the starter code and names the entry point; else the examples do (`f(2) == 4`); without either
+    the program reads standard input.
     """
     signature = SIGNATURE.search(statement)
-    entry_point, tests = call_examples(statement, signature[1] if signature else None)
-    if signature:
-        entry_point = signature[1]
-    shown = tests if entry_point else stdin_examples(statement)
+    entry_point, examples = read_examples(statement, signature[1] if signature else None)
     return Problem(
         id=problem_id,
         statement=statement,
         source="file",
-        starter_code=signature[0] if signature else "",
+        starter_code=_starter_code(statement, signature) if signature else "",
         entry_point=entry_point,
-        tests=shown,
-        tests_kind="example" if shown else "none",
+        tests=tuple(example.test for example in examples),
+        tests_kind="example" if examples else "none",
     )
+
+
+def _starter_code(statement: str, signature: re.Match[str]) -> str:
+    """The lines of the signature, which may be several, with `class Solution:` if it stands before."""
+    header = header_of(statement[signature.end() :], signature[1]) or ""
+    end = statement.find("\n", signature.end() + len(header.rstrip(":")))
+    return statement[signature.start() : end if end >= 0 else len(statement)]

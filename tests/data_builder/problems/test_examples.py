@@ -1,137 +1,46 @@
-"""Examples that a statement prints become tests; what is not clearly an example does not."""
+"""Examples that a statement prints become tests with their lines; reading never fails, and takes linear time."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from guided_gen.data_builder.problems.examples import call_examples, stdin_examples
+from guided_gen.data_builder.problems.examples import MAX_STATEMENT, Example, call_examples, printed_examples, read_examples
 from guided_gen.data_builder.problems.loaders import data_folder, load_problems
 from guided_gen.data_builder.problems.plain_text import problem_from_statement, read_problem
-from guided_gen.data_builder.problems.problem import CallTest, StdinTest
+from guided_gen.data_builder.problems.problem import CallTest, Problem, StdinTest
 from guided_gen.data_builder.problems.records import RecordError
 
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "f(2, [1]) == 4",
-        "f(2, [1]) = 4",
-        "f(2, [1]) -> 4",
-        "f(2, [1]) => 4",
-        "f(2, [1])  --> 4",
-        "f(2, [1]) ==> 4",
-        "f(2, [1]) ➞ 4",
-        "f(2, [1]) # => 4",
-        "f(2, [1])  # 4",
-        "f(2, [1]) // returns 4",
-        "f(2, [1]) => returns 4",
-        "* `f(2, [1])` should return `4`.",
-        "assert f(2, [1]) == 4",
-        "For example, `f(2, [1]) = 4`, because 2 and 2 are 4.",
-        "f(2, [1]) => 4 (see above)",
-        "f (2, [1]) == 4; // a remark",
-        "Module.f(2, [1]) => 4",
-        ">>> f(2, [1])\n4",
-        "    >>> f(2, [1])\n    4\n",
-    ],
-)
-def test_a_call_with_its_result_is_a_test(line):
-    assert call_examples(f"Write a function.\n\n{line}\n\nThe end.") == ("f", (CallTest((2, [1]), 4),))
-
-
-@pytest.mark.parametrize(
-    ("line", "test"),
-    [
-        ('f("a(b", \')\') == "c, d"', CallTest(("a(b", ")"), "c, d")),
-        ("f('it\\'s') -> 'x'", CallTest(("it's",), "x")),
-        ("f(1, true) => null", CallTest((1, True), None)),
-        ("f([1, 2]) = [3, (4, 5)], as 1 < 2", CallTest(([1, 2],), [3, (4, 5)])),
-        ("f(1.5) -> -2.5.", CallTest((1.5,), -2.5)),
-        ("f() == {'a': {1, 2}}", CallTest((), {"a": {1, 2}})),
-    ],
-)
-def test_literals_of_every_kind_are_read(line, test):
-    assert call_examples(line) == ("f", (test,))
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "f(n) = f(n - 1) + f(n - 2)",
-        "f(x) == 4",
-        "2 * f(3) = 6",
-        "1 + f(3) == 6",
-        "f(3) + 1 == 6",
-        "g(f(3)) == 6",
-        "f(3) takes one argument",
-        "f(3) # the third element",
-        "f(3",
-        "f(0, 0) returns 000",
-        "f(3) == 1\nf(3) == 2",
-        ">>> f(x)\n4",
-        ">>> print(f(3))\n4",
-    ],
-)
-def test_what_is_not_an_example_of_f_is_left_out(line):
-    assert call_examples(line, "f") == (None, ())
+BLOCKS = "Add.\n\nExamples\nInput\n1 2\nOutput\n3\n"
 
 
 def test_the_function_with_most_examples_is_the_entry_point_and_repetitions_count_once():
     statement = "g(1) == 1\nf(1) == 2\nf(1) == 2\nf(2) == 3\n"
-    assert call_examples(statement) == ("f", (CallTest((1,), 2), CallTest((2,), 3)))
-    assert call_examples(statement, "g") == ("g", (CallTest((1,), 1),))
+    assert read_examples(statement) == ("f", (Example(CallTest((1,), 2), (2, 2)), Example(CallTest((2,), 3), (4, 4))))
+    assert read_examples(statement, "g") == ("g", (Example(CallTest((1,), 1), (1, 1)),))
 
 
-APPS_STYLE = """Add numbers.
-
------Input-----
-The first line contains n.
-
------Output-----
-Print the sum.
-
------Examples-----
-Input
-2
-1 2
-
-Output
-3
-
-Input
-0
-
-Output
-0
-
-7
-
------Note-----
-Input
-9
-Output
-9
-"""
+def test_an_example_knows_its_lines():
+    statement = "Double n.\n\ndef f(n):\n\nf(1)\n# returns 2\n\n```\nInput: 2\n\nOutput: 4\n```\n"
+    assert [example.lines for example in read_examples(statement, "f")[1]] == [(5, 6), (9, 11)]
 
 
-def test_input_and_output_blocks_of_an_example_section():
-    assert stdin_examples(APPS_STYLE) == (StdinTest("2\n1 2\n", "3\n"), StdinTest("0\n", "0\n\n7\n"))
+def test_of_contradicting_examples_the_call_holds_and_none_of_two_calls():
+    assert call_examples("f(2) == 4\n\nInput: 2\nOutput: 5", "f", "def f(n):")[1] == (Example(CallTest((2,), 4), (1, 1)),)
+    assert call_examples("f(2) == 4\nf(2) == 5", "f", "def f(n):")[1] == ()
+    assert len(call_examples("f(2) == [1, 2]\nf(2) == (1, 2)\nf(2) == {1, 2}", "f", "def f(n):")[1]) == 1
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "-----Sample Input-----\n1 2\n\n-----Sample Output-----\n3\n\nThe sum of the two is printed here.",
-        "## Input\nTwo numbers.\n## Output\nTheir sum.\n\n### Sample Input 1\n```\n1 2\n```\n### Sample Output 1\n```\n3\n```\n",
-        "Add two numbers.\n\nInput:\n1 2\n\nOutput:\n3\n\nExplanation\nOne and two.",
-        "Add.\nExample 1\nInput\n1 2\nOutput\n3\nExplanation: they are added",
-    ],
-)
-def test_other_titles_of_examples(statement):
-    assert stdin_examples(statement) == (StdinTest("1 2\n", "3\n"),)
+def test_a_formula_in_a_statement_with_blocks_of_input_and_output_is_no_example():
+    statement = f"For example, gcd(4, 6) = 2.\n\n{BLOCKS}"
+    assert read_examples(statement) == (None, (Example(StdinTest("1 2\n", "3\n"), (6, 9)),))
 
 
-def test_a_description_of_the_format_is_no_example():
-    assert stdin_examples("Input\nThe first line contains two numbers.\n\nOutput\nPrint the sum of both.\n") == ()
-    assert stdin_examples("Input\n1 2\n") == ()
+def test_a_problem_with_starter_code_of_its_own_shows_its_examples():
+    problem = Problem("x/1", "Double.\n\nInput: 2\nOutput: 4", "x", starter_code="def f(n):", entry_point="f")
+    assert [example.test for example in printed_examples(problem)] == [CallTest((2,), 4)]
+    assert printed_examples(Problem("x/1", BLOCKS, "x"))[0].test == StdinTest("1 2\n", "3\n")
+    defined = Problem("x/1", "def f(n):\n    '''Input: 2\n    Output: 4'''", "x", entry_point="f")
+    assert [example.test for example in printed_examples(defined)] == [CallTest((2,), 4)]
 
 
 def test_a_statement_with_calls_is_a_call_based_problem_with_example_tests():
@@ -150,12 +59,19 @@ def test_a_signature_in_the_statement_is_the_starter_code():
     assert (method.entry_point, method.tests_kind) == ("inc", "none")
 
 
+def test_a_signature_may_go_over_several_lines():
+    signature = "class Solution:\n\n    def inc(\n        self,\n        x: int,\n    ) -> int:"
+    problem = problem_from_statement(f"Write it.\n\n{signature}\n        pass\n\nInput: x = 1\nOutput: 2\n", "file/x")
+    assert problem.starter_code == signature
+    assert problem.tests == (CallTest((1,), 2),)
+
+
 def test_a_text_file_is_a_problem_named_after_it(tmp_path):
     path = tmp_path / "add.txt"
-    path.write_text(APPS_STYLE)
+    path.write_text(BLOCKS)
     problem = read_problem(path)
-    assert (problem.id, problem.statement, problem.entry_point) == ("file/add", APPS_STYLE, None)
-    assert len(problem.tests) == 2
+    assert (problem.id, problem.statement, problem.entry_point) == ("file/add", BLOCKS, None)
+    assert problem.tests == (StdinTest("1 2\n", "3\n"),)
 
 
 def test_an_empty_or_unreadable_file_is_an_error(tmp_path):
@@ -166,18 +82,102 @@ def test_an_empty_or_unreadable_file_is_an_error(tmp_path):
             read_problem(tmp_path / name)
 
 
+PIECES = [
+    *["def f(n):\n", "class Solution:\n", "f(", "f(2)", "f 2 ", "F(2,", "g(2)", ">>> ", "assert ", "assertEqual(", "print("],
+    *[
+        " == ",
+        " -> ",
+        " // ",
+        "# ",
+        " returns ",
+        "Input: ",
+        "Output: ",
+        "Input\n",
+        "Output\n",
+        "Example\n",
+        "-----Sample Input-----\n",
+    ],
+    *[
+        "For ",
+        "n = ",
+        "n, m = ",
+        ", the output should be ",
+        "we return ",
+        "| n | f(n) |\n",
+        "|",
+        "---",
+        "\n",
+        "\r\n",
+        "  ",
+        "\t",
+        ", ",
+    ],
+    *[
+        "2",
+        "0.5",
+        "1,000",
+        "...",
+        '"',
+        "'",
+        "“",
+        "”",
+        "\\",
+        "[",
+        "]",
+        "(",
+        ")",
+        "{",
+        "}",
+        ":",
+        "=>",
+        ";",
+        "`",
+        "```\n",
+        "**",
+        "$",
+    ],
+    *["<b>", "\\text{", "&lt;", "true", "null", "é", "入力例", "\x00", "\ud800", "new int[]", "set(", "9" * 5000],
+]
+
+
+SIGNATURES = st.sampled_from(["", "def f(n):\n", "def f(a, *b: int) -> 'x':\n"])
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join), SIGNATURES)
+@settings(max_examples=300)
+def test_no_statement_makes_reading_fail(text, starter):
+    problem = problem_from_statement(f"{starter}{text}", "text/x")
+    count = f"{starter}{text}".count("\n") + 1
+    assert all(1 <= first <= last <= count for first, last in (one.lines for one in printed_examples(problem)))
+
+
+REPEATED = [
+    *["f(", "f(2) == ", "# f(2)", "f 2 ", "f(2)\n4\n", "[", "{a: ", "x = {", '"\\', "“", "Input: n = ", "for n = 2, the ", "1, "],
+    *["n = 2\n", "\\text{", "<b", "**a", "\n", "class Solution:\n", "1 -> 1\n", "Input\n1\nOutput\n", "| "],
+]
+
+
+@pytest.mark.timeout(20)  # what takes time that is quadratic in its length takes minutes
+@pytest.mark.parametrize("piece", REPEATED)
+def test_reading_takes_linear_time_and_long_statements_are_not_read(piece):
+    for size in (MAX_STATEMENT, 1_000_000):
+        text = piece * (size // len(piece))
+        problem_from_statement(text, "text/x")
+        problem_from_statement(("def f(n):\n" + text)[:size], "text/x")
+
+
 @pytest.mark.skipif(not data_folder().is_dir(), reason="the data folder (GUIDED_GEN_DATA) is absent")
 def test_examples_agree_with_the_tests_of_real_problems():
     """Those read from call-based train statements say what the hidden tests say, wherever these have the same arguments."""
     agree = contradict = 0
     for problem in load_problems("apps", split="train"):
         if problem.is_call_based:
-            known = {repr(test.args): as_lists(test.expected) for test in problem.tests}
-            for test in call_examples(problem.statement, problem.entry_point)[1]:
-                if repr(test.args) in known:
-                    agree += known[repr(test.args)] == as_lists(test.expected)
-                    contradict += known[repr(test.args)] != as_lists(test.expected)
-    assert agree > 600
+            known = {repr(test.args): as_lists(test.expected) for test in problem.tests if isinstance(test, CallTest)}
+            for example in printed_examples(problem):
+                if repr(example.test.args) in known:
+                    agree += known[repr(example.test.args)] == as_lists(example.test.expected)
+                    contradict += known[repr(example.test.args)] != as_lists(example.test.expected)
+    assert agree > 1400
     assert contradict <= 0.01 * agree
 
 
