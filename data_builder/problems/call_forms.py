@@ -61,7 +61,6 @@ BELOW_PROMPT = re.compile(r"\n[ \t]*(?!>>>)")
 BELOW_CALL = re.compile(r"\n[ \t]*(?=[\[({\"'\dTFN-])")
 MORE_OUTPUT = re.compile(r"[^\n]*\n[ \t]*[\d\[({'\"-]")
 CELL = re.compile(r"[ \t]*\|")
-AFTER_CALL = re.compile(r"[ \t;]*")
 
 # What leads from a call to its result.
 SYMBOL = r"(?:-+>+|=+>+|={1,3}(?![=>])|>{3,}|~>|[➞→⇒⟶⟹➔↦➜⇨]|:(?![:=]))"
@@ -229,7 +228,8 @@ def _result(text: str, before: str, end: int, interface: Interface | None, brace
 def _led_to(
     text: str, before: str, end: int, interface: Interface | None, braces: str, whole: re.Pattern[str]
 ) -> tuple[Any, int] | None:
-    end = AFTER_CALL.match(text, end).end()
+    while text.startswith((" ", "\t", ";"), end):
+        end += 1
     if PROMPT.search(before) and (below := BELOW_PROMPT.match(text, end)):
         return result_below(text, below.end(), interface, braces)
     cell = CELL.match(text, end) if before.strip().startswith("|") else None

@@ -129,7 +129,8 @@ def _title(number: int, text: str) -> Line | None:
 
 def _example_sections(lines: Iterable[Line]) -> list[Line]:
     """The lines of all sections of examples."""
-    inside, kept = False, []
+    inside = False
+    kept: list[Line] = []
     for line in lines:
         if line.kind in ("example", "end"):
             inside = line.kind == "example"
@@ -151,7 +152,8 @@ def _blocks(lines: Iterable[Line], samples: bool = False) -> Iterator[Block]:
         if kind == "output" and given:
             content = without_remark(_content(current))
             last = max((one.number for one in content), default=current[0].number)
-            yield Block(*_unmarked([_content(given), content]), (given[0].number, last))
+            shown = _unmarked([_content(given), content])
+            yield Block(shown[0], shown[1], (given[0].number, last))
         given = current if kind == "input" else None
         is_heading = line.kind in ("input", "output") and (line.sample or not samples)
         current = [line] if is_heading else []
