@@ -34,7 +34,7 @@ def problem_with_tests(statement: str, path: Path | None) -> Problem:
         raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
     if len(content) > MOST_BYTES:
         raise SettingsError(f"{path} has more than {MOST_BYTES} bytes")
-    pairs = stdin_examples(text)
+    pairs = tuple(example.test for example in stdin_examples(text))
     if pairs:
         return _joined(problem, None, pairs, path)
     asserts = _asserts(text, path)

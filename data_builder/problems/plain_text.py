@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from .examples import read_examples
+from .examples import Example, read_examples
 from .interface import header_of
 from .problem import Problem
 from .records import RecordError
@@ -33,7 +33,7 @@ def problem_from_statement(statement: str, problem_id: str) -> Problem:
     the program reads standard input.
     """
     signature = SIGNATURE.search(statement)
-    entry_point, examples = read_examples(statement, signature[1] if signature else None)
+    entry_point, examples = examples_in(statement)
     return Problem(
         id=problem_id,
         statement=statement,
@@ -43,6 +43,12 @@ def problem_from_statement(statement: str, problem_id: str) -> Problem:
         tests=tuple(example.test for example in examples),
         tests_kind="example" if examples else "none",
     )
+
+
+def examples_in(statement: str) -> tuple[str | None, tuple[Example, ...]]:
+    """(entry point, examples) of the problem that `problem_from_statement` makes, with the lines that they stand in."""
+    signature = SIGNATURE.search(statement)
+    return read_examples(statement, signature[1] if signature else None)
 
 
 def _starter_code(statement: str, signature: re.Match[str]) -> str:

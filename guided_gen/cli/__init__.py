@@ -17,6 +17,7 @@ COMMANDS = {
     "config": "Set defaults for options.",
     "dataset": "Look into a dataset, or run its programs.",
     "evaluate": "Evaluate a value model.",
+    "examples": "Show the examples that a statement prints.",
     "export": "Write a value model as a stock classifier.",
     "judge": "Run answers on their problems' tests in a sandbox.",
     "models": "List, fetch and locate models.",
