@@ -39,7 +39,7 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class Progress:
+class BuildProgress:
     """After each step. `problems` counts those done by status: kept, excluded, independent, skipped.
 
     `rollouts` and `correct` are of problems done; `tokens` were decoded in `seconds`; `live` rollouts grow now; `open` problems
@@ -66,7 +66,7 @@ def run(
     judge: ProgramJudge,
     *,
     batch: int = 64,
-    watch: Callable[[Progress], None] = lambda progress: None,
+    watch: Callable[[BuildProgress], None] = lambda progress: None,
 ) -> Iterator[Tree | Skipped]:
     """Build the trees of `problems`, and yield each as it is done (not in order); or why there is none.
 
@@ -188,9 +188,9 @@ class _Lanes:
         self._correct += sum(count for count, verdict in zip(counts, tree.verdicts, strict=True) if verdict == "passed")
         return tree
 
-    def progress(self) -> Progress:
+    def progress(self) -> BuildProgress:
         seconds = time.perf_counter() - self._start
-        return Progress(dict(self._problems), self._rollouts, self._correct, self._tokens, seconds, self._live, self.open)
+        return BuildProgress(dict(self._problems), self._rollouts, self._correct, self._tokens, seconds, self._live, self.open)
 
     def close(self) -> None:
         for lane in [*self._growing, *self._queued, *self._awaiting]:

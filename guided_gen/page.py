@@ -16,5 +16,11 @@ def page(searches: Sequence[dict[str, Any]], title: str, live: bool = False) -> 
     return html_page(title, body, _asset("page.css"), _asset("page.js"), {"searches": list(searches), "live": live}, live)
 
 
+def frame(text: str) -> str:
+    """A page within another page, such as a notebook, that it cannot reach."""
+    style = "width: 100%; height: 45em; border: 1px solid #8888"
+    return f'<iframe sandbox="allow-scripts" style="{style}" srcdoc="{html.escape(text)}"></iframe>'
+
+
 def _asset(name: str) -> str:
     return (files(__package__) / "page_assets" / name).read_text(encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -118,14 +117,11 @@ class Solution:
         return "\n".join([head, *lines])
 
     def _repr_html_(self) -> str:
-        """The page that shows the search, in a frame that reaches nothing outside it."""
-        from .page import page
+        from .page import frame, page
         from .search_page_data import search_data
 
         statement = None if self.problem is None else self.problem.statement
-        shown = page([search_data(self.tree, self.tokenizer, statement)], title="guided-gen")
-        style = "width: 100%; height: 45em; border: 1px solid #8888"
-        return f'<iframe sandbox="allow-scripts" style="{style}" srcdoc="{html.escape(shown)}"></iframe>'
+        return frame(page([search_data(self.tree, self.tokenizer, statement)], title="guided-gen"))
 
 
 @dataclass(frozen=True)

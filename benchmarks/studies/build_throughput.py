@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from ...data_builder.build_settings import BuildSettings, build_order
-from ...data_builder.builder import Progress, run
+from ...data_builder.builder import BuildProgress, run
 from ...data_builder.judge.judge import Judge
 from ...data_builder.judge.verdict import Isolation, Verdict
 from ...data_builder.problems.loaders import load_problems
@@ -54,9 +54,11 @@ class Replay:
         return failed
 
 
-def measure(loaded: LoadedModel, problems: list[Problem], settings: BuildSettings, batch: int) -> tuple[Progress, Progress]:
+def measure(
+    loaded: LoadedModel, problems: list[Problem], settings: BuildSettings, batch: int
+) -> tuple[BuildProgress, BuildProgress]:
     """Progress at the end of the whole build and at that of the replay."""
-    seen: list[Progress] = []
+    seen: list[BuildProgress] = []
     pinned = {"problems": "benchmark", "split": None} | settings.record(loaded)
     with tempfile.TemporaryDirectory() as out, Judge(workers=1, stop_at_first_failure=True) as judge:
         recorded = RecordingJudge(judge)

@@ -11,13 +11,13 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from ..data_builder.builder import Progress
+from ..data_builder.builder import BuildProgress
 
 _SECONDS = {True: 0.5, False: 30.0}  # between two updates, in a terminal and elsewhere
 
 
 class BuildDisplay:
-    """Use as a context manager; `show` takes every Progress and shows some."""
+    """Use as a context manager; `show` takes every BuildProgress and shows some."""
 
     def __init__(self, problems: int) -> None:
         self._problems = problems
@@ -25,7 +25,7 @@ class BuildDisplay:
         self._live = Live(console=self._console, auto_refresh=False, transient=True) if self._console.is_terminal else None
         self._every = _SECONDS[self._console.is_terminal]
         self._shown = time.monotonic()
-        self._last: Progress | None = None
+        self._last: BuildProgress | None = None
 
     def __enter__(self) -> BuildDisplay:
         if self._live:
@@ -38,7 +38,7 @@ class BuildDisplay:
         if self._last:
             self._print(self._last)
 
-    def show(self, progress: Progress) -> None:
+    def show(self, progress: BuildProgress) -> None:
         self._last = progress
         if time.monotonic() - self._shown < self._every:
             return
@@ -50,11 +50,11 @@ class BuildDisplay:
         grid.add_row(ProgressBar(self._problems, progress.done, width=30), progress_line(progress, self._problems))
         self._live.update(grid, refresh=True)
 
-    def _print(self, progress: Progress) -> None:
+    def _print(self, progress: BuildProgress) -> None:
         print(progress_line(progress, self._problems), file=sys.stderr, flush=True)
 
 
-def progress_line(progress: Progress, problems: int) -> str:
+def progress_line(progress: BuildProgress, problems: int) -> str:
     """One line: problems done by status, rollouts and the share correct, tokens a second, time left."""
     counts = ", ".join(f"{count} {status}" for status, count in sorted(progress.problems.items()))
     parts = [

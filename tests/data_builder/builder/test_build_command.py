@@ -14,7 +14,7 @@ from guided_gen.cli.build import command as build
 from guided_gen.cli.build_display import progress_line
 from guided_gen.cli.dataset import command as dataset
 from guided_gen.data_builder.build_settings import BuildError
-from guided_gen.data_builder.builder import Progress
+from guided_gen.data_builder.builder import BuildProgress
 from guided_gen.data_builder.dataset import read_trees
 from guided_gen.data_builder.judge.judge import Judge
 from guided_gen.data_builder.judge.program import JudgeError
@@ -100,7 +100,7 @@ def test_an_interrupt_ends_cleanly(tmp_path, arguments, number):
 
 
 def test_the_progress_line_counts_and_estimates():
-    line = progress_line(Progress({"kept": 10, "skipped": 5}, 370, 185, 6000, 600.0, 40, 20), 105)
+    line = progress_line(BuildProgress({"kept": 10, "skipped": 5}, 370, 185, 6000, 600.0, 40, 20), 105)
     assert "15/105" in line and "50% correct" in line and "10 a second" in line
     # 10 done and 20 half done of 100 took 10 minutes.
     assert "40 min left" in line
