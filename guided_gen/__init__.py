@@ -17,7 +17,11 @@ _DEFINED_IN = {
     "solution": ["Candidate", "Finished", "Progress", "Settled", "Solution", "Solved"],
     "question": ["Chat", "Continuation"],
     "scoring": ["ScoredText"],
+    "data_builder.judge.judge": ["Judge"],
+    "data_builder.problems.loaders": ["load_problems"],
     "data_builder.problems.problem": ["Problem"],
+    "engine.models.loading": ["load_model"],
+    "valuemodel.model": ["ValueModel"],
     "engine.search": ["SearchSettings"],
     "engine.sampling": ["Sampling"],
     "engine.tree": ["Ended", "Tree"],
@@ -44,6 +48,7 @@ __all__ = [
     "ForkingSearch",
     "GuidedGenError",
     "GuidedGenerator",
+    "Judge",
     "ParticleFilter",
     "Policy",
     "Problem",
@@ -59,14 +64,20 @@ __all__ = [
     "SpeculativeRejection",
     "ThresholdCurve",
     "Tree",
+    "ValueModel",
     "View",
     "VllmSettings",
     "__version__",
+    "load_model",
+    "load_problems",
 ]
 
 if TYPE_CHECKING:
+    from .data_builder.judge.judge import Judge
+    from .data_builder.problems.loaders import load_problems
     from .data_builder.problems.problem import Problem
     from .engine.errors import BackendError, ContextError, GuidedGenError, SettingsError
+    from .engine.models.loading import load_model
     from .engine.policies import Beam, BestOfN, EarlyStop, Policy, SpeculativeRejection, ThresholdCurve, View
     from .engine.sampling import Sampling
     from .engine.search import SearchSettings
@@ -78,6 +89,7 @@ if TYPE_CHECKING:
     from .scoring import ScoredText
     from .solution import Candidate, Finished, Progress, Settled, Solution, Solved
     from .solving import Solving
+    from .valuemodel.model import ValueModel
 
 
 def __getattr__(name: str) -> Any:

@@ -20,11 +20,7 @@ from typing import Any
 import click
 import yaml
 
-from .engine.errors import GuidedGenError
-
-
-class RecipeError(GuidedGenError):
-    """A recipe that cannot be read, or that asks for what no command does."""
+from .engine.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -60,26 +56,26 @@ class Recipe:
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Raises RecipeError with the file's name for anything that is no recipe."""
+    """Raises SettingsError with the file's name for anything that is no recipe."""
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from error
+        raise SettingsError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(raw, dict) or not isinstance(raw.get("steps"), list) or not raw["steps"]:
-        raise RecipeError(f"{path} is no recipe: it has no list of steps")
+        raise SettingsError(f"{path} is no recipe: it has no list of steps")
     unknown = set(raw) - {"about", "steps", "plan"}
     if unknown:
-        raise RecipeError(f"{path} has an unknown part {min(unknown)!r}; a recipe has about, steps and plan")
+        raise SettingsError(f"{path} has an unknown part {min(unknown)!r}; a recipe has about, steps and plan")
     steps = []
     for number, step in enumerate(raw["steps"], 1):
         if not isinstance(step, dict) or len(step) != 1 or not isinstance(options := next(iter(step.values())), dict):
-            raise RecipeError(f"step {number} of {path} is not one command with its options")
+            raise SettingsError(f"step {number} of {path} is not one command with its options")
         steps.append(Step(tuple(str(next(iter(step))).split()), options))
     return Recipe(str(raw.get("about", "")), tuple(steps), raw.get("plan") or {})
 
 
 def check_steps(recipe: Recipe, commands: click.Group) -> None:
-    """Raises RecipeError for a command or an option that does not exist, or a value that an option does not take.
+    """Raises SettingsError for a command or an option that does not exist, or a value that an option does not take.
 
     Paths need not exist yet: they may be what an earlier step makes.
     """
@@ -90,12 +86,12 @@ def check_steps(recipe: Recipe, commands: click.Group) -> None:
             if name == "arguments":
                 continue
             if name not in known:
-                raise RecipeError(f"{step.name} has no option {name!r}; see guided-gen {step.name} --help")
+                raise SettingsError(f"{step.name} has no option {name!r}; see guided-gen {step.name} --help")
             _check_value(step, name, known[name], value)
         for option in command.params:
             given = any(known.get(name) is option for name in step.options)
             if option.required and not given and isinstance(option, click.Option):
-                raise RecipeError(f"{step.name} needs the option {option.opts[0].removeprefix('--')!r}")
+                raise SettingsError(f"{step.name} needs the option {option.opts[0].removeprefix('--')!r}")
 
 
 def _command(step: Step, commands: click.Group) -> click.Command:
@@ -103,7 +99,7 @@ def _command(step: Step, commands: click.Group) -> click.Command:
     for word in step.words:
         found = command.get_command(click.Context(command), word) if isinstance(command, click.Group) else None
         if found is None:
-            raise RecipeError(f"guided-gen has no command {step.name!r}")
+            raise SettingsError(f"guided-gen has no command {step.name!r}")
         command = found
     return command
 
@@ -111,14 +107,14 @@ def _command(step: Step, commands: click.Group) -> click.Command:
 def _check_value(step: Step, name: str, option: click.Parameter, value: Any) -> None:
     if isinstance(option, click.Option) and option.is_flag:
         if not isinstance(value, bool):
-            raise RecipeError(f"{step.name} takes true or false as {name}, not {value!r}")
+            raise SettingsError(f"{step.name} takes true or false as {name}, not {value!r}")
         return
     if isinstance(value, list) and not option.multiple:
-        raise RecipeError(f"{step.name} takes one {name}, not {len(value)}")
+        raise SettingsError(f"{step.name} takes one {name}, not {len(value)}")
     if isinstance(option.type, click.Path):
         return
     for one in value if isinstance(value, list) else [value]:
         try:
             option.type.convert(str(one), option, None)
         except click.BadParameter as error:
-            raise RecipeError(f"{step.name} does not take {one!r} as {name}: {error.message}") from error
+            raise SettingsError(f"{step.name} does not take {one!r} as {name}: {error.message}") from error

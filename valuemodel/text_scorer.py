@@ -14,16 +14,12 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from ..engine.errors import GuidedGenError
+from ..engine.errors import SettingsError
 from ..engine.language_model import Growth, LanguageModel, Prompt, Session, Statistics
 from ..engine.sampling import Sampling
 from ..engine.torch_backend.model import TorchLanguageModel, TorchSession
 from ..engine.tree import ROOT, Tree
 from .translation import Translation, add_translated, logprob_sums_to
-
-
-class UnknownPrompt(GuidedGenError):
-    """A prompt whose form for the base model was not given."""
 
 
 class ValueReader(TorchLanguageModel):
@@ -72,9 +68,9 @@ class TextScoredModel(LanguageModel):
         )
 
     def open(self, prompt: Prompt, sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()) -> ScoredSession:
-        """As `LanguageModel.open`. Raises UnknownPrompt where the prompt's form for the reader is not given."""
+        """As `LanguageModel.open`. Raises SettingsError where the prompt's form for the reader is not given."""
         if prompt.reader_ids is None:
-            raise UnknownPrompt("the value model has another base than the generator, and its form of this prompt was not given")
+            raise SettingsError("the value model has another base than the generator, and its form of this prompt was not given")
         reading = self._reader.open(Prompt(prompt.reader_ids), sampling, seed)
         return ScoredSession(self._generator.open(prompt, sampling, seed, stop_ids), reading)
 

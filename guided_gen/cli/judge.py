@@ -11,17 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..engine.errors import GuidedGenError
+from ..engine.errors import DataError
 
 if TYPE_CHECKING:
     from ..data_builder.judge.attacks import AttackResult
     from ..data_builder.judge.judge import Judge
     from ..data_builder.judge.verdict import Verdict
     from ..data_builder.problems.problem import Problem
-
-
-class AnswersError(GuidedGenError):
-    """The file of answers cannot be read, or names problems that there are not."""
 
 
 @click.command()
@@ -67,7 +63,7 @@ def _read_answers(path: Path, problems: dict[str, Problem]) -> Iterator[tuple[in
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise AnswersError(f"The answers {path} cannot be read: {error}.") from error
+        raise DataError(f"The answers {path} cannot be read: {error}.") from error
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -75,9 +71,9 @@ def _read_answers(path: Path, problems: dict[str, Problem]) -> Iterator[tuple[in
             answer = json.loads(line)
             problem_id, completion = answer["problem_id"], answer["completion"]
         except (ValueError, TypeError, KeyError) as error:
-            raise AnswersError(f"{path}, line {number}: not a JSON object with problem_id and completion.") from error
+            raise DataError(f"{path}, line {number}: not a JSON object with problem_id and completion.") from error
         if problem_id not in problems or not isinstance(completion, str):
-            raise AnswersError(f"{path}, line {number}: there is no problem {problem_id!r}, or the completion is not text.")
+            raise DataError(f"{path}, line {number}: there is no problem {problem_id!r}, or the completion is not text.")
         yield number, problems[problem_id], extract_program(completion)
 
 

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from guided_gen.cli import cli
-from guided_gen.engine.errors import GuidedGenError
-from guided_gen.recipes import RecipeError, Step, check_steps, load_recipe
+from guided_gen.engine.errors import GuidedGenError, SettingsError
+from guided_gen.recipes import Step, check_steps, load_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "benchmarks" / "recipes").glob("*.yaml"))
 
@@ -47,7 +47,7 @@ def test_arguments_are_those_of_the_command_line() -> None:
 def test_a_recipe_that_cannot_run_is_refused_in_one_sentence(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(text)
-    with pytest.raises(RecipeError, match=message) as error:
+    with pytest.raises(SettingsError, match=message) as error:
         check_steps(load_recipe(path), cli)
     assert "\n" not in str(error.value)
 

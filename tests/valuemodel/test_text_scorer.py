@@ -24,7 +24,7 @@ from guided_gen.question import Continuation
 from guided_gen.scoring import read_text, score_text
 from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.model import ValueModel
-from guided_gen.valuemodel.text_scorer import TextScoredModel, UnknownPrompt, ValueReader
+from guided_gen.valuemodel.text_scorer import TextScoredModel, ValueReader
 from guided_gen.valuemodel.translation import Translation, translated_tree
 
 from ..engine.made_up import MadeUpModel
@@ -145,7 +145,7 @@ def test_only_new_tokens_are_read_again(scored: tuple[TextScoredModel, ValueRead
 def test_a_prompt_without_its_form_for_the_base_is_refused(
     scored: tuple[TextScoredModel, ValueReader, ValueModel, Any],
 ) -> None:
-    with pytest.raises(UnknownPrompt):
+    with pytest.raises(SettingsError):
         scored[0].open(Prompt([4, 5]), Sampling(), 0, frozenset())
 
 
