@@ -71,7 +71,9 @@ def check_guides(arms: Iterable[Arm], scorers: Sequence[str]) -> None:
 
 
 def split_policies(text: str) -> list[str]:
-    """Policies are separated by commas, as are the settings of one: a part that is only a setting belongs to the one before."""
+    """Policies are separated by commas, as are the settings of one: a part that is only a setting belongs to the one before.
+    Raises ArmError.
+    """
     names: list[str] = []
     for part in filter(None, map(str.strip, text.split(","))):
         if "=" in part.partition(":")[0] and names:

@@ -83,7 +83,7 @@ def judgement_ids(tokenizer: Any, judgement: Judgement, problem: Problem, progra
 
 
 def first_tokens(tokenizer: Any, judgement: Judgement) -> dict[str, int]:
-    """The token that each word begins with."""
+    """The token that each word begins with. Raises TextScorerError where two words begin alike."""
     first = {word: int(tokenizer.encode(word, add_special_tokens=False)[0]) for word in judgement.words}
     if len(set(first.values())) < len(first):
         raise TextScorerError(f"this model's tokens do not tell {', '.join(judgement.words)} apart by their beginnings")

@@ -25,9 +25,9 @@ def branch_points(
 ) -> list[int]:
     """At most `count` nodes on the path to `leaf`, first to last, whose tokens are to be sampled anew, from their parents.
 
-    lowest_prob: the least probable tokens under the model at temperature 1; entropy: those drawn from the widest distributions;
-    margin: those where the model's first and second choice are closest; random: any. Of equals the earliest. They are taken in
-    that order, skipping those nearer than `min_distance` tokens to one taken before.
+    lowest_prob: the least probable tokens under the model at temperature 1; entropy: those drawn from the widest
+    distributions; margin: those where the model's first and second choice are closest; random: any. Of equals the earliest.
+    They are taken in that order, skipping those nearer than `min_distance` tokens to one taken before. Raises ForkingError.
     """
     path = tree.path(leaf)
     if strategy == "lowest_prob":

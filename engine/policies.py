@@ -54,7 +54,9 @@ class View:
         return max(self.population - int(self.finished.sum()), 1)
 
     def best_first(self) -> np.ndarray:
-        """Nodes with live samples, the most promising first; unscored ones last; ties by the seed."""
+        """Nodes with live samples, the most promising first; unscored ones last; ties by the seed. Shape [nodes with live
+        samples].
+        """
         leaves = np.flatnonzero(self.live)
         scores = np.nan_to_num(self.value[leaves], nan=-np.inf)
         return leaves[np.lexsort((self.tie[leaves], -scores))]
@@ -159,7 +161,9 @@ class Beam:
 
 
 def share_evenly(children: np.ndarray, best: np.ndarray, places: int) -> None:
-    """Give `places` children to the nodes `best`, as evenly as can be, the first ones more."""
+    """Give `places` children to the nodes `best`, as evenly as can be, the first ones more. children [nodes + 1] is changed,
+    best [k] are places in it.
+    """
     if len(best):
         best = best[:places]
         share, extra = divmod(places, len(best))

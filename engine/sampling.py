@@ -147,7 +147,9 @@ def _nucleus(
 
 
 def largest(logits: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """`logits.topk(width)`; few of a large vocabulary by our kernel, where there is one."""
+    """`logits.topk(width)`; few of a large vocabulary by our kernel, where there is one. logits [K, V] -> values, places [K,
+    width].
+    """
     if kernels.compute(logits) and 8 * width <= logits.shape[1]:
         return kernels.largest(logits, width)
     return logits.topk(width, dim=-1)

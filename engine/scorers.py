@@ -22,23 +22,26 @@ class Scorer(Protocol):
 
 
 def value(tree: Tree) -> np.ndarray:
-    """The value model's probability that the answer ends up correct."""
+    """The value model's probability that the answer ends up correct. Shape [nodes], NaN where it was not read."""
     return tree.nodes.value.astype(np.float64)
 
 
 def mean_logprob(tree: Tree) -> np.ndarray:
-    """Mean log-probability of the answer's tokens under the model, the strongest score that needs no training."""
+    """Mean log-probability of the answer's tokens under the model, the strongest score that needs no training. Shape [nodes],
+    in nats.
+    """
     return tree.logprob_sum / np.maximum(tree.depth, 1)
 
 
 def self_certainty(tree: Tree) -> np.ndarray:
     """Mean divergence of the next-token distributions from the uniform one (Kang et al., "Scalable best-of-N selection ... via
-    self-certainty", 2025)."""
+    self-certainty", 2025). Shape [nodes], in nats.
+    """
     return tree.path_means(tree.nodes.certainty)
 
 
 def shortness(tree: Tree) -> np.ndarray:
-    """The negative number of generated tokens: the shortcut that any claim has to beat."""
+    """The negative number of generated tokens: the shortcut that any claim has to beat. Shape [nodes]."""
     return -tree.depth.astype(np.float64)
 
 

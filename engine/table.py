@@ -54,10 +54,12 @@ class Table:
         return self._size - 1
 
     def columns(self) -> dict[str, np.ndarray]:
+        """The columns by name, each [rows]."""
         return {name: getattr(self, name) for name in self._dtypes}
 
     @classmethod
     def from_columns(cls, dtypes: dict[str, Any], columns: dict[str, np.ndarray]) -> Table:
+        """A table of columns by name, each [rows]."""
         table = cls(dtypes)
         table._data = {name: np.array(columns[name], dtype) for name, dtype in dtypes.items()}
         table._size = len(next(iter(table._data.values())))

@@ -65,7 +65,9 @@ class SettledText:
         return self.rest(self._text.certain(search.tree, node))
 
     def rest(self, text: str) -> str:
-        """What of `text`, the best answer or a certain part of it, was not yet said."""
+        """What of `text`, the best answer or a certain part of it, was not yet said. Raises ValueError where what was said is
+        no part of it.
+        """
         if not text.startswith(self._said):
             raise ValueError("an answer's text depends on tokens behind it: this tokenizer's answers cannot be streamed")
         new, self._said = text[len(self._said) :], text

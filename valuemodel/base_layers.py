@@ -80,7 +80,9 @@ def empty_blocks(config: Any, first: int, count: int) -> Blocks:
 
 
 def copied_blocks(base: Any, first: int, count: int) -> Blocks:
-    """Copies, in float32, of the layers and the final norm of `base`: a loaded causal language model or its files (Path)."""
+    """Copies, in float32, of the layers and the final norm of `base`: a loaded causal language model or its files (Path).
+    Raises BaseModelError.
+    """
     if isinstance(base, CpuModel):
         raise BaseModelError("a tail is copied from float weights; give the path of a quantised base instead of the model")
     if isinstance(base, Path):

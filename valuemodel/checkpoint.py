@@ -49,10 +49,11 @@ class Checkpoint:
         return saved
 
     def load_best(self) -> dict[str, torch.Tensor]:
+        """The weights of the best epoch so far by name, of any shape."""
         return load_file(self._folder / BEST)
 
     def save(self, progress: dict[str, Any], best: dict[str, torch.Tensor]) -> None:
-        """Write beside the old checkpoint, then take its place."""
+        """Write beside the old checkpoint, then take its place. `best` holds tensors of any shape."""
         self._accelerator.wait_for_everyone()
         if self._accelerator.is_main_process:
             shutil.rmtree(self._new, ignore_errors=True)

@@ -77,7 +77,9 @@ def fit_value_model(
 
 
 def check_data(training: Sequence[PromptedTree], validation: Sequence[PromptedTree], base: Path) -> MadeFor:
-    """The generator that all trees are from, which must be `base`; no problem may be on both sides."""
+    """The generator that all trees are from, which must be `base`; no problem may be on both sides. Raises ValueModelMismatch
+    or TrainingError.
+    """
     vocabulary = model_config(base).vocab_size
     made_for = check_trees(training, vocabulary=vocabulary)
     made_for.check(asdict(check_trees(validation, vocabulary=vocabulary)))

@@ -106,7 +106,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def local_folder(folder: str | Path) -> Path:
-    """The folder itself, or where a value model of the Hugging Face hub was downloaded to."""
+    """The folder itself, or where a value model of the Hugging Face hub was downloaded to. Raises ValueModelError."""
     if Path(folder).is_dir() or str(folder).count("/") != 1 or str(folder).startswith((".", "/")):
         return Path(folder)
     from huggingface_hub import snapshot_download

@@ -214,14 +214,15 @@ def fit_platt(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray, risin
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Binary cross entropy of sigmoid(logits), elementwise, in nats."""
+    """Binary cross entropy of sigmoid(logits), elementwise, in nats. All are of one shape [...]."""
     loss: np.ndarray = np.logaddexp(0, logits) - labels * logits
     return loss
 
 
 def cross_fitted(scores: np.ndarray, correct: np.ndarray, counts: np.ndarray, problem: np.ndarray) -> np.ndarray:
     """Scores as probabilities: a Platt fit on either half of the problems, applied to the other. The most that a shortcut can
-    do."""
+    do. All are [N].
+    """
     centred = (scores - scores.mean()) / max(float(scores.std()), 1e-9)
     values = np.empty(len(scores))
     for half in (0, 1):

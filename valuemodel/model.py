@@ -155,7 +155,9 @@ class ValueModel(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, base: Any = None) -> ValueModel:
-        """Load a folder, or a repository of the Hugging Face hub. `base` (a model or its folder) is needed for LoRA adapters."""
+        """Load a folder, or a repository of the Hugging Face hub. `base` (a model or its folder) is needed for LoRA adapters.
+        Raises ValueModelError.
+        """
         folder = local_folder(folder)
         settings, config = read_settings(folder)
         if settings.lora_rank and base is None:

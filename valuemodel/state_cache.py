@@ -66,6 +66,7 @@ class StateCache:
             yield
 
     def add(self, key: str, states: torch.Tensor) -> None:
+        """Store the states [T, H] of a pack under its key. Raises StateCacheError."""
         if not self._places:
             self._width, self._dtype = states.shape[1], states.dtype
         if (states.shape[1], states.dtype) != (self._width, self._dtype):

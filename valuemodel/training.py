@@ -143,7 +143,7 @@ def rate_at(step: int, steps: int) -> float:
 
 
 def batch_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """The loss of a batch: each problem in it counts the same."""
+    """The loss of a batch: each problem in it counts the same. logits [T], one for each token of the batch -> a scalar."""
     loss = binary_cross_entropy_with_logits(logits, batch.labels, weight=batch.weights, reduction="sum")
     return loss / batch.weights.sum()
 

@@ -40,7 +40,7 @@ def problem_from_record(record: Record, prefix: str, where: str) -> Problem:
 
 
 def record_number(record: Record, where: str) -> int:
-    """The number of a problem within its split: `problem_id` on the hub's viewer, `id` in its JSON lines."""
+    """The number of a problem within its split: `problem_id` on the hub's viewer, `id` in its JSON lines. Raises RecordError."""
     number = record.get("problem_id", record.get("id"))
     if not isinstance(number, int):
         raise RecordError(f"{where}: field 'problem_id' must be an integer, but is {number!r}.")
@@ -48,7 +48,9 @@ def record_number(record: Record, where: str) -> int:
 
 
 def tests_kind(record: Record, has_tests: bool, where: str) -> Any:
-    """What the tests are worth: the record's own `tests_kind`; the hub has no such field, and its tests are the full ones."""
+    """What the tests are worth: the record's own `tests_kind`; the hub has no such field, and its tests are the full ones.
+    Raises RecordError.
+    """
     kind = record.get("tests_kind") or ("full" if has_tests else "none")
     if kind not in TESTS_KINDS:
         raise RecordError(f"{where}: field 'tests_kind' must be one of {', '.join(TESTS_KINDS)}, but is {kind!r}.")
@@ -56,7 +58,7 @@ def tests_kind(record: Record, has_tests: bool, where: str) -> Any:
 
 
 def joined_lines(text: Any, where: str) -> str:
-    """Some stdin problems give an input or output as a list of lines: join them with newlines."""
+    """Some stdin problems give an input or output as a list of lines: join them with newlines. Raises RecordError."""
     if isinstance(text, list) and all(isinstance(line, str) for line in text):
         return "\n".join(text)
     if not isinstance(text, str):
@@ -118,7 +120,9 @@ def is_problem_folder(path: Path) -> bool:
 
 
 def read_problem_folders(path: Path) -> Iterator[tuple[str, Record]]:
-    """Yield ("<folder>", record in the hub's schema) for one folder of the original layout, or for all in `path`, by name."""
+    """Yield ("<folder>", record in the hub's schema) for one folder of the original layout, or for all in `path`, by name.
+    Raises RecordError.
+    """
     folders = [path] if is_problem_folder(path) else sorted(child for child in path.iterdir() if is_problem_folder(child))
     if not folders:
         raise RecordError(f"{path} holds no APPS problems: neither question.txt nor folders that have one.")

@@ -28,8 +28,8 @@ def problem_from_record(record: Record, where: str) -> Problem:
 def prompt_preamble(program: str, entry_point: str, where: str) -> str:
     """The imports and functions that stand before the entry point in `program` (prompt and solution), with their bodies.
 
-    The original harness runs prompt + completion. An answer in chat need not repeat them, while its code and the check may use
-    them.
+    The original harness runs prompt + completion. An answer in chat need not repeat them, while its code and the check may
+    use them. Raises RecordError.
     """
     try:
         statements = parse(program).body

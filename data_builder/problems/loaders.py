@@ -93,7 +93,9 @@ def _load_path(path: Path, split: str | None) -> list[Problem]:
 
 
 def problem_from_record(record: Record, prefix: str, where: str) -> Problem:
-    """A record in the schema of APPS, MBPP or HumanEval, told apart by their fields. `prefix` is the source of an APPS record."""
+    """A record in the schema of APPS, MBPP or HumanEval, told apart by their fields. `prefix` is the source of an APPS record.
+    Raises RecordError.
+    """
     if "question" in record:
         return apps.problem_from_record(record, prefix, where)
     if "test_list" in record:

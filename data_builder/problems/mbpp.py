@@ -15,8 +15,8 @@ SPLITS = {"test": range(11, 511), "validation": range(511, 601), "train": range(
 def problem_from_record(record: Record, where: str) -> Problem:
     """One record as a problem with one `AssertTest` for each assert of `test_list`.
 
-    As in the paper's prompt the statement shows the tests, which alone name the function and its arguments' types: a program can
-    therefore be written to fit them. `challenge_test_list` is no part of the benchmark.
+    As in the paper's prompt the statement shows the tests, which alone name the function and its arguments' types: a
+    program can therefore be written to fit them. `challenge_test_list` is no part of the benchmark. Raises RecordError.
     """
     number, asserts = record.get("task_id"), record.get("test_list")
     if not isinstance(number, int):
@@ -48,7 +48,9 @@ def unix_lines(text: str) -> str:
 
 
 def tested_function(asserts: list[str], code: str, where: str) -> str:
-    """The function that the first assert calls and the reference defines: it may stand inside another call, as in `set(f(x))`."""
+    """The function that the first assert calls and the reference defines: it may stand inside another call, as in `set(f(x))`.
+    Raises RecordError.
+    """
     try:
         defined = {node.name for node in parse(code).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
         calls = [node.func for node in ast.walk(parse(asserts[0])) if isinstance(node, ast.Call)]

@@ -27,7 +27,7 @@ def levels() -> tuple[int, ...]:
 
 
 def compute(tensor: torch.Tensor) -> bool:
-    """Whether the kernels are there for computing with this tensor."""
+    """Whether the kernels are there for computing with this tensor. The tensor is of any shape."""
     return tensor.device.type == "cpu" and tensor.dtype == torch.float32 and bool(levels())
 
 
@@ -198,12 +198,13 @@ _SIGNATURES = {
 
 
 def require(holds: bool) -> None:
-    """The kernels take addresses: what does not fit together would be read and written beyond its end."""
+    """The kernels take addresses: what does not fit together would be read and written beyond its end. Raises ValueError."""
     if not holds:
         raise ValueError("tensors of shapes, strides or types that the kernels do not take")
 
 
 def address(tensor: torch.Tensor) -> int:
+    """The address of a dense float32 tensor on the CPU, of any shape. Raises ValueError for another."""
     require(tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.is_contiguous())
     return tensor.data_ptr()
 

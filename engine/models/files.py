@@ -88,7 +88,9 @@ def resolve_model(name: str = DEFAULT_MODEL, *, fetch: bool = True) -> Path:
 
 
 def model_identity(path: Path | str) -> ModelIdentity:
-    """The identity of the model in a folder or a GGUF. Hashes of files are remembered for as long as nobody writes to them."""
+    """The identity of the model in a folder or a GGUF. Hashes of files are remembered for as long as nobody writes to them.
+    Raises ModelFilesError.
+    """
     path = Path(path)
     if path.is_file():
         sha256 = _sha256(path)

@@ -35,7 +35,7 @@ def model_config(path: Path) -> Any:
 
 
 def config_of(architecture: Architecture) -> Any:
-    """A configuration of transformers that describes the same model."""
+    """A configuration of transformers that describes the same model. Raises ModelError where transformers has none."""
     from transformers import AutoConfig
 
     names = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
@@ -101,7 +101,7 @@ def fill(module: nn.Module, names: Mapping[str, str], tensors: Tensors, dtype: t
 
 
 def read_floats(tensors: Tensors, name: str, shape: Iterable[int], dtype: torch.dtype) -> torch.Tensor:
-    """A vector or a matrix as floats. Raises ModelError where it is missing or of another shape."""
+    """A vector [n] or a matrix [n, m] as floats. Raises ModelError where it is missing or not of the `shape` asked for."""
     sizes = tuple(shape)
     if len(sizes) == 1:
         return tensors.vector(name, sizes[0]).to(dtype)

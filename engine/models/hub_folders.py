@@ -45,7 +45,9 @@ def fetch_hub_folder(repo: str, *, fetch: bool) -> Path:
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether the folder has a configuration and all its safetensors, including every shard that an index names."""
+    """Whether the folder has a configuration and all its safetensors, including every shard that an index names. Raises
+    ModelFilesError for an index that cannot be read.
+    """
     index = folder / "model.safetensors.index.json"
     if not (folder / "config.json").is_file():
         return False

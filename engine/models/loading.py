@@ -35,7 +35,8 @@ def load_model(
     """Load a model by name, folder, GGUF file or hub id. `precision` auto is bfloat16 on CUDA and
     int8 on a CPU that has the kernels for it, else float32.
 
-    `backend` vllm serves it with vLLM, as `vllm` says, and has no int8: auto is float32 on a CPU.
+    `backend` vllm serves it with vLLM, as `vllm` says, and has no int8: auto is float32 on a CPU. Raises SettingsError for
+    a precision or backend that there is not, ModelError for a model that is broken or not covered.
     """
     if backend == "vllm":
         from ..vllm_backend.loading import load_vllm

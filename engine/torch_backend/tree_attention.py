@@ -25,7 +25,9 @@ def tree_attention(
     layout: Layout,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """See `Layout.attend`; the layout holds the cache."""
+    """See `Layout.attend`; the layout holds the cache. query [1, heads, T, d], key and value [1, kv_heads, T, d] -> [1, T,
+    heads, d].
+    """
     return layout.attend(module.layer_idx, query, key, value, scaling), None  # type: ignore[arg-type]
 
 

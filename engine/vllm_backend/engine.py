@@ -102,7 +102,7 @@ class VllmEngine:
 
     @property
     def llm(self) -> Any:
-        """vLLM's `AsyncLLM`."""
+        """vLLM's `AsyncLLM`. Raises BackendError once it has ended."""
         if not self._started:
             raise BackendError(_CLOSED)
         return self._started[0]
@@ -123,7 +123,7 @@ class VllmEngine:
             waiting.cancel()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` in the engine's loop and wait for it; what interrupts the wait cancels it."""
+        """Run `work` in the engine's loop and wait for it; what interrupts the wait cancels it. Raises BackendError."""
         if self.closed:
             work.close()
             raise BackendError(_CLOSED)

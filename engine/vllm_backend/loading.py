@@ -74,7 +74,9 @@ def vllm_precision(precision: str) -> str:
 
 
 def start(folder: Path, precision: str, tail: Tail | None, settings: VllmSettings) -> VllmLanguageModel:
-    """Serve the model in `folder`, which needs no tokenizer, with a value tail in the same pass if one is given."""
+    """Serve the model in `folder`, which needs no tokenizer, with a value tail in the same pass if one is given. Raises
+    SettingsError.
+    """
     arguments = settings.engine_arguments() | {
         "model": str(folder),
         "dtype": precision,

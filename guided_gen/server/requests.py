@@ -208,6 +208,7 @@ class ScoreRequest(Strict):
         return prompt
 
     def question(self) -> Chat | Continuation:
+        """What is scored. Raises ApiError."""
         if self.messages is not None:
             return Chat([message.as_dict() for message in self.messages])
         if self.prompt is None:
