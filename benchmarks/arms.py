@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ..engine.errors import GuidedGenError
 from ..engine.policies import BestOfN, Policy
-from ..valuemodel.early_stop import chosen_policy
+from ..engine.scorers import VALUE
+from ..valuemodel.early_stop import chosen_policy, parsed_policy
 
 BEST_OF_N = "best-of-n"
 
@@ -49,7 +50,7 @@ def arms_named(policies: str, n: int, best_of: str, value: Path | None, check_ev
     """
     arms = []
     for name in split_policies(policies):
-        fitted = ("value",) if "lost=" in name else ()
+        fitted = () if parsed_policy(name)[1] is None else (VALUE,)
         arms.append(Arm(name, chosen_policy(name, fitted, value, check_every), n, fitted))
     try:
         curve = sorted({int(number) for number in best_of.split(",") if number.strip()})

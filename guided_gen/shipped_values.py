@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from .data_builder.problems.prompts import DEFAULT_TEMPLATE, PromptTemplate
 from .engine.models.files import resolve_model
@@ -21,10 +23,14 @@ def shipped_value(
 
     Fetches the generator where it is not in the cache, to know its hash.
     """
-    wanted = wanted_for(resolve_model(model), precision, backend, Prompts(template.name, template.hash))
+    return value_made_for(asdict(wanted_for(resolve_model(model), precision, backend, Prompts(template.name, template.hash))))
+
+
+def value_made_for(metadata: Mapping[str, Any]) -> Path | None:
+    """The value model of the package that was made for the generator which a tree's metadata, or a dataset's settings, name."""
     for folder in _folders():
         try:
-            made_for(folder).check(asdict(wanted))
+            made_for(folder).check(metadata)
         except ValueModelMismatch:
             continue
         return folder

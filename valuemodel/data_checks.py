@@ -11,6 +11,9 @@ from .made_for import MadeFor
 from .packing import PromptedTree
 from .targets import outcomes
 
+MIXED_NEEDED = 30
+"""Problems with correct and wrong rollouts, for a training to learn what tells these apart."""
+
 
 def check_trees(trees: Sequence[PromptedTree], *, vocabulary: int | None = None) -> MadeFor:
     """Check that a value model can be trained or evaluated on `trees`; returns the one generator that they are all from.
@@ -43,6 +46,14 @@ def check_trees(trees: Sequence[PromptedTree], *, vocabulary: int | None = None)
     if len(classes) == 1:
         raise DataError(f"all judged rollouts are {'correct' if classes == {True} else 'wrong'}: there is nothing to tell apart")
     return origin
+
+
+def mixed_problems(trees: Sequence[PromptedTree]) -> int:
+    """How many problems have both correct and wrong rollouts."""
+    classes: dict[str, set[bool]] = {}
+    for one in trees:
+        classes.setdefault(one.problem, set()).update(outcomes(one.tree).correct.tolist())
+    return sum(len(found) == 2 for found in classes.values())
 
 
 def _described(origin: MadeFor) -> str:

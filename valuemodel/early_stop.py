@@ -26,6 +26,10 @@ class EarlyStopError(GuidedGenError):
     """Curves that cannot be fitted, are not there, or do not fit the search."""
 
 
+DEFAULT_LOST = "0.1"
+"""The share of the correct answers that may be lost where nobody says."""
+
+
 def save_curves(value: Path, figures: dict[str, Any]) -> Path:
     """Write the figures of `early_stop_fit.fit_early_stop` into the folder of the value model that they are of."""
     path = value / EARLY_STOP
@@ -52,7 +56,8 @@ def read_curves(value: Path) -> dict[str, Any]:
 
 
 def chosen_policy(text: str, scorers: Collection[str], value: str | Path | None, check_every: int | None) -> Policy:
-    """`policy_named`, and besides "early-stop:lost=0.05" for a curve that was fitted to the value model in `value`.
+    """`policy_named`, and besides "early-stop:lost=0.05" for a curve that was fitted to the value model in `value`; "early-stop"
+    alone is that of `DEFAULT_LOST`, since without a threshold nothing would ever stop.
 
     `scorers` are the names of all that will guide it; `check_every`: tokens between two checks, None for checks at lines. Raises
     SettingsError, and EarlyStopError where there is no such curve or its promise does not hold for this search.
@@ -62,7 +67,8 @@ def chosen_policy(text: str, scorers: Collection[str], value: str | Path | None,
         return policy
     assert isinstance(policy, EarlyStop)
     if value is None:
-        raise EarlyStopError(f"{text} takes a value model with fitted curves: name its folder with --value")
+        instead = ", or set a threshold or a slack" if ":" not in text else ""
+        raise EarlyStopError(f"{text} takes a value model with fitted curves: name its folder with --value{instead}")
     if set(scorers) != {"value"}:
         raise EarlyStopError(f"{text} is a threshold on the value model's values: it goes with --scorer value alone")
     return replace(policy, threshold=_curve(read_curves(_folder(value)), share, check_every))
@@ -73,6 +79,8 @@ def parsed_policy(text: str) -> tuple[Policy, str | None]:
     EarlyStopError.
     """
     name, _, settings = text.partition(":")
+    if text == "early-stop":
+        return policy_named(text), DEFAULT_LOST
     parts = settings.split(",")
     shares = [part for part in parts if part.partition("=")[0] == "lost"]
     if name != "early-stop" or not shares:

@@ -22,6 +22,7 @@ from ..engine.models.loading import load_weights
 from ..engine.progress import stage
 from . import probe
 from .base_layers import layer_count
+from .card import write_card, write_known
 from .data_checks import check_trees
 from .examples import Example, States, join_examples, make_examples
 from .heads import HeadSettings, ValueHead
@@ -73,6 +74,8 @@ def fit_value_model(
     model.settings = replace(model.settings, training=_record(settings, history, examples, held_out, model))
     model.save_pretrained(out)
     save_statement(statement, out)
+    write_known(out, (one.problem for one in training), (one.problem for one in validation))
+    write_card(out, made_for, _shape_in_words(model), model.settings.training, history.best_loss)
     return model, history
 
 
@@ -189,6 +192,13 @@ def _new_model(base: Path, shape: Shape, settings: TrainingSettings, made_for: M
     fork_layer = max(total - 2, 0) if shape.fork_layer is None else shape.fork_layer
     rank = shape.lora_rank if settings.tune == "lora" else 0
     return ValueModel.from_base(base, fork_layer, shape.head, shape.tail_layers, lora_rank=rank, made_for=made_for)
+
+
+def _shape_in_words(model: ValueModel) -> str:
+    settings = model.settings
+    layers = f"{settings.tail_layers} layers of its own" if settings.tail_layers else "a probe: no layers of its own"
+    reads = ", ".join(settings.head.features)
+    return f"It has {layers}, above layer {settings.fork_layer} of its base, and a head that reads {reads} (docs/valuemodel.md)."
 
 
 def _pass_rate(one: PromptedTree) -> float:

@@ -70,6 +70,11 @@ class History:
     validation: list[tuple[int, float]] = field(default_factory=list)
     head_fit: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def best_loss(self) -> float:
+        """The lowest validation loss, in nats."""
+        return min((loss for _, loss in self.validation), default=self.head_fit.get("validation_loss", float("nan")))
+
     @classmethod
     def restored(cls, saved: dict[str, Any]) -> History:
         """From its JSON form, which knows no tuples."""

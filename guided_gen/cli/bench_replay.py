@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .bench import check_value, show_report
-from .options import CONTEXT, FOLDER, OUT_FOLDER, cache_option, check_options, source_option, untouched_option
+from .options import AUTO, CONTEXT, FOLDER, NONE, OUT_FOLDER, cache_option, check_options, source_option, untouched_option
 
 if TYPE_CHECKING:
     from ..engine.tree import Tree
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     help="Separated by commas; settings follow a colon: early-stop:threshold=0.2,slack=0.3.",
 )
 @click.option("--scorers", default="logprob", help="Each guides and ranks: value, logprob, self-certainty, length.")
-@click.option("--value", type=FOLDER, default=None, help="A value model's folder: scores the pool first, beside the results.")
+@click.option(
+    "--value",
+    default=AUTO,
+    help="A value model's folder, which scores the pool first, beside the results; auto: the one that comes with guided-gen for "
+    "the pool's generator, where values are asked for; none.",
+)
 @click.option("--n", default=16, help="Candidates of a search.")
 @click.option("--best-of", default="1,2,4,8", help="Also best-of-n with so many, for its curve of pass@1 against cost.")
 @click.option("--resamples", type=click.IntRange(1), default=100, help="Searches a problem, each of n samples of its pool.")
@@ -47,23 +52,38 @@ def replay(pool: tuple[Path, ...], **options: Any) -> None:
     from ..engine.scorers import scorer_named
     from ..value_data import pool_trees, problems_of
 
-    arms = arms_named(*(options[name] for name in ("policies", "n", "best_of", "value", "check_every")))
-    scorers = {name: scorer_named(name) for name in split_scorers(options["scorers"])}
-    check_value(scorers, options["value"] is not None)
+    scorers, built = {name: scorer_named(name) for name in split_scorers(options["scorers"])}, common_settings(pool)
+    value = _value(options, built)
+    check_value(scorers, value is not None)
+    arms = arms_named(options["policies"], options["n"], options["best_of"], value, options["check_every"])
     check_guides(arms, list(scorers))
     settings = ReplaySettings(**{name: options[name] for name in ("check_every", "budget", "resamples", "seed")})
-    built = common_settings(pool)
     allowed = options["allow_untouched"]
     problems = problems_of(pool, options["problems"], allowed)
     texts = ProblemTexts(built, problems, allowed)
     data = {"model": options["model"], "problems": problems, "allow_untouched": allowed, "cache": options["cache"]}
 
     def trees() -> Iterator[Tree]:
-        return pool_trees(pool, options["value"], options["out"] / VALUES, **data)
+        return pool_trees(pool, value, options["out"] / VALUES, **data)
 
-    identity = pool_identity(built, first_tree(trees())) | value_identity(options["value"])
+    identity = pool_identity(built, first_tree(trees())) | value_identity(value)
     run = {"kind": "replay"} | identity | vars(settings)
     path = options["out"] / REPLAYS
     with LineFile(path, run) as written:
         replay_pools(trees, texts, arms, scorers, settings, written, options["limit"])
     show_report([path], options["out"], options["seed"])
+
+
+def _value(options: dict[str, Any], built: dict[str, Any]) -> Path | None:
+    """The folder of the value model that is named; where that is left to us, only if a scorer or a policy takes one."""
+    from ..benchmarks.arms import split_policies
+    from ..shipped_values import value_made_for
+    from ..valuemodel.early_stop import parsed_policy
+
+    if options["value"] not in (AUTO, NONE):
+        return Path(options["value"])
+    asked = "value" in options["scorers"] or any(parsed_policy(name)[1] for name in split_policies(options["policies"]))
+    found = value_made_for(built) if asked and options["value"] == AUTO else None
+    if found is not None:
+        click.echo(f"Values: {found.name}", err=True)
+    return found

@@ -63,6 +63,7 @@ def command(
         cache=cache,
     )
     check_trees(known.scored.trees)
+    _warn_of_known(value, {one.problem for one in known.scored.trees})
     settings = known.scored.model.settings
     made_for, ask = settings.made_for, None
     if p_true:
@@ -77,3 +78,14 @@ def command(
     for grid in grids(figures)[:6]:
         print_table(grid.title, ["", *grid.columns], texts(grid))
     click.echo(out / "report.html", err=True)
+
+
+def _warn_of_known(value: Path, problems: set[str]) -> None:
+    """Say where the value model has seen the problems before."""
+    from ..valuemodel.card import known_problems
+
+    for kind, ids in known_problems(value).items():
+        if shared := problems & ids:
+            done = "trained" if kind == "training" else "chosen and calibrated"
+            told = f"{done} on {len(shared)} of these {len(problems)} problems, which flatters it"
+            click.echo(f"Warning: the value model was {told}", err=True)

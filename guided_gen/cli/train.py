@@ -49,6 +49,7 @@ def command(**options: Any) -> None:
     `accelerate launch -m guided_gen train ...` runs it on several GPUs.
     """
     from ..value_data import base_folder
+    from ..valuemodel.data_checks import MIXED_NEEDED, mixed_problems
     from ..valuemodel.fitting import Shape, fit_value_model
     from ..valuemodel.heads import HeadSettings
     from ..valuemodel.training import TrainingSettings
@@ -61,13 +62,18 @@ def command(**options: Any) -> None:
         raise click.UsageError("--generator is for --as-text, where the base is not the model that wrote the answers")
     base = base_folder(options["data"], options["model"])
     training, validation = _trees(base, options)
+    if (mixed := mixed_problems(training)) < MIXED_NEEDED:
+        click.echo(
+            f"Warning: only {mixed} of the training problems have both correct and wrong answers; with fewer than {MIXED_NEEDED} "
+            "hardly anything is learnt that tells answers to one problem apart",
+            err=True,
+        )
     model, history = fit_value_model(training, validation, base, shape, settings, options["out"], options["cache"])
     record = model.settings.training
     calibration = record["calibration"]
-    loss = min((loss for _, loss in history.validation), default=history.head_fit.get("validation_loss", float("nan")))
     click.echo(
         f"{record['training_problems']} problems, {record['training_tokens']} tokens, {record['steps']} steps; validation loss "
-        f"{loss:.4f} nats; scale {calibration['scale']:.2f}, shift {calibration['shift']:.2f}",
+        f"{history.best_loss:.4f} nats; scale {calibration['scale']:.2f}, shift {calibration['shift']:.2f}",
         err=True,
     )
     click.echo(options["out"])

@@ -103,6 +103,11 @@ def test_solve_stops_candidates_below_the_curve(fitted: Result, value: Path, sol
             assert candidate["values"][-1] < curve["values"][curve["tokens"].index(last)]
 
 
+def test_early_stop_without_settings_and_without_a_curve_is_refused(solving: tuple[object, ...]) -> None:
+    result = invoke(*solving, "--value", "none", "--policy", "early-stop")
+    assert isinstance(result.exception, GuidedGenError) and "set a threshold or a slack" in str(result.exception)
+
+
 def test_solve_says_what_a_fitted_curve_takes(fitted: Result, value: Path, solving: tuple[object, ...]) -> None:
     for options, says in (
         (["--value", value, "--policy", "early-stop:lost=0.2"], "it holds 0.1, 0.3"),
@@ -115,7 +120,9 @@ def test_solve_says_what_a_fitted_curve_takes(fitted: Result, value: Path, solvi
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_solve_searches_with_every_policy_and_its_help_names_them(value: Path, solving: tuple[object, ...], policy: str) -> None:
+def test_solve_searches_with_every_policy_and_its_help_names_them(
+    fitted: Result, value: Path, solving: tuple[object, ...], policy: str
+) -> None:
     found = json.loads(invoke(*solving, "--value", value, "--n", 4, "--policy", policy).stdout)
     assert any(candidate["ended"] in ("eos", "length") for candidate in found["candidates"])
     assert policy in " ".join(invoke("solve", "--help").output.split()).replace("- ", "-")

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from huggingface_hub import ModelCard
 
 from guided_gen import shipped_values
 from guided_gen.cli import cli
 from guided_gen.engine.errors import GuidedGenError
 from guided_gen.generator import GuidedGenerator
 from guided_gen.value_data import code_span
+from guided_gen.valuemodel.card import known_problems
 from guided_gen.valuemodel.model import ValueModel
 
 from .made_up_rollouts import write_rollouts
@@ -62,6 +64,29 @@ def test_a_trained_model_says_what_it_was_made_from(value: Path, tiny_folder: Pa
     assert config["fork_layer"] == 1 and config["tail_layers"] == 1
     assert config["made_for"]["precision"] == "float32" and config["made_for"]["template"] == "code"
     assert (config["training"]["training_problems"], config["training"]["validation_problems"]) == (7, 3)
+
+
+def test_a_trained_model_has_a_card_and_names_the_problems_that_it_knows(value: Path, dataset: Path) -> None:
+    card = ModelCard.load(value / "README.md")
+    assert card.data.base_model == json.loads((dataset / "settings.json").read_text())["model"]
+    assert all(heading in card.text for heading in ("## Data", "## Training", "## Results", "## Limits"))
+    assert "7 problems with" in card.text and "{" not in card.text
+    known = known_problems(value)
+    assert (len(known["training"]), len(known["validation"])) == (7, 3) and not known["training"] & known["validation"]
+
+
+def test_few_mixed_problems_and_known_data_are_warned_of(
+    value: Path, dataset: Path, tiny_folder: Path, problems_file: Path, tmp_path: Path
+) -> None:
+    common = ("--data", dataset, "--model", tiny_folder, "--problems", problems_file, "--cache", value.parent / "cache")
+    result = invoke("train", *common, "--out", tmp_path / "value", "--tune", "head", "--validation-share", 0.3)
+    assert "Warning: only" in result.stderr and "fewer than 30" in result.stderr
+    evaluation = ("evaluate", *common, "--out", tmp_path / "report", "--resamples", 10)
+    result = invoke(*evaluation, "--value", value)
+    assert "trained on 7 of these 10 problems" in result.stderr
+    assert "calibrated on 3 of these 10 problems" in result.stderr
+    (tmp_path / "value" / "known_problems.json").unlink()
+    assert "Warning" not in invoke(*evaluation, "--value", tmp_path / "value").stderr
 
 
 def test_evaluate_writes_figures_plots_and_a_page(value: Path, dataset: Path, tiny_folder: Path, problems_file: Path) -> None:

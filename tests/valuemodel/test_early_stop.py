@@ -179,6 +179,12 @@ def test_a_policy_is_chosen_by_the_share_that_may_be_lost(folder: Path) -> None:
     assert chosen_policy("early-stop:threshold=0.2", ["logprob"], None, None) == EarlyStop(0.2)
 
 
+def test_without_settings_it_is_the_curve_of_one_in_ten_and_with_a_slack_alone_none(folder: Path) -> None:
+    plain = chosen_policy("early-stop", ["value"], folder, 16)
+    assert plain == chosen_policy("early-stop:lost=0.1", ["value"], folder, 16) != EarlyStop()
+    assert chosen_policy("early-stop:slack=0.3", ["value"], folder, 16) == EarlyStop(slack=0.3)
+
+
 @pytest.mark.parametrize(
     ("text", "scorers", "check_every", "says"),
     [
