@@ -31,7 +31,7 @@ from .scheduler import Scheduler
 from .scoring import ScoredText, read_text, score_text
 from .shipped_values import AUTO, shipped_value
 from .solution import Solution, Solved
-from .solving import Solving
+from .solving import Asked, Solving
 from .valuemodel.early_stop import chosen_policy
 
 PREFIX_BYTES = 256 << 20  # of the default model: 10,000 tokens
@@ -145,9 +145,9 @@ class GuidedGenerator:
         **changes: Any,
     ) -> Solving:
         """The same search as an iterator of events, the last being `Solved`; `astream` to read it by `async for`."""
-        asked = as_question(question)
+        asked = Asked(as_question(question), self.loaded, self.template, self.max_prompt_tokens)
         text = AnswerText(self.loaded.tokenizer, [stop] if isinstance(stop, str) else stop)
-        return Solving(self, asked, self._settings(asked, text, settings, changes), text, accept)
+        return Solving(self.scheduler, asked, self._settings(asked.question, text, settings, changes), text, accept)
 
     astream = stream
 

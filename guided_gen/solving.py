@@ -7,8 +7,8 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,14 +16,23 @@ from .answer_text import AnswerText, SettledText
 from .candidate_checks import Accept, CandidateChecks
 from .data_builder.build_settings import generator_record
 from .data_builder.problems.extraction import extract_program
+from .data_builder.problems.prompts import PromptTemplate
+from .engine.models.loaded_model import LoadedModel
 from .engine.search import Search, SearchSettings
 from .engine.tree import Ended
 from .question import Question, problem_of, question_prompt
-from .scheduler import ScheduledSearch
+from .scheduler import ScheduledSearch, Scheduler
 from .solution import Candidate, Event, Finished, Progress, Settled, Solution, Solved, is_python
 
-if TYPE_CHECKING:
-    from .generator import GuidedGenerator
+
+@dataclass(frozen=True)
+class Asked:
+    """A question and who is asked: a model, the template of a problem's prompt, and the most tokens that a prompt may have."""
+
+    question: Question
+    loaded: LoadedModel
+    template: PromptTemplate
+    max_prompt_tokens: int | None = None
 
 
 class Solving(ScheduledSearch[Event]):
@@ -35,11 +44,16 @@ class Solving(ScheduledSearch[Event]):
     """
 
     def __init__(
-        self, generator: GuidedGenerator, question: Question, settings: SearchSettings, text: AnswerText, accept: Accept | None
+        self,
+        scheduler: Scheduler,
+        asked: Asked,
+        settings: SearchSettings,
+        text: AnswerText,
+        accept: Accept | None,
     ) -> None:
-        super().__init__(generator.scheduler)
-        self.generator, self.question, self.settings = generator, question, settings
-        self.problem = problem_of(question)
+        super().__init__(scheduler)
+        self.asked, self.settings = asked, settings
+        self.problem = problem_of(asked.question)
         self._text, self._settled, self._accept = text, SettledText(text), accept
         self._checks: CandidateChecks | None = None
         self._complete: set[int] = set()  # the nodes at which answers ended that were told
@@ -96,9 +110,9 @@ class Solving(ScheduledSearch[Event]):
     def _start(self, wake: Any) -> None:
         """Read the question and join the scheduler. Raises ContextError, SettingsError."""
         self._begun = time.perf_counter()
-        generator, model = self.generator, self.generator.loaded.language_model
-        room = min(model.max_length - self.settings.max_new_tokens, generator.max_prompt_tokens or model.max_length)
-        self._prompt = question_prompt(model, generator.loaded.tokenizer, self.question, generator.template, room)
+        asked, model = self.asked, self.asked.loaded.language_model
+        room = min(model.max_length - self.settings.max_new_tokens, asked.max_prompt_tokens or model.max_length)
+        self._prompt = question_prompt(model, asked.loaded.tokenizer, asked.question, asked.template, room)
         self._prompt_tokens = len(self._prompt.token_ids)
         checks = CandidateChecks(self.problem, self._accept)
         with self._scheduler.lock:
@@ -111,11 +125,11 @@ class Solving(ScheduledSearch[Event]):
     # -- called by the decoding thread
 
     def begin(self) -> Search:
-        search = Search(self.generator.loaded.language_model, self._prompt, self.settings)
-        generator, settings = self.generator, self.settings
+        asked, settings = self.asked, self.settings
+        search = Search(asked.loaded.language_model, self._prompt, settings)
         search.tree.metadata |= {
             "problem": None if self.problem is None else self.problem.id,
-            **generator_record(generator.loaded, generator.template, settings.sampling),
+            **generator_record(asked.loaded, asked.template, settings.sampling),
             "policy": repr(search.policy),
             "seed": settings.seed,
         }
@@ -163,7 +177,7 @@ class Solving(ScheduledSearch[Event]):
             seconds=seconds,
             isolation=self.checks.isolation,
             problem=self.problem,
-            tokenizer=self.generator.loaded.tokenizer,
+            tokenizer=self.asked.loaded.tokenizer,
         )
 
     def _candidate(self, search: Search, row: int, scores: np.ndarray) -> Candidate:

@@ -158,3 +158,13 @@ def test_a_notebook_sees_a_bar_move_and_nothing_else_does(monkeypatch: pytest.Mo
     bar.show(Progress(1, 2, 30, 1.0, 0.5))
     bar.show(Solved(solution(candidate("pass"))))
     assert "<progress>" in shown[0] and 'value="3" max="4"' in shown[1] and shown[2] == ""
+
+
+def test_the_example_on_the_page_about_solving_runs(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [example] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "solve.md").read_text(encoding="utf-8"), re.DOTALL)
+    real = GuidedGenerator.from_pretrained
+    monkeypatch.setattr(GuidedGenerator, "from_pretrained", lambda **_: real(str(tiny_folder), precision="float32"))
+    exec(compile(example, "docs/solve.md", "exec"), {})
+    assert "there is no policy 'wide'" in capsys.readouterr().out
