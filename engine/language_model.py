@@ -65,6 +65,7 @@ class LanguageModel:
 
     vocabulary_size: int
     max_length: int  # tokens of a prompt and its answer together
+    limit: str = "this model's context"  # what sets it
     scores: bool = False  # whether `read` fills the nodes' values
     reader_tokenizer: Any = None  # of a model that reads the answers in tokens of its own
 

@@ -63,7 +63,11 @@ def question_prompt(
     Raises ContextError, and never cuts, where it has more than `max_tokens`; SettingsError where it is empty, or the model's chat
     template does not take it.
     """
-    ids, reader = question_ids(tokenizer, question, template, max_tokens), model.reader_tokenizer
+    reader = model.reader_tokenizer
+    try:
+        ids = question_ids(tokenizer, question, template, max_tokens)
+    except ContextError as error:
+        raise ContextError(f"{error}; {model.limit} holds {model.max_length}") from error
     return Prompt(ids, None if reader is None else question_ids(reader, question, template))
 
 

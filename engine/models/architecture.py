@@ -106,8 +106,6 @@ def architecture_of_config(config: Any) -> Architecture:
         raise ModelError(f"the family {family} is not covered; {', '.join(FAMILIES)} are")
     if config.hidden_act != "silu":
         raise ModelError(f"the activation {config.hidden_act} is not covered; silu is")
-    if getattr(config, "quantization_config", None) is not None:
-        raise ModelError("safetensors with quantised weights are not covered; take the model's plain weights or a GGUF")
     biased = bool(getattr(config, "attention_bias", False))
     windowed = getattr(config, "use_sliding_window", True) and "sliding_attention" in (
         getattr(config, "layer_types", None) or ["sliding_attention"]
@@ -120,7 +118,7 @@ def architecture_of_config(config: Any) -> Architecture:
         num_hidden_layers=config.num_hidden_layers,
         num_attention_heads=config.num_attention_heads,
         num_key_value_heads=config.num_key_value_heads,
-        head_dim=getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
+        head_dim=getattr(config, "head_dim", None) or config.hidden_size // (config.num_attention_heads or 1),
         max_position_embeddings=config.max_position_embeddings,
         rms_norm_eps=float(config.rms_norm_eps),
         rope_parameters=dict(config.rope_parameters),

@@ -6,6 +6,7 @@ made up: a tensor that the files lack, or hold in another shape, is an error.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,30 @@ from .gguf_file import GgufFile
 from .tensors import FolderTensors, GgufTensors, Tensors
 from .tokenizer_loading import quieten_transformers
 
+FLOAT_FAMILIES = (
+    "qwen2",
+    "qwen3",
+    "llama",
+    "phi3",
+    "arcee",
+    "ernie4_5",
+    "glm",
+    "glm4",
+    "mistral",
+    "mixtral",
+    "olmo2",
+    "qwen2_moe",
+    "qwen3_moe",
+    "seed_oss",
+    "smollm3",
+    "starcoder2",
+)
+"""Families of transformers whose layers, run by us, compute what their own model does: each is tested. Others may scale
+embeddings or logits, cap scores or attend to sinks outside of what we run, and are refused."""
+
+_MAX_CONFIG = 4 << 20
+_MAX_LAYERS, _MAX_SIZE = 1024, 1 << 24
+
 
 def model_config(path: Path) -> Any:
     """The configuration of transformers for a model folder or a GGUF. Raises ModelError."""
@@ -26,12 +51,34 @@ def model_config(path: Path) -> Any:
     if path.is_file():
         with GgufFile(path) as file:
             return config_of(architecture_of_gguf(file))
+    _check_config(path / "config.json")
     from transformers import AutoConfig
 
     try:
         return AutoConfig.from_pretrained(path, trust_remote_code=False)
     except Exception as error:  # transformers raises whatever a malformed file trips over
         raise ModelError(f"{path} has no configuration that can be used: {_first_line(error)}") from error
+
+
+def _check_config(path: Path) -> None:
+    """What transformers would spend minutes or all memory on, or ask about, is refused before it sees it."""
+    try:
+        if path.stat().st_size > _MAX_CONFIG:
+            raise ModelError(f"{path} is larger than {_MAX_CONFIG >> 20} MB")
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is no configuration: {_first_line(error)}") from error
+    family = raw.get("model_type") if isinstance(raw, dict) else None
+    if family not in FLOAT_FAMILIES:
+        raise ModelError(f"{path.parent} is of the family {family}, which is not covered; {', '.join(FLOAT_FAMILIES)} are")
+    if raw.get("quantization_config") is not None:
+        raise ModelError(
+            f"{path.parent} holds quantised weights, which are not covered: take the model's plain weights or a GGUF"
+        )
+    for name, value in raw.items():
+        most = _MAX_LAYERS if name.endswith("layers") else _MAX_SIZE
+        if isinstance(value, int) and name.startswith(("num_", "hidden_", "intermediate_", "vocab_")) and not 0 <= value <= most:
+            raise ModelError(f"{path} sets {name} to {value}")
 
 
 def config_of(architecture: Architecture) -> Any:
@@ -116,8 +163,6 @@ def read_floats(tensors: Tensors, name: str, shape: Iterable[int], dtype: torch.
 def _folder_model(path: Path, config: Any, dtype: torch.dtype) -> Any:
     from transformers import AutoModelForCausalLM
 
-    if getattr(config, "quantization_config", None) is not None:
-        raise ModelError(f"{path} holds quantised weights, which are not covered: take the model's plain weights or a GGUF")
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             path, config=config, dtype=dtype, trust_remote_code=False, output_loading_info=True

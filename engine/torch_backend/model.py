@@ -20,6 +20,7 @@ from ..cpu.model import CpuModel
 from ..errors import ContextError
 from ..language_model import Growth, LanguageModel, Prompt, Statistics
 from ..language_model import Session as AnySession
+from ..models.context import longest_text
 from ..randomness import problem_key, uniforms
 from ..sampling import Distributions, Sampling, distributions
 from ..tail import EmittedSums, Tail, set_values
@@ -73,8 +74,7 @@ class TorchLanguageModel(LanguageModel):
         self._scoring_seconds = 0.0
         self._layers = config.num_hidden_layers
         self.vocabulary_size = config.vocab_size
-        window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
-        self.max_length = min(config.max_position_embeddings, window or config.max_position_embeddings)
+        self.max_length, self.limit = longest_text(config)
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self._cached_layers = self._layers + (len(tail.layers) if tail else 0)
         for i, layer in enumerate(tail.layers if tail else ()):
@@ -119,8 +119,7 @@ class TorchLanguageModel(LanguageModel):
         """Log-probabilities [T] of the T tokens of a given answer, read in one pass. Raises ContextError."""
         if len(prompt_ids) + len(token_ids) > self.max_length:
             raise ContextError(
-                f"the prompt has {len(prompt_ids)} tokens and the answer {len(token_ids)}; "
-                f"this model's context holds {self.max_length}"
+                f"the prompt has {len(prompt_ids)} tokens and the answer {len(token_ids)}; {self.limit} holds {self.max_length}"
             )
         prompt, state = self._read_prompt(prompt_ids)
         read = list(token_ids[:-1])
@@ -170,7 +169,7 @@ class TorchLanguageModel(LanguageModel):
         if not count:
             raise ContextError("the prompt is empty")
         if count >= self.max_length:
-            raise ContextError(f"the prompt has {count} tokens; this model's context holds {self.max_length}")
+            raise ContextError(f"the prompt has {count} tokens; {self.limit} holds {self.max_length}")
         held, known = self.prefixes.longest(prompt_ids)
         if held is not None and known == count and count in held.states:
             return held.first(count), held.states[count]
@@ -282,9 +281,7 @@ class TorchLanguageModel(LanguageModel):
         tokens = np.asarray([session.tree.nodes.token_id[node] for session, node in rows], np.int64)
         positions = lengths - 1 + np.asarray([len(session.prompt) for session, _ in rows])
         if positions.max() >= self.max_length:
-            raise ContextError(
-                f"the prompt and the answer together are longer than this model's context of {self.max_length} tokens"
-            )
+            raise ContextError(f"the prompt and the answer together are longer than {self.limit} of {self.max_length} tokens")
         return self._run(torch.from_numpy(tokens), torch.from_numpy(positions), layout)
 
     def _free(self, session: TorchSession, nodes: list[int]) -> None:
