@@ -27,9 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..data_builder.build_settings import statement_hash
-from ..data_builder.judge import comparison
 from ..data_builder.judge.verdict import Limits
-from ..data_builder.problems import extraction
 from ..data_builder.problems.problem import Problem
 from ..engine.errors import DataError, GuidedGenError
 from ..engine.files import errors_of, replaced_atomically
@@ -46,6 +44,8 @@ NAMES = ("model", "value")
 OPTIONAL = ("value_sha256",)
 """Files whose runs differ in these are comparable where one of the runs has none."""
 _MOST_BYTES = 1 << 30
+JUDGE_RULES = 2
+"""Of reading a program in an answer and of comparing outcomes; one more with each change of what they give."""
 SHARED = ("model", "model_sha256", "precision", "template", "template_hash", "sampling", "max_new_tokens")
 """Of the settings of a dataset, those that decide what its rollouts are drawn from."""
 
@@ -274,10 +274,9 @@ def pool_identity(settings: Mapping[str, Any], tree: Tree) -> dict[str, Any]:
 
 
 def judge_identity(isolation: str) -> str:
-    """The level of isolation and a hash of the limits and of the rules that read and compare answers."""
-    rules = [Path(str(module.__file__)).read_bytes() for module in (comparison, extraction)]
-    told = repr(sorted(asdict(Limits()).items())).encode()
-    return f"{isolation}, rules {hashlib.sha256(b''.join([told, *rules])).hexdigest()[:12]}"
+    """The level of isolation, the version of the rules that read and compare answers, and a hash of the limits."""
+    limits = repr(sorted(asdict(Limits()).items())).encode()
+    return f"{isolation}, rules {JUDGE_RULES}, limits {hashlib.sha256(limits).hexdigest()[:12]}"
 
 
 def problem_data(problem: Problem) -> str:
