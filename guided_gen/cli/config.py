@@ -54,7 +54,8 @@ def set_command(name: str, value: str) -> None:
     if option.is_flag:
         raise SettingsError(f"--{name} is a flag and has no default")
     converted = option.type.convert(value, option, None)
-    _write(configured() | {name: value if isinstance(converted, Path) else converted})
+    default = value if isinstance(converted, Path) else converted
+    _write(configured() | {name: [default] if option.multiple else default})
 
 
 @command.command("unset")
@@ -91,6 +92,6 @@ def _write(defaults: dict[str, Any]) -> None:
     from ..engine.files import replaced_atomically
 
     with replaced_atomically(config_file()) as temporary:
-        # Strings, numbers and booleans are written alike in JSON and in TOML.
+        # Strings, numbers and lists of them are written alike in JSON and in TOML.
         lines = (f"{name} = {json.dumps(value)}\n" for name, value in defaults.items())
         temporary.write_text("".join(lines), encoding="utf-8")

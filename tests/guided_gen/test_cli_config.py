@@ -39,6 +39,9 @@ def test_a_default_that_is_set_is_used_until_it_is_unset(
     assert asked == ['a "quoted" name'] and generator.asked[1].n == 3 and generator.asked[1].sampling.temperature == 0.5
     assert run(monkeypatch, "solve", "Double it.", "--n", "4", "--model", "other") == 0
     assert asked[1:] == ["other"] and generator.asked[1].n == 4
+    assert run(monkeypatch, "config", "set", "vllm", "max_num_seqs=8") == 0
+    assert run(monkeypatch, "solve", "Double it.", "--backend", "vllm") == 0
+    assert run(monkeypatch, "config", "unset", "vllm") == 0
     capsys.readouterr()
     assert run(monkeypatch, "config", "unset", "model") == run(monkeypatch, "config", "show") == 0
     assert capsys.readouterr().out == 'n = 3\ntemperature = 0.5\nvalue = "none"\n'
