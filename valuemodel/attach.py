@@ -13,7 +13,6 @@ from ..engine.models.loaded_model import LoadedModel
 from ..engine.models.loading import chosen_precision, device_kind, load_model, load_weights
 from ..engine.models.tokenizer_loading import load_tokenizer
 from ..engine.tail import Tail
-from ..engine.vllm_backend.loading import load_vllm
 from ..engine.vllm_backend.pooling import exported_about
 from ..engine.vllm_backend.settings import VllmSettings
 from .made_for import MadeFor, Prompts, wanted_for
@@ -45,7 +44,7 @@ def load_scored_model(
     exported = exported_about(Path(value)) if backend == "vllm" else None
     if exported is not None:
         MadeFor(**exported["made_for"]).check(asdict(own))
-        return load_vllm(name, precision, settings=vllm, classifier=Path(value))
+        return load_model(name, precision, None, backend, vllm, classifier=Path(value))
     made_for = ValueModel.made_for(value)
     if not made_for.generator_sha256:
         made_for.check(asdict(own))

@@ -80,12 +80,7 @@ def wanted_for(generator: Path, precision: str, backend: str, prompts: Prompts) 
     from ..engine.models.loading import chosen_precision, device_kind
 
     identity = model_identity(generator)
-    if backend == "vllm":
-        from ..engine.vllm_backend.loading import vllm_precision
-
-        chosen = vllm_precision(precision)
-    else:
-        chosen = chosen_precision(precision, device_kind(), generator)
+    chosen = chosen_precision(precision, device_kind(), generator, backend)
     return MadeFor(identity.name, identity.sha256, chosen, prompts.template, prompts.template_hash)
 
 

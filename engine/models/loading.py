@@ -10,8 +10,10 @@ import torch
 from ..cpu.allocation import keep_freed_memory
 from ..cpu.model import CpuModel, cpu_supported
 from ..errors import SettingsError
+from ..language_model import LanguageModel
 from ..tail import Tail
 from ..torch_backend.model import TorchLanguageModel
+from ..vllm_backend.engine import import_vllm
 from ..vllm_backend.settings import VllmSettings
 from .architecture import FAMILIES, architecture_of_config, architecture_of_gguf
 from .files import model_identity, resolve_model
@@ -21,8 +23,7 @@ from .loaded_model import LoadedModel
 from .tensors import FolderTensors, GgufTensors
 from .tokenizer_loading import end_ids, load_tokenizer
 
-BACKENDS = ("torch", "vllm")
-PRECISIONS = ("auto", "float32", "bfloat16", "int8")
+PRECISIONS = {"torch": ("auto", "float32", "bfloat16", "int8"), "vllm": ("auto", "float32", "bfloat16")}  # of each backend
 
 
 def load_model(
@@ -31,28 +32,33 @@ def load_model(
     tail: Tail | None = None,
     backend: str = "torch",
     vllm: VllmSettings | None = None,
+    classifier: Path | None = None,
 ) -> LoadedModel:
     """Load a model by name, folder, GGUF file or hub id. `precision` auto is bfloat16 on CUDA and
     int8 on a CPU that has the kernels for it, else float32.
 
-    `backend` vllm serves it with vLLM, as `vllm` says, and has no int8: auto is float32 on a CPU. Raises SettingsError for
-    a precision or backend that there is not, ModelError for a model that is broken or not covered.
+    `backend` vllm serves it with vLLM, as `vllm` says, and has no int8: auto is float32 on a CPU. `classifier`: the folder of an
+    exported value model, which vLLM serves beside it. Raises SettingsError for a precision or backend that there is not,
+    ModelError for a model that is broken or not covered, BackendError where vLLM is missing or does not start.
     """
+    if backend not in PRECISIONS:
+        raise SettingsError(f"there is no backend {backend!r}; there are {' and '.join(PRECISIONS)}")
     if backend == "vllm":
-        from ..vllm_backend.loading import load_vllm
-
-        return load_vllm(name, precision, tail, vllm)
-    if backend != "torch":
-        raise SettingsError(f"there is no backend {backend!r}; there are {' and '.join(BACKENDS)}")
+        import_vllm()  # before the model is looked for, which may take minutes
     path = resolve_model(name)
-    chosen = chosen_precision(precision, device_kind(), path)
-    model = load_weights(path, chosen, packed=True)
-    if tail is not None:
-        from ..cpu.packed_linear import pack_linears_
-
-        pack_linears_(tail.layers)
+    chosen = chosen_precision(precision, device_kind(), path, backend)
     tokenizer = load_tokenizer(path)
-    language_model = TorchLanguageModel(model, tail)
+    language_model: LanguageModel
+    if backend == "vllm":
+        from ..vllm_backend.loading import serve
+
+        language_model = serve(path, chosen, tail, vllm or VllmSettings(), classifier)
+    else:
+        language_model = TorchLanguageModel(load_weights(path, chosen, packed=True), tail)
+        if tail is not None:
+            from ..cpu.packed_linear import pack_linears_
+
+            pack_linears_(tail.layers)
     return LoadedModel(language_model, tokenizer, end_ids(path, tokenizer), model_identity(path), chosen, path)
 
 
@@ -61,20 +67,21 @@ def device_kind() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def chosen_precision(precision: str, device: str, path: Path) -> str:
-    """What `auto` stands for on this device, for the model in `path`; any other name as it is.
+def chosen_precision(precision: str, device: str, path: Path, backend: str = "torch") -> str:
+    """What `auto` stands for on this device and backend, for the model in `path`; any other name as it is.
 
-    Raises SettingsError for one that the device does not have.
+    Raises SettingsError for one that they do not have.
     """
-    if precision not in PRECISIONS:
-        raise SettingsError(f"there is no precision {precision!r}; there are {', '.join(PRECISIONS)}")
+    if precision not in PRECISIONS[backend]:
+        where = "with vLLM " if backend == "vllm" else ""
+        raise SettingsError(f"{where}there is no precision {precision!r}; there are {', '.join(PRECISIONS[backend])}")
     if precision == "int8" and device != "cpu":
         raise SettingsError("precision int8 is for CPUs; this machine decodes on its GPU: use bfloat16 or float32")
     if precision != "auto":
         return precision
     if device != "cpu":
         return "bfloat16"
-    return "int8" if cpu_supported() and (path.is_file() or _family(path) in FAMILIES) else "float32"
+    return "int8" if backend == "torch" and cpu_supported() and (path.is_file() or _family(path) in FAMILIES) else "float32"
 
 
 def _family(folder: Path) -> str:

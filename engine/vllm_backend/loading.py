@@ -1,4 +1,4 @@
-"""From a model's name to one that vLLM serves: resolve the files, choose the precision, start the engine."""
+"""From a model's files to one that vLLM serves, with a value tail or an exported value model."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ from pathlib import Path
 import torch
 
 from ..errors import SettingsError
-from ..models.files import model_identity, resolve_model
-from ..models.known import DEFAULT_MODEL
-from ..models.loaded_model import LoadedModel
-from ..models.tokenizer_loading import end_ids, load_tokenizer
 from ..progress import stage
 from ..tail import Tail
-from .engine import VllmEngine, import_vllm
+from .engine import VllmEngine
 from .model import VllmLanguageModel
 from .plugin import FORKED, forked_name
 from .pooling import Classifier, PooledLanguageModel, shared_memory
@@ -26,28 +22,16 @@ from .tail import write_tail
 SAMPLER = "guided_gen.engine.vllm_backend.sampler:CounterBasedSampler"
 
 
-def load_vllm(
-    name: str = DEFAULT_MODEL,
-    precision: str = "auto",
-    tail: Tail | None = None,
-    settings: VllmSettings | None = None,
-    classifier: Path | None = None,
-) -> LoadedModel:
-    """As `loading.load_model`, served by vLLM. `classifier`: an exported value model's folder, served beside it.
-
-    Raises BackendError where vLLM is missing or does not start.
+def serve(
+    path: Path, precision: str, tail: Tail | None, settings: VllmSettings, classifier: Path | None = None
+) -> VllmLanguageModel:
+    """The model in `path`, a folder or a GGUF, served by vLLM: alone, with a value tail, or beside the exported value model in
+    the folder `classifier`. Raises BackendError where vLLM does not start.
     """
-    import_vllm()
-    chosen = vllm_precision(precision)
-    path = resolve_model(name)
-    settings = settings or VllmSettings()
-    with _as_folder(path, chosen) as folder:  # which vLLM reads while it starts, and never again
+    with _as_folder(path, precision) as folder:  # which vLLM reads while it starts, and never again
         if classifier is None:
-            model = start(folder, chosen, tail, settings)
-        else:
-            model = start_with_classifier(folder, chosen, classifier, settings)
-    tokenizer = load_tokenizer(path)
-    return LoadedModel(model, tokenizer, end_ids(path, tokenizer), model_identity(path), chosen, path)
+            return start(folder, precision, tail, settings)
+        return start_with_classifier(folder, precision, classifier, settings)
 
 
 @contextmanager
@@ -62,15 +46,6 @@ def _as_folder(path: Path, precision: str) -> Iterator[Path]:
         with stage(f"Writing {path.name} as {precision} for vLLM"):
             float_model(path, getattr(torch, precision)).save_pretrained(temporary)
         yield Path(temporary)
-
-
-def vllm_precision(precision: str) -> str:
-    """`auto` is bfloat16 on CUDA and float32 on a CPU. Raises SettingsError for one that vLLM does not have."""
-    if precision == "auto":
-        return "bfloat16" if torch.cuda.is_available() else "float32"
-    if precision not in ("float32", "bfloat16"):
-        raise SettingsError(f"with vLLM there is no precision {precision!r}; there are float32 and bfloat16")
-    return precision
 
 
 def start(folder: Path, precision: str, tail: Tail | None, settings: VllmSettings) -> VllmLanguageModel:

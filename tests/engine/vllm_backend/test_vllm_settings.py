@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from guided_gen.engine.errors import BackendError, SettingsError
-from guided_gen.engine.models.loading import load_model
+from guided_gen.engine.models.loading import chosen_precision, load_model
 from guided_gen.engine.tail import Tail
 from guided_gen.engine.vllm_backend.pooling import ValueFormula, shared_memory
 from guided_gen.engine.vllm_backend.settings import VllmSettings
@@ -97,3 +97,9 @@ def test_only_exported_folders_have_a_formula(tmp_path: Path) -> None:
     assert ValueFormula.of(tmp_path) is None
     (tmp_path / "config.json").write_text("{}")
     assert ValueFormula.of(tmp_path) is None
+
+
+def test_precisions_are_chosen_alike_for_all_backends_and_vllm_has_no_int8(tmp_path: Path) -> None:
+    assert [chosen_precision("auto", device, tmp_path, "vllm") for device in ("cpu", "cuda")] == ["float32", "bfloat16"]
+    with pytest.raises(SettingsError, match="with vLLM there is no precision 'int8'"):
+        chosen_precision("int8", "cpu", tmp_path, "vllm")
