@@ -95,7 +95,7 @@ def model_identity(path: Path | str) -> ModelIdentity:
     if path.is_file():
         sha256 = _sha256(path)
         known = known_file(sha256)
-        return ModelIdentity(name=path.stem if known is None else known.name, sha256=sha256)
+        return ModelIdentity(name=path.stem if known is None else known.model_id, sha256=sha256)
     from .hub_folders import has_weights
 
     if not has_weights(path):

