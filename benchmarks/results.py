@@ -33,7 +33,7 @@ from ..engine.errors import DataError, GuidedGenError
 from ..engine.files import errors_of, replaced_atomically
 from ..engine.tree import Tree, load_trees
 from ..engine.tree_files import PARQUET, SCHEMA, read_table
-from ..valuemodel.identity import value_sha256
+from ..valuemodel.made_for import value_sha256
 
 REPLAYS, SEARCHES, JUDGED = "replay.jsonl", "searches.jsonl", "judged.jsonl"
 TREES, ALL_TREES, VALUES = "trees", "trees.parquet", "values"

@@ -27,12 +27,11 @@ from .engine.models.tokenizer_loading import end_ids, load_tokenizer
 from .engine.scorers import P_TRUE
 from .engine.tree import Tree, load_trees, save_trees
 from .valuemodel.fitting import ScoredTrees, scored_trees
-from .valuemodel.identity import value_sha256
-from .valuemodel.made_for import ValueModelMismatch
+from .valuemodel.made_for import ValueModelMismatch, value_sha256
 from .valuemodel.model import ValueModel
 from .valuemodel.packing import PromptedTree
 from .valuemodel.rollout_table import Answer, Ask, ReadAnswer
-from .valuemodel.translation import Translation, translated_tree
+from .valuemodel.text_scorer import Translation, translated_tree
 
 
 @dataclass(frozen=True)

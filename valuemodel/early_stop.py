@@ -16,8 +16,7 @@ from ..engine.errors import GuidedGenError
 from ..engine.files import replaced_atomically
 from ..engine.policies import EarlyStop, Policy, ThresholdCurve
 from ..engine.policy_names import policy_named
-from .identity import value_sha256
-from .made_for import EARLY_STOP, local_folder
+from .made_for import EARLY_STOP, local_folder, value_sha256
 
 _FORMAT = 1
 

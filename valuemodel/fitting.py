@@ -23,8 +23,7 @@ from ..engine.progress import stage
 from . import probe
 from .base_layers import layer_count
 from .card import write_card, write_known
-from .data_checks import check_trees
-from .examples import Example, States, join_examples, make_examples
+from .examples import Example, States, check_trees, join_examples, make_examples
 from .heads import HeadSettings, ValueHead
 from .made_for import MadeFor, ValueModelError, ValueModelMismatch
 from .model import ValueModel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -111,3 +112,24 @@ def local_folder(folder: str | Path) -> Path:
         return Path(snapshot_download(str(folder), allow_patterns=[CONFIG, WEIGHTS, EARLY_STOP]))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ValueModelError(f"{folder} is neither a folder nor a value model on the Hugging Face hub") from error
+
+
+# -- which value model a folder holds: what fitted curves and results are of
+
+
+_MADE_FROM = ("config.json", "model.safetensors")
+
+
+class NoValueModel(GuidedGenError):
+    """A folder that holds no value model."""
+
+
+def value_sha256(folder: Path) -> str:
+    """A hash of the configuration and weights in a value model's folder. Raises NoValueModel."""
+    digest = hashlib.sha256()
+    try:
+        for name in _MADE_FROM:
+            digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
+    except OSError as error:
+        raise NoValueModel(f"{folder} is not the folder of a value model: {error}") from error
+    return digest.hexdigest()

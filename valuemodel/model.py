@@ -21,7 +21,6 @@ from torch import nn
 from ..engine.files import replaced_atomically
 from ..engine.models.float_models import model_config
 from ..engine.tail import Tail
-from . import lora
 from .base_layers import Blocks, copied_blocks, empty_blocks, layer_count, run_layers, stored_config
 from .heads import HeadSettings, ValueHead
 from .made_for import (
@@ -59,7 +58,7 @@ class ValueModel(nn.Module):
         self.rotary = blocks.rotary
         self.tail = Tail(settings.fork_layer, blocks.layers, blocks.norm, head)
         if settings.lora_rank:
-            lora.add_adapters(self.tail.layers, settings.lora_rank)
+            add_adapters(self.tail.layers, settings.lora_rank)
 
     @property
     def head(self) -> ValueHead:
@@ -122,7 +121,7 @@ class ValueModel(nn.Module):
 
     def engine_tail(self, dtype: torch.dtype, device: torch.device | str) -> Tail:
         """The tail for the engine: adapters merged, layers in the generator's type, the head in float32. Ends training."""
-        lora.merge_adapters(self.tail.layers)
+        merge_adapters(self.tail.layers)
         tail = self.tail.eval().requires_grad_(False).to(device)
         tail.layers.to(dtype)
         tail.norm.to(dtype)
@@ -151,7 +150,7 @@ class ValueModel(nn.Module):
 
     def _saved_names(self) -> list[str]:
         whole = not self.settings.lora_rank
-        return [name for name in self.tail.state_dict() if whole or lora.is_adapter(name) or name.startswith(("norm.", "head."))]
+        return [name for name in self.tail.state_dict() if whole or is_adapter(name) or name.startswith(("norm.", "head."))]
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, base: Any = None) -> ValueModel:
@@ -192,3 +191,34 @@ def read_settings(folder: Path) -> tuple[ValueSettings, Any]:
         training=raw["training"],
     )
     return settings, stored_config(raw["base_config"], settings.tail_layers)
+
+
+# -- LoRA adapters on the tail's linear layers, through peft
+
+
+def add_adapters(layers: nn.Module, rank: int) -> None:
+    """Put an adapter of `rank`, scaled by 2, beside every linear layer, and freeze all else in `layers`."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    targets = sorted({name.rsplit(".", 1)[-1] for name, module in layers.named_modules() if isinstance(module, nn.Linear)})
+    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets), layers)
+    for name, parameter in layers.named_parameters():
+        parameter.requires_grad_(is_adapter(name))
+
+
+def is_adapter(name: str) -> bool:
+    """Whether a parameter of that name belongs to an adapter."""
+    return ".lora_" in name
+
+
+def merge_adapters(layers: nn.ModuleList) -> None:
+    """Add every adapter to the weights beside it and take it out."""
+    if not len(layers):
+        return
+    from peft.tuners.lora import LoraLayer
+
+    for module in list(layers.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, LoraLayer):
+                child.merge()
+                setattr(module, name, child.get_base_layer())

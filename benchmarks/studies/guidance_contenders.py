@@ -32,8 +32,7 @@ from ...shipped_values import shipped_value
 from ...valuemodel.base_layers import last_states
 from ...valuemodel.heads import HeadSettings
 from ...valuemodel.model import ValueModel
-from ...valuemodel.text_scorer import TextScoredModel, ValueReader
-from ...valuemodel.translation import Translation
+from ...valuemodel.text_scorer import TextScoredModel, Translation, ValueReader
 from .decoding_contenders import PROMPT
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -33,7 +33,7 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True)
 class ValueFormula:
-    """How a classifier's labels make a value (see `valuemodel.export`): sigmoid(scale * (terms + ... + bias) + shift)."""
+    """How a classifier's labels make a value (see `valuemodel.attach`): sigmoid(scale * (terms + ... + bias) + shift)."""
 
     terms: tuple[str, ...]
     bias: float

@@ -30,7 +30,7 @@ def fit_evidence(data: tuple[Path, ...], calibrate: tuple[Path, ...], value: Pat
     from ..benchmarks.evidence import calibration_curve
     from ..evidence_data import fitted_model, generator_of
     from ..valuemodel.evidence import COLUMNS, NEED_VALUES
-    from ..valuemodel.identity import value_sha256
+    from ..valuemodel.made_for import value_sha256
 
     training = _pools(data, None, options)
     pools = _pools(calibrate, value, options)

@@ -44,8 +44,8 @@ def command(
     """Evaluate a value model and every shortcut on DATA; writes evaluation.json, plots, report.md and report.html to OUT."""
     from ..engine.models.tokenizer_loading import load_tokenizer
     from ..value_data import answer_reader, asks_generator, load_scored, problems_of
-    from ..valuemodel.data_checks import check_trees
     from ..valuemodel.evaluation import evaluate
+    from ..valuemodel.examples import check_trees
     from ..valuemodel.fitting import load_statement
     from ..valuemodel.report import grids, summary, texts, write_evaluation
     from ..valuemodel.rollout_table import rollout_table

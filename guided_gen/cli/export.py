@@ -22,7 +22,7 @@ def command(value: Path, out: Path, model: str | None) -> None:
     from ..engine.models.files import model_identity, resolve_model
     from ..engine.models.loading import load_weights
     from ..engine.models.tokenizer_loading import load_tokenizer
-    from ..valuemodel.export import export_classifier
+    from ..valuemodel.attach import export_classifier
     from ..valuemodel.made_for import ValueModelMismatch
     from ..valuemodel.model import ValueModel
 

@@ -49,7 +49,7 @@ def command(**options: Any) -> None:
     `accelerate launch -m guided_gen train ...` runs it on several GPUs.
     """
     from ..value_data import base_folder
-    from ..valuemodel.data_checks import MIXED_NEEDED, mixed_problems
+    from ..valuemodel.examples import MIXED_NEEDED, mixed_problems
     from ..valuemodel.fitting import Shape, fit_value_model
     from ..valuemodel.heads import HeadSettings
     from ..valuemodel.training import TrainingSettings

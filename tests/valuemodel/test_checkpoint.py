@@ -13,7 +13,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from guided_gen.valuemodel.checkpoint import PROGRESS, Checkpoint
+from guided_gen.valuemodel.training import PROGRESS, Checkpoint
 
 
 class Killed(BaseException):

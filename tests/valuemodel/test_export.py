@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from guided_gen.valuemodel.export import ExportError, export_classifier
+from guided_gen.valuemodel.attach import ExportError, export_classifier
 from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.model import ValueModel
 from guided_gen.valuemodel.packing import PromptedTree

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from guided_gen.engine.errors import DataError
 from guided_gen.engine.tree import Tree
-from guided_gen.valuemodel.base_layers import shared_states
-from guided_gen.valuemodel.packed_attention import BlockLayout, FlexLayout
+from guided_gen.valuemodel.base_layers import BlockLayout, FlexLayout, shared_states
 from guided_gen.valuemodel.packing import Pack, PromptedTree, join_packs, pack_tree, path_means
 
 MakeTree = Callable[..., PromptedTree]

@@ -24,8 +24,7 @@ from guided_gen.question import Continuation
 from guided_gen.scoring import read_text, score_text
 from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.model import ValueModel
-from guided_gen.valuemodel.text_scorer import TextScoredModel, ValueReader
-from guided_gen.valuemodel.translation import Translation, translated_tree
+from guided_gen.valuemodel.text_scorer import TextScoredModel, Translation, ValueReader, translated_tree
 
 from ..engine.made_up import MadeUpModel
 from .conftest import tiny_base

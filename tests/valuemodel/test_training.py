@@ -16,15 +16,14 @@ from hypothesis import strategies as st
 from guided_gen.engine.errors import DataError
 from guided_gen.engine.tree import ROOT, Ended, Tree
 from guided_gen.valuemodel.base_layers import shared_states
-from guided_gen.valuemodel.checkpoint import CheckpointError
-from guided_gen.valuemodel.data_checks import check_trees
-from guided_gen.valuemodel.examples import Example, join_examples, make_examples
+from guided_gen.valuemodel.examples import Example, check_trees, join_examples, make_examples
 from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.made_for import MadeFor
 from guided_gen.valuemodel.model import ValueModel
 from guided_gen.valuemodel.packing import PromptedTree, pack_tree
 from guided_gen.valuemodel.state_cache import pack_key
 from guided_gen.valuemodel.training import (
+    CheckpointError,
     TrainingError,
     TrainingSettings,
     batch_loss,

@@ -22,7 +22,7 @@ from guided_gen.engine.tree import Tree
 from guided_gen.engine.vllm_backend.loading import start, start_with_classifier
 from guided_gen.engine.vllm_backend.pooling import PooledLanguageModel
 from guided_gen.engine.vllm_backend.settings import VllmSettings
-from guided_gen.valuemodel.export import export_classifier
+from guided_gen.valuemodel.attach import export_classifier
 from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.model import ValueModel
 
