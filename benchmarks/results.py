@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..data_builder.build_settings import statement_hash
-from ..data_builder.judge.verdict import Limits
+from ..data_builder.judge.verdict import ProgramLimits
 from ..data_builder.problems.problem import Problem
 from ..engine.errors import DataError, GuidedGenError
 from ..engine.files import errors_of, replaced_atomically
@@ -275,7 +275,7 @@ def pool_identity(settings: Mapping[str, Any], tree: Tree) -> dict[str, Any]:
 
 def judge_identity(isolation: str) -> str:
     """The level of isolation, the version of the rules that read and compare answers, and a hash of the limits."""
-    limits = repr(sorted(asdict(Limits()).items())).encode()
+    limits = repr(sorted(asdict(ProgramLimits()).items())).encode()
     return f"{isolation}, rules {JUDGE_RULES}, limits {hashlib.sha256(limits).hexdigest()[:12]}"
 
 

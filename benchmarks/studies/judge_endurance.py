@@ -17,7 +17,7 @@ import click
 
 from ...data_builder.judge.judge import Judge
 from ...data_builder.judge.launch import process_sign
-from ...data_builder.judge.verdict import Limits
+from ...data_builder.judge.verdict import ProgramLimits
 from ...data_builder.problems.problem import AssertTest, CallTest, Problem, StdinTest
 
 CALL = Problem("p/call", "", "p", entry_point="f", tests=tuple(CallTest((n,), n + 1) for n in range(3)))
@@ -48,7 +48,7 @@ def main(verdicts: int, isolation: Any, workers: int, as_json: bool) -> None:
     """Judge many programs and print, at ten points, what the judge holds on to."""
     counts: Counter[str] = Counter()
     start = time.monotonic()
-    limits = Limits(output_bytes=1 << 20)
+    limits = ProgramLimits(output_bytes=1 << 20)
     with Judge(isolation, workers=workers, limits=limits, stop_at_first_failure=True) as judge:
         for done, (_, verdict) in enumerate(judge.judge_many(_items(verdicts)), 1):
             counts[verdict.status] += 1

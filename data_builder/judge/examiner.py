@@ -12,7 +12,7 @@ from typing import Any
 
 from .program import Conversation, Outcome, started_sandbox
 from .sandbox import Frame, Sandbox, SandboxDied, SandboxTimeout
-from .verdict import Isolation, Limits, Status
+from .verdict import Isolation, ProgramLimits, Status
 from .wire import WireError
 
 # (status, what the program answered, shortened, error)
@@ -22,7 +22,7 @@ Examined = tuple[Status, str, str]
 class Examiner:
     """Started at the first use, started again after a test that did not come back."""
 
-    def __init__(self, isolation: Isolation, limits: Limits) -> None:
+    def __init__(self, isolation: Isolation, limits: ProgramLimits) -> None:
         self._isolation = isolation
         self._limits = limits
         self._sandbox: Sandbox | None = None

@@ -17,12 +17,12 @@ import numpy as np
 from ..problems.problem import CallTest, StdinTest
 from .examiner import Examined, Examiner
 from .program import Outcome, Program
-from .verdict import Isolation, Limits
+from .verdict import Isolation, ProgramLimits
 
 Input = tuple[Any, ...] | str
 """The arguments of a call, or the text of standard input."""
 
-PUBLIC_LIMITS = Limits(cpu_seconds=2, wall_seconds=4.0, program_seconds=6.0, output_bytes=1 << 16)
+PUBLIC_LIMITS = ProgramLimits(cpu_seconds=2, wall_seconds=4.0, program_seconds=6.0, output_bytes=1 << 16)
 """Public inputs are small. A program that runs out of time is run no further, so that an endless one costs 2 s."""
 NOT_RUN = -1
 """The class of an input that a program was not run on, for want of time."""
@@ -51,7 +51,7 @@ class PublicRuns:
         entry_point: str | None,
         examples: Sequence[CallTest | StdinTest],
         isolation: Isolation,
-        limits: Limits = PUBLIC_LIMITS,
+        limits: ProgramLimits = PUBLIC_LIMITS,
     ) -> None:
         """`entry_point` as in `Problem`."""
         self.examples = tuple(examples)
@@ -138,13 +138,13 @@ class _Classes:
         self._numbers: dict[tuple[str, Any], tuple[int, bool]] = {}
         self._first: dict[str, list[tuple[int, Any]]] = {"returned": [], "printed": []}
 
-    def number(self, outcome: Outcome, examiner: Examiner, limits: Limits) -> tuple[int, bool]:
+    def number(self, outcome: Outcome, examiner: Examiner, limits: ProgramLimits) -> tuple[int, bool]:
         key = (outcome.status, _told(outcome))
         if key not in self._numbers:
             self._numbers[key] = self._new(outcome, examiner, limits)
         return self._numbers[key]
 
-    def _new(self, outcome: Outcome, examiner: Examiner, limits: Limits) -> tuple[int, bool]:
+    def _new(self, outcome: Outcome, examiner: Examiner, limits: ProgramLimits) -> tuple[int, bool]:
         firsts = self._first.get(outcome.status)
         if firsts is None:
             return self._next(), False

@@ -20,7 +20,7 @@ from typing import Literal, get_args
 
 from ...engine.errors import GuidedGenError
 from .sandbox import Sandbox, SandboxDied, SandboxTimeout
-from .verdict import Isolation, Limits
+from .verdict import Isolation, ProgramLimits
 
 LEVELS: tuple[Isolation, ...] = get_args(Isolation)
 
@@ -56,7 +56,7 @@ def why_unavailable(level: Isolation) -> str | None:
         return "bubblewrap (bwrap) is not installed"
     configuration = {"program": "def probe():\n return 1", "entry_point": "probe", "preamble": (), "preload": ()}
     try:
-        with Sandbox(level, Limits(), configuration) as sandbox:
+        with Sandbox(level, ProgramLimits(), configuration) as sandbox:
             deadline = time.monotonic() + 20
             sandbox.send(((), {}), deadline)
             how = sandbox.receive(deadline)[0]

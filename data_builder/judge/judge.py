@@ -21,7 +21,7 @@ from .examiner import Examined, Examiner
 from .isolation import choose_isolation
 from .program import JudgeError, Program
 from .sandbox import NO_LIMIT
-from .verdict import FailedTest, Isolation, Limits, Status, Verdict
+from .verdict import FailedTest, Isolation, ProgramLimits, Status, Verdict
 from .wire import WireError, encode
 
 Key = TypeVar("Key")
@@ -43,11 +43,11 @@ class Judge:
         self,
         isolation: Isolation | Literal["auto"] = "auto",
         workers: int = 2,
-        limits: Limits | None = None,
+        limits: ProgramLimits | None = None,
         stop_at_first_failure: bool = False,
     ) -> None:
         self.isolation: Isolation = choose_isolation(isolation)
-        self.limits = limits or Limits()
+        self.limits = limits or ProgramLimits()
         self.workers = workers
         self._stop_at_first_failure = stop_at_first_failure
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="judge")

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .verdict import Isolation, Limits
+from .verdict import Isolation, ProgramLimits
 
 # Reads the modules that follow as (name, code) from standard input and starts the last one.
 BOOT = """
@@ -94,7 +94,7 @@ def path_inside(path: str) -> str:
 def unprivileged_uid() -> int | None:
     """A uid for one sandbox when the caller is root, whom process limits do not hold; None for everybody else.
 
-    Limits of processes are counted by uid, so each running sandbox gets its own: from the upper half of those that exist here.
+    Processes are counted by uid, so each running sandbox gets its own: from the upper half of those that exist here.
     """
     if os.getuid() != 0:
         return None
@@ -103,7 +103,7 @@ def unprivileged_uid() -> int | None:
     return half + (os.getpid() * 4096 + next(_uid_count) % 4096) % (half - 1)
 
 
-def command(level: Isolation, limits: Limits) -> list[str]:
+def command(level: Isolation, limits: ProgramLimits) -> list[str]:
     """The command line of a sandbox."""
     # -P and -s: no current folder, no user's packages; -S: no site; the environment is ours.
     python = [interpreter(), "-S", "-s", "-P", "-B", "-c", BOOT, process_sign()]
@@ -140,7 +140,7 @@ def process_sign() -> str:
     return f"judge-{os.getpid()}"
 
 
-def confinement(level: Isolation, limits: Limits, temp: str, uid: int | None) -> dict[str, Any]:
+def confinement(level: Isolation, limits: ProgramLimits, temp: str, uid: int | None) -> dict[str, Any]:
     """What the first process inside has to know to confine itself and the tests."""
     return {
         "level": level,
@@ -157,7 +157,7 @@ def confinement(level: Isolation, limits: Limits, temp: str, uid: int | None) ->
     }
 
 
-def _written(level: Isolation, limits: Limits, temp: str) -> dict[str, int]:
+def _written(level: Isolation, limits: ProgramLimits, temp: str) -> dict[str, int]:
     """The folders that programs can write to, with the bytes that there is room for: the second is for semaphores."""
     return (
         {"/tmp": limits.temp_bytes, "/dev/shm": limits.file_bytes}
@@ -166,7 +166,7 @@ def _written(level: Isolation, limits: Limits, temp: str) -> dict[str, int]:
     )
 
 
-def _rlimits(level: Isolation, limits: Limits, uid: int | None) -> dict[str, int]:
+def _rlimits(level: Isolation, limits: ProgramLimits, uid: int | None) -> dict[str, int]:
     processes = limits.processes
     if level == "rlimits" and uid is None:
         # Without a user namespace all processes of this user count.

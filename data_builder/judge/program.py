@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ...engine.errors import GuidedGenError
 from .sandbox import Frame, Sandbox, SandboxDied, SandboxTimeout
-from .verdict import Isolation, Limits, Status
+from .verdict import Isolation, ProgramLimits, Status
 from .wire import WireError, decode_frame
 
 # The names that programs written for APPS find there: the import preamble of its reference harness, and more of typing.
@@ -69,7 +69,7 @@ class Outcome:
 class Program:
     """`entry_point` is the function to call, None for a program that reads standard input. Use as a context manager."""
 
-    def __init__(self, text: str, entry_point: str | None, isolation: Isolation, limits: Limits) -> None:
+    def __init__(self, text: str, entry_point: str | None, isolation: Isolation, limits: ProgramLimits) -> None:
         words = set(re.findall(r"\w+", text))
         self._configuration = {
             "program": text,
@@ -191,7 +191,7 @@ class Conversation:
 
 
 def started_sandbox(
-    isolation: Isolation, limits: Limits, configuration: dict[str, Any], main_module: str = "supervisor"
+    isolation: Isolation, limits: ProgramLimits, configuration: dict[str, Any], main_module: str = "supervisor"
 ) -> Sandbox:
     """A sandbox, tried a few times. Raises `JudgeError`."""
     for pause in (*START_PAUSES, None):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import launch
-from .verdict import Isolation, Limits
+from .verdict import Isolation, ProgramLimits
 from .wire import WireError, decode_frame, encode
 
 START_SECONDS = 20.0
@@ -38,7 +38,10 @@ class Sandbox:
     Raises `SandboxDied` or `SandboxTimeout` if the sandbox does not come up.
     """
 
-    def __init__(self, level: Isolation, limits: Limits, configuration: dict[str, Any], main_module: str = "supervisor") -> None:
+    def __init__(
+        self, level: Isolation, limits: ProgramLimits, configuration: dict[str, Any], main_module: str = "supervisor"
+    ) -> None:
+        self._supervises = main_module == "supervisor"
         self._nonce = secrets.token_bytes(8)
         # The largest honest reply: a report and a standard output at their caps.
         self._reply_bytes = 2 * limits.output_bytes + 4096
@@ -104,11 +107,12 @@ class Sandbox:
             for pid in _children(process.pid):
                 # The first process of a PID namespace: the one outside ends once all that was inside is gone.
                 _kill(pid)
-        # Elsewhere the supervisor ends what it started, and itself, once its requests have ended.
-        watched = os.pidfd_open(process.pid)
-        with suppress(SandboxTimeout):
-            self._wait(watched, select.POLLIN, time.monotonic() + CLOSE_SECONDS)
-        os.close(watched)
+        if self._temp is None or self._supervises:
+            # Elsewhere a supervisor ends what it started, and itself, once its requests have ended.
+            watched = os.pidfd_open(process.pid)
+            with suppress(SandboxTimeout):
+                self._wait(watched, select.POLLIN, time.monotonic() + CLOSE_SECONDS)
+            os.close(watched)
         for pid in _children(process.pid):
             _kill_group(pid)
             _kill(pid)

@@ -10,7 +10,7 @@ Isolation = Literal["full", "namespaces", "rlimits", "none"]
 
 
 @dataclass(frozen=True)
-class Limits:
+class ProgramLimits:
     """What one program may use. CPU time decides a timeout, so that a busy machine changes no verdict; wall time ends sleepers.
 
     `cpu_seconds` (whole seconds, as the reference APPS harness: 4) and `wall_seconds` hold for a test, `program_seconds` (wall)

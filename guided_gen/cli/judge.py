@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -14,8 +15,7 @@ import click
 from ..engine.errors import DataError
 
 if TYPE_CHECKING:
-    from ..data_builder.judge.attacks import AttackResult
-    from ..data_builder.judge.judge import Judge
+    from ..data_builder.judge.attack_suite import AttackResult
     from ..data_builder.judge.verdict import Verdict
     from ..data_builder.problems.problem import Problem
 
@@ -46,14 +46,16 @@ def command(
 
     by_id = {problem.id: problem for problem in load_problems(problems, split)}
     items = list(_read_answers(answers, by_id))
+    statuses: Counter[str] = Counter()
     with Judge(isolation, workers=workers) as judge:
-        verdicts = []
-        for line, verdict in judge.judge_many(items):
-            verdicts.append(verdict)
-            if as_json:
-                click.echo(json.dumps({"line": line, **asdict(verdict)}))
-        if not as_json:
-            _print_summary(verdicts, judge)
+        try:
+            for line, verdict in judge.judge_many(items):
+                statuses[verdict.status] += 1
+                click.echo(json.dumps({"line": line, **asdict(verdict)}) if as_json else _told(line, verdict))
+        finally:
+            if not as_json:
+                counts = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
+                click.echo(f"{statuses.total()} answers, isolation '{judge.isolation}': {counts}")
 
 
 def _read_answers(path: Path, problems: dict[str, Problem]) -> Iterator[tuple[int, Problem, str]]:
@@ -61,7 +63,7 @@ def _read_answers(path: Path, problems: dict[str, Problem]) -> Iterator[tuple[in
     from ..data_builder.problems.extraction import extract_program
 
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().decode("utf-8").split("\n")  # a line of JSON may hold the other ends of lines
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"The answers {path} cannot be read: {error}.") from error
     for number, line in enumerate(lines, 1):
@@ -77,57 +79,49 @@ def _read_answers(path: Path, problems: dict[str, Problem]) -> Iterator[tuple[in
         yield number, problems[problem_id], extract_program(completion)
 
 
-def _print_summary(verdicts: list[Verdict], judge: Judge) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("status", "answers", title=f"{len(verdicts)} answers, isolation '{judge.isolation}'")
-    for status, count in Counter(verdict.status for verdict in verdicts).most_common():
-        table.add_row(status, str(count))
-    failures = Table("problem", "status", "test", "input", "expected", "got", "error")
-    for verdict in verdicts:
-        if verdict.failure is not None:
-            shown = verdict.failure
-            cells = (shown.input, shown.expected, shown.got, shown.error)
-            failures.add_row(verdict.problem_id, shown.status, str(shown.index), *(repr(cell[:40])[1:-1] for cell in cells))
-    console = Console()
-    console.print(table)
-    if failures.rows:
-        console.print(failures, markup=False)
+def _told(line: int, verdict: Verdict) -> str:
+    """A verdict in one line, and a failure in a few more, each cut to the width of the terminal."""
+    rows = [f"{line:>6}  {verdict.status:<12}  {verdict.problem_id}"]
+    failure = verdict.failure
+    if failure is not None:
+        parts = {"input": failure.input, "expected": failure.expected, "got": failure.got, "error": failure.error}
+        told = [f"{name}: {text!r}" for name, text in parts.items() if text]
+        rows += [f"{'':8}test {failure.index}, {told[0]}" if told else f"{'':8}test {failure.index}"]
+        rows += [f"{'':8}{part}" for part in told[1:]]
+    columns = shutil.get_terminal_size().columns
+    return "\n".join(row if len(row) <= columns else f"{row[: columns - 3]}..." for row in rows)
 
 
 def _selftest(isolation: Any, as_json: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from ..data_builder.judge.attacks import ATTACKS, run_attacks
+    from ..data_builder.judge.attack_suite import ATTACKS, run_attacks
     from ..data_builder.judge.isolation import LEVELS, available_levels, choose_isolation, why_unavailable
 
     levels = available_levels() if isolation == "auto" else (choose_isolation(isolation),)
-    results: dict[tuple[str, str], AttackResult] = {}
-    for level in levels:
-        for result in run_attacks(level):
-            results[result.attack.name, level] = result
+    results: list[AttackResult] = []
+    for attack in ATTACKS:
+        for level in levels:
+            results += run_attacks(level, (attack,))
             if as_json:
-                row = {"attack": result.attack.name, "isolation": level, "held": result.held, "escapes": result.escapes}
+                result = results[-1]
+                row = {"attack": attack.name, "isolation": level, "held": result.held, "escapes": result.escapes}
                 click.echo(json.dumps({**row, "status": result.verdict.status}))
+        if not as_json:
+            click.echo(_row(attack.name, results[-len(levels) :]))
     if not as_json:
-        table = Table("attack", *levels, title="What happened to hostile programs")
-        for attack in ATTACKS:
-            table.add_row(attack.name, *(_outcome(results[attack.name, level]) for level in levels))
-        console = Console()
-        console.print(table)
         for level in LEVELS[:-1]:
             if level not in levels:
-                console.print(f"{level}: not run; {why_unavailable(level) or 'another level was asked for'}")
-        held = sum(result.held for result in results.values())
-        false_passes = sum(result.verdict.passed for result in results.values())
-        console.print(f"{held} of {len(results)} held, {false_passes} false passes")
-    if any(result.verdict.passed or (result.isolation == "full" and not result.held) for result in results.values()):
+                click.echo(f"{level}: not run; {why_unavailable(level) or 'another level was asked for'}")
+        held, false_passes = sum(result.held for result in results), sum(result.false_pass for result in results)
+        click.echo(f"{held} of {len(results)} held, {false_passes} false passes")
+        click.echo(f"Other threads stood still for {max(result.standstill for result in results):.2f} s at most.")
+    if any(result.false_pass or (result.isolation == "full" and not result.held) for result in results):
         raise SystemExit(1)
 
 
-def _outcome(result: AttackResult) -> str:
-    if result.verdict.passed:
-        return "FALSE PASS"
-    return "; ".join(result.escapes) or f"held ({result.verdict.status})"
+def _row(name: str, results: list[AttackResult]) -> str:
+    """An attack at each level; below it what got out."""
+    cells = [
+        f"{result.isolation} {'FALSE PASS' if result.false_pass else 'held' if result.held else 'OUT'}" for result in results
+    ]
+    out = [f"  {result.isolation}: {escape}" for result in results for escape in result.escapes[:3]]
+    return "\n".join([f"{name:<34} {', '.join(cells)}", *out])

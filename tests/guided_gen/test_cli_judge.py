@@ -40,11 +40,43 @@ def test_json_gives_one_verdict_a_line_and_exit_code_0(files):
     assert verdicts[2]["failure"]["index"] == 1
 
 
-def test_the_summary_counts_by_status_and_names_the_isolation(files):
+def test_verdicts_are_lines_that_fit_the_terminal_and_are_counted_at_the_end(files, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    long = json.dumps({"problem_id": "own/5", "completion": "def add(a, b): return 'long' * 99"})
+    files[1].write_text(files[1].read_text() + long + "\n")
     result = run("--problems", files[0], "--answers", files[1], "--isolation", "rlimits")
     assert result.exit_code == 0
-    assert "wrong_answer" in result.output
-    assert "rlimits" in result.output
+    lines = result.output.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "     2  wrong_answer  own/5" in lines
+    assert "        expected: '7'" in lines
+    assert lines[-1] == "3 answers, isolation 'rlimits': 2 wrong_answer, 1 passed"
+
+
+def test_lines_end_at_newlines_only(files):
+    ends = "\u2028\u0085\x0b\x0c\x1c\u2029"
+    answer = {"problem_id": "own/5", "completion": f"def add(a, b): return a + b  # {ends}"}
+    files[1].write_bytes(b"\r\n".join(json.dumps(answer, ensure_ascii=False).encode() for _ in range(2)))
+    result = run("--problems", files[0], "--answers", files[1], "--json")
+    assert sorted(json.loads(line)["line"] for line in result.output.split("\n") if line) == [1, 2]
+
+
+def test_answers_that_are_not_judged_are_told_at_the_end(files, monkeypatch):
+    from guided_gen.data_builder.judge import program
+
+    def dead(*arguments):
+        if b"3" in arguments[2].get("program", "").encode():
+            raise OSError("no processes")
+        return Sandbox(*arguments)
+
+    Sandbox = program.Sandbox
+    monkeypatch.setattr(program, "Sandbox", dead)
+    monkeypatch.setattr(program, "START_PAUSES", ())
+    result = run("--problems", files[0], "--answers", files[1], "--isolation", "rlimits")
+    assert "     1  passed        own/5" in result.output
+    assert "1 answers, isolation 'rlimits': 1 passed" in result.output
+    assert isinstance(result.exception, GuidedGenError)
+    assert str(result.exception).startswith("1 answers were not judged, the first of them 2: A sandbox")
 
 
 @pytest.mark.parametrize(
@@ -71,25 +103,29 @@ def test_a_missing_file_and_a_missing_level_are_errors(files):
     assert run("--problems", files[0]).exit_code == 2
 
 
-def test_the_self_test_shows_every_attack(monkeypatch):
-    from guided_gen.data_builder.judge import attacks
+@pytest.fixture
+def few(monkeypatch):
+    """A function: have the suite hold only these attacks."""
+    from guided_gen.data_builder.judge import attack_suite
 
-    few = attacks.ATTACKS[:2]
-    monkeypatch.setattr(attacks, "ATTACKS", few)
-    monkeypatch.setattr(attacks.run_attacks, "__defaults__", (few,))
+    def keep(*names):
+        monkeypatch.setattr(attack_suite, "ATTACKS", tuple(a for a in attack_suite.ATTACKS if a.name in names))
+
+    return keep
+
+
+def test_the_self_test_shows_every_attack(few, monkeypatch):
+    few("always equal", "echo")
     result = run("--selftest", "--isolation", "rlimits")
     assert result.exit_code == 0
+    assert "always equal                       rlimits held\n" in result.output
     assert "2 of 2 held, 0 false passes" in result.output
     rows = [json.loads(line) for line in run("--selftest", "--isolation", "rlimits", "--json").output.splitlines()]
-    assert [(row["attack"], row["held"]) for row in rows] == [(attack.name, True) for attack in few]
+    assert [(row["attack"], row["held"]) for row in rows] == [("always equal", True), ("echo", True)]
 
 
-def test_the_self_test_fails_where_an_attack_passes(monkeypatch):
-    from guided_gen.data_builder.judge import attacks
-
-    (reader,) = [attack for attack in attacks.ATTACKS if attack.name == "test files"]
-    monkeypatch.setattr(attacks, "ATTACKS", (reader,))
-    monkeypatch.setattr(attacks.run_attacks, "__defaults__", ((reader,),))
+def test_the_self_test_fails_where_an_attack_passes(few):
+    few("test files")
     result = run("--selftest", "--isolation", "none")
     assert result.exit_code == 1
-    assert "FALSE PASS" in result.output
+    assert "none FALSE PASS" in result.output

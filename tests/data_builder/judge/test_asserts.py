@@ -336,9 +336,9 @@ def test_a_test_that_passes_what_cannot_be_sent_is_refused_not_the_program(run):
     ],
 )
 def test_a_program_that_breaks_off_while_it_is_asked_gets_the_status_it_deserves(program, status):
-    from guided_gen.data_builder.judge.verdict import Limits
+    from guided_gen.data_builder.judge.verdict import ProgramLimits
 
-    with Judge(workers=1, limits=Limits(cpu_seconds=1, wall_seconds=2, memory_bytes=400 << 20)) as judge:
+    with Judge(workers=1, limits=ProgramLimits(cpu_seconds=1, wall_seconds=2, memory_bytes=400 << 20)) as judge:
         problem = Problem("p/asserts", "", "p", entry_point="f", tests=(AssertTest("assert f(lambda: 1) == 1"),) * 2)
         verdict = judge.judge(problem, program)
         assert verdict.status == status, verdict.failure

@@ -6,7 +6,7 @@ import pytest
 
 from guided_gen.data_builder.judge.isolation import LEVELS, available_levels
 from guided_gen.data_builder.judge.judge import Judge
-from guided_gen.data_builder.judge.verdict import Limits
+from guided_gen.data_builder.judge.verdict import ProgramLimits
 from guided_gen.data_builder.problems.problem import CallTest, Problem, StdinTest
 
 # Reads n and prints 3 * n + 1, in many ways.
@@ -164,7 +164,7 @@ def test_a_result_that_does_not_equal_the_expected_one_fails(judge, program, exp
 
 
 def test_results_pass_up_to_the_limit_in_bytes():
-    with Judge(limits=Limits(output_bytes=1 << 18)) as judge:
+    with Judge(limits=ProgramLimits(output_bytes=1 << 18)) as judge:
         for count, status in ((30_000, "passed"), (40_000, "no_result")):
             problem = Problem("p/large", "", "p", entry_point="f", tests=(CallTest((count,), set(range(count))),))
             verdict = judge.judge(problem, "def f(n): return set(range(n))")

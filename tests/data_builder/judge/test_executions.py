@@ -11,14 +11,14 @@ import pytest
 
 from guided_gen.data_builder.judge.executions import NOT_RUN, PUBLIC_LIMITS, Execution, PublicRuns, table
 from guided_gen.data_builder.judge.isolation import choose_isolation
-from guided_gen.data_builder.judge.verdict import Limits
+from guided_gen.data_builder.judge.verdict import ProgramLimits
 from guided_gen.data_builder.problems.problem import CallTest, StdinTest
 
 ISOLATION = choose_isolation("auto")
 DOUBLES = (CallTest((2,), 4), CallTest((3,), 6))
 
 
-def ran(programs: Sequence[str], examples=DOUBLES, made=((5,), ("a",)), limits: Limits = PUBLIC_LIMITS) -> list[Execution]:
+def ran(programs: Sequence[str], examples=DOUBLES, made=((5,), ("a",)), limits: ProgramLimits = PUBLIC_LIMITS) -> list[Execution]:
     entry_point = "f" if programs[0].startswith(("def f", "import", "f =")) else None
     with PublicRuns(entry_point, examples, ISOLATION, limits) as runs:
         runs.add(made)

@@ -16,7 +16,7 @@ from guided_gen.data_builder.judge.isolation import IsolationError, available_le
 from guided_gen.data_builder.judge.judge import Judge
 from guided_gen.data_builder.judge.program import JudgeError
 from guided_gen.data_builder.judge.sandbox import Sandbox, _remove_tree
-from guided_gen.data_builder.judge.verdict import Limits
+from guided_gen.data_builder.judge.verdict import ProgramLimits
 from guided_gen.data_builder.problems.problem import CallTest, Problem
 
 PROBLEM = Problem("p/1", "", "p", entry_point="f", tests=(CallTest((1,), "x"),))
@@ -110,7 +110,7 @@ def test_a_sandbox_that_does_not_start_leaves_nothing(broken, monkeypatch, sandb
     monkeypatch.setattr(broken, fail)
     before = set(Path("/tmp").glob(f"guided-gen-judge-{os.getpid()}-*"))
     with pytest.raises(OSError, match="out of everything"):
-        Sandbox("rlimits", Limits(), {})
+        Sandbox("rlimits", ProgramLimits(), {})
     assert set(Path("/tmp").glob(f"guided-gen-judge-{os.getpid()}-*")) == before
     assert not sandboxes_of(os.getpid())
 

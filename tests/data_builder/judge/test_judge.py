@@ -8,10 +8,10 @@ import pytest
 from guided_gen.data_builder.judge import wire
 from guided_gen.data_builder.judge.judge import Judge
 from guided_gen.data_builder.judge.program import JudgeError
-from guided_gen.data_builder.judge.verdict import Limits
+from guided_gen.data_builder.judge.verdict import ProgramLimits
 from guided_gen.data_builder.problems.problem import AssertTest, CallTest, Problem, StdinTest
 
-LIMITS = Limits(cpu_seconds=1, wall_seconds=2, memory_bytes=400 << 20)
+LIMITS = ProgramLimits(cpu_seconds=1, wall_seconds=2, memory_bytes=400 << 20)
 ADD = Problem("p/add", "", "p", entry_point="add", tests=tuple(CallTest((n, 10), n + 10) for n in range(3)))
 DOUBLE = Problem("p/double", "", "p", tests=tuple(StdinTest(f"{n}\n", f"{2 * n}\n") for n in range(3)))
 ASSERTED = Problem(
@@ -19,9 +19,10 @@ ASSERTED = Problem(
 )
 
 
-@pytest.fixture
-def judge(level):
-    with Judge(level, workers=1, limits=LIMITS) as judge:
+@pytest.fixture(scope="module")
+def judge():
+    """At the strongest level: verdicts are the same at each, as the tests of attacks show."""
+    with Judge(workers=1, limits=LIMITS) as judge:
         yield judge
 
 
@@ -271,12 +272,12 @@ def test_nothing_is_left_after_many_programs(level, sandboxes_of):
     def open_files():
         return {path.name for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
 
-    before = open_files()
+    before, running = open_files(), sandboxes_of(os.getpid())
     with Judge(level, workers=2, limits=LIMITS) as judge:
-        programs = ["def add(a, b): return a + b", "while True: pass", "import os\nos._exit(1)", "open('x', 'w').write('x')"]
+        programs = ["def add(a, b): return a + b", "import os\nos.abort()", "import os\nos._exit(1)", "open('x', 'w').write('x')"]
         short = replace(ADD, tests=ADD.tests[:1])
         verdicts = list(judge.judge_many((n, short, f"{text}\n# {n}") for n, text in enumerate(programs * 3)))
         assert len(verdicts) == 12
         list(judge.judge_many([(0, ASSERTED, "def add(a, b): return a + b")]))
     assert open_files() == before
-    assert not sandboxes_of(os.getpid())
+    assert sandboxes_of(os.getpid()) == running
