@@ -8,8 +8,10 @@ from guided_gen.data_builder.problems.bounds import Range, bounds_in
 from guided_gen.data_builder.problems.made_inputs import made_inputs
 from guided_gen.data_builder.problems.problem import CallTest, Problem, StdinTest
 
-BOUNDED = "Count.\n\nConstraints:\n\n1 <= nums.length <= 5\n-10 <= nums[i] <= 10\n1 <= k <= nums.length\n"
+BOUNDED = (
+    "Count.\n\nConstraints:\n\n1 <= nums.length <= 5\n-10 <= nums[i] <= 10\n1 <= k <= nums.length\n"
     "$1 \\le |word| \\le 4$, 0 < size < 7"
+)
 VALUES = st.recursive(
     st.integers(-50, 50) | st.booleans() | st.floats(-9, 9) | st.text("abc", max_size=5),
     lambda inner: (
