@@ -6,7 +6,8 @@ show progress, stream, or add and drop searches between steps. The loop knows no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,7 +30,10 @@ class SearchSettings:
     tokens that end a line, whenever all live candidates have reached the end of a line. `budget` bounds the decoded tokens, all
     candidates together; a token that several samples share counts once. `stop_ids` end an answer, and so does a node for which
     `complete` is true: it is asked after every step, at the live leaves. Without a `scorer`, candidates are compared by their
-    value, or by their mean log-probability where the model has no value model.
+    value, or by their mean log-probability where the model has no value model. Where it is known how likely complete answers are
+    to be correct (a problem's, which are run), the search ends once one is as likely as `enough`. While none is, it goes on with
+    fresh candidates, n together, up to `most`, as far as the budget allows; without a budget only while all fail an example.
+    `most` is n unless it is given, or four times n with a budget.
     """
 
     n: int = 8
@@ -43,11 +47,13 @@ class SearchSettings:
     seed: int = 0
     stop_ids: frozenset[int] = frozenset()
     complete: Callable[[Tree, int], bool] | None = None
+    enough: float = 0.95
+    most: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("n", "max_new_tokens", "check_every", "budget", "seed"):
+        for name in ("n", "max_new_tokens", "check_every", "budget", "seed", "most"):
             number = getattr(self, name)
-            if not isinstance(number, int) and not (name == "budget" and number is None):
+            if not isinstance(number, int) and not (name in ("budget", "most") and number is None):
                 raise SettingsError(f"{name} is a whole number, not {number!r:.80}")
         if self.n < 1:
             raise SettingsError(f"the number of candidates must be at least 1, not {self.n}")
@@ -55,8 +61,12 @@ class SearchSettings:
             raise SettingsError(f"an answer must be allowed at least 1 token, not {self.max_new_tokens}")
         if self.check_every < 1:
             raise SettingsError(f"a check is made every 1 or more tokens, not every {self.check_every}")
+        if self.most is not None and self.most < self.n:
+            raise SettingsError(f"a search of {self.n} candidates goes on to at least as many, not {self.most}")
         if self.budget is not None and self.budget < 1:
             raise SettingsError(f"the budget must be at least 1 token, not {self.budget}")
+        if not isinstance(self.enough, int | float) or not self.enough > 0:
+            raise SettingsError(f"enough is a probability above 0, not {self.enough!r:.80}")
         if not isinstance(self.sampling, Sampling):
             raise SettingsError(f"sampling is a Sampling(temperature, top_p, top_k), not {self.sampling!r:.80}")
         as_policy(self.policy)
@@ -104,6 +114,9 @@ class Search:
         self._first_node = len(self.tree)
         self._since_check = 0
         self._over = False  # the policy begins no further candidates
+        self._stopped = False
+        self.likely: Mapping[int, float] = {}  # by finished node, where somebody knows better than the scorer
+        self.further: Callable[[], int | None] | None = None  # see `advance_round`
         self._keys: list[int] = []
         self._problem = problem_key(self.tree.prompt_hash)
         self.rollouts: list[int] = []  # rows of the tree's rollouts, once done
@@ -115,6 +128,15 @@ class Search:
     def leaves(self, *ended: Ended) -> set[int]:
         """Nodes (or the root) at which samples stand that ended so."""
         return {sample.leaf for sample in self._samples if sample.ended in ended}
+
+    def samples(self, *ended: Ended) -> Counter[int]:
+        """How many samples that ended so stand at each node."""
+        return Counter(sample.leaf for sample in self._samples if sample.ended in ended)
+
+    @property
+    def begun(self) -> int:
+        """Samples begun so far, whatever became of them."""
+        return len(self._samples)
 
     def finished_leaves(self) -> set[int]:
         """Nodes at which a sample is complete."""
@@ -142,7 +164,7 @@ class Search:
 
     def stop(self) -> None:
         """End all live candidates where they are, and begin no others."""
-        self._over = True
+        self._over = self._stopped = True
         for sample in self.live:
             sample.ended = Ended.STOPPED
 
@@ -194,6 +216,9 @@ class Search:
                 finished[sample.leaf] += 1
             else:
                 dropped[sample.leaf] += 1
+        values = np.append(self.scores(), np.nan)
+        for leaf, likely in self.likely.items():
+            values[leaf] = likely
         path_keys(tree.nodes.parent.tolist(), tree.nodes.token_id.tolist(), self._keys)
         keys = np.asarray([*self._keys, 0], np.uint64)
         return View(
@@ -201,7 +226,7 @@ class Search:
             depth=np.append(tree.depth, 0),
             logprob=np.append(tree.nodes.logprob, 0.0),
             sample_logprob=np.append(tree.nodes.sample_logprob, 0.0),
-            value=np.append(self.scores(), np.nan),
+            value=values,
             live=live,
             finished=finished,
             dropped=dropped,
@@ -252,6 +277,15 @@ class Search:
                 sample.waits = True
         self._since_check += most
 
+    def _begins_further(self) -> bool:
+        """Whether it goes on, or may, once all its candidates have ended."""
+        fresh = 0 if self._stopped or self.further is None or self.tokens_left == 0 else self.further()
+        if fresh:
+            self._samples += [_Sample(ROOT, ROOT, self._next_stream + i) for i in range(fresh)]
+            self._next_stream += fresh
+            self._since_check, self._over = 0, False
+        return fresh is None or fresh > 0
+
     def _finish(self) -> None:
         for sample in self._samples:
             row = self.tree.add_rollout(sample.leaf, sample.fork, sample.ended, sample.stream)
@@ -260,7 +294,10 @@ class Search:
 
 
 def advance_round(model: LanguageModel, searches: Iterable[Search]) -> None:
-    """One step of all searches that are not done, in one batch; a search whose last candidate ends is scored and done."""
+    """One step of all searches that are not done, in one batch; a search whose last candidate ends is scored and done.
+
+    Unless its `further` says otherwise: how many fresh candidates it is to go on with, None while that is not known.
+    """
     active = [search for search in searches if not search.done]
     due = [search for search in active if search._check_due()]
     model.read([(search.session, search._going_or_complete()) for search in due])
@@ -273,7 +310,7 @@ def advance_round(model: LanguageModel, searches: Iterable[Search]) -> None:
     growing = [(search, growth) for search in active if (growth := search._growth()) is not None]
     for (search, _), leaves in zip(growing, model.advance([growth for _, growth in growing]), strict=True):
         search._absorb(leaves)
-    ending = [search for search in active if not search.live and not search._check_due()]
+    ending = [search for search in active if not search.live and not search._check_due() and not search._begins_further()]
     if ending:
         leaves_of = [np.asarray([s.leaf for s in search._samples if s.leaf != ROOT], np.int64) for search in ending]
         model.read(list(zip([search.session for search in ending], leaves_of, strict=True)))

@@ -56,7 +56,7 @@ class SettledText:
 
     def advance(self, search: Search) -> str:
         """What is newly settled, often nothing."""
-        if search.policy.revisits:  # it may begin anew at the root
+        if search.policy.revisits or search.further is not None:  # it may begin anew at the root
             return ""
         node = self._common(search.tree, _in_the_running(search))
         if node == self._node:

@@ -25,6 +25,7 @@ from .engine.scorers import Scorer, as_scorer, mean_logprob
 from .engine.scorers import value as value_scorer
 from .engine.search import SearchSettings
 from .engine.vllm_backend.settings import VllmSettings
+from .evidence import shipped_evidence
 from .notebook import NotebookBar
 from .question import Question, QuestionLike, as_question, problem_of
 from .scheduler import Scheduler
@@ -57,6 +58,7 @@ class GuidedGenerator:
         self.loaded = loaded
         self.template = template
         self.value = value
+        self.evidence = shipped_evidence(value)
         self._line_ends: frozenset[int] | None = None
         self.scheduler = Scheduler(loaded.language_model)
         self.max_prompt_tokens: int | None = None  # where a caller allows less than the model's context
@@ -145,7 +147,7 @@ class GuidedGenerator:
         **changes: Any,
     ) -> Solving:
         """The same search as an iterator of events, the last being `Solved`; `astream` to read it by `async for`."""
-        asked = Asked(as_question(question), self.loaded, self.template, self.max_prompt_tokens)
+        asked = Asked(as_question(question), self.loaded, self.template, self.max_prompt_tokens, self.evidence)
         text = AnswerText(self.loaded.tokenizer, [stop] if isinstance(stop, str) else stop)
         return Solving(self.scheduler, asked, self._settings(asked.question, text, settings, changes), text, accept)
 

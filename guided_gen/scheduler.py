@@ -55,7 +55,7 @@ class Scheduler:
             search._fail(BackendError(_CLOSED))
         self._thread.shutdown()
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         """Take the next step if there is one to take and it is not coming anyway."""
         with self.lock:
             if self._stepping or not any(search._ready for search in self._live):
@@ -80,7 +80,7 @@ class Scheduler:
         finally:
             with self.lock:
                 self._stepping = False
-            self._go_on()
+            self.go_on()
 
     def _advance(self, ready: Sequence[ScheduledSearch[Any]]) -> None:
         for one in ready:
@@ -145,7 +145,7 @@ class ScheduledSearch(Generic[Event]):
             if not events:
                 raise error
             self._wake()  # nothing else will: the reader has to come again, for the error
-        self._scheduler._go_on()
+        self._scheduler.go_on()
         return events, ended
 
     def leave(self, hold: int | None = None) -> None:
@@ -177,7 +177,7 @@ class ScheduledSearch(Generic[Event]):
             self._search = search
             if not self._closed:
                 self._scheduler._live.append(self)
-        self._scheduler._go_on()
+        self._scheduler.go_on()
 
     def _tell(self) -> None:
         if self._closed:

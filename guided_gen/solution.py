@@ -16,13 +16,22 @@ from .engine.tree import Ended, Tree
 
 
 @dataclass(frozen=True)
+class Likelihood:
+    """Of an answer: the probability that it is correct, and the share of the other samples that do the same (None: not known)."""
+
+    probability: float
+    agreement: float | None
+
+
+@dataclass(frozen=True)
 class Candidate:
     """One distinct answer. Arrays have one entry a generated token: `token_ids`, `logprobs` (model), `values` (NaN: not scored).
 
     `score` is the search's scorer at the last token; `multiplicity` counts the samples that gave this same answer; `examples` is
     (passed, shown) of the problem's examples, None where there are none or the answer is incomplete; `failure` is the first of
-    them that it failed; `accepted` is what the caller's `accept` said of a complete answer; `parses`: whether there is a program
-    in it that is valid Python, True where none was asked for.
+    them that it failed; `likelihood`: that it is correct, of a complete answer to a problem; `accepted` is what the caller's
+    `accept` said of a complete answer; `parses`: whether there is a program in it that is valid Python, True where none was asked
+    for.
     """
 
     text: str
@@ -37,6 +46,7 @@ class Candidate:
     accepted: float | None = None
     failure: FailedTest | None = None
     parses: bool = True
+    likelihood: Likelihood | None = None
 
     @cached_property
     def program(self) -> str:
@@ -54,10 +64,13 @@ class Candidate:
 
     @property
     def rank(self) -> tuple[bool, bool, float, float, float]:
-        """What candidates are ordered by: is complete, is Python, share of the examples passed, what `accept` said, score."""
+        """What candidates are ordered by: is complete, is Python, share of the examples passed, what `accept` said, how likely it
+        is to be correct, or else the score.
+        """
         share = 1.0 if self.examples is None else self.examples[0] / self.examples[1]
         accepted = -np.inf if self.accepted is None else self.accepted
-        return self.complete, self.parses, share, accepted, -np.inf if np.isnan(self.score) else self.score
+        best = self.score if self.likelihood is None else self.likelihood.probability
+        return self.complete, self.parses, share, accepted, -np.inf if np.isnan(best) else best
 
 
 def is_python(program: str) -> bool:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,21 +19,30 @@ from .data_builder.build_settings import generator_record
 from .data_builder.problems.extraction import extract_program
 from .data_builder.problems.prompts import PromptTemplate
 from .engine.models.loaded_model import LoadedModel
+from .engine.scorers import value as value_scorer
 from .engine.search import Search, SearchSettings
 from .engine.tree import Ended
+from .evidence import likelihoods
 from .question import Question, problem_of, question_prompt
 from .scheduler import ScheduledSearch, Scheduler
-from .solution import Candidate, Event, Finished, Progress, Settled, Solution, Solved, is_python
+from .solution import Candidate, Event, Finished, Likelihood, Progress, Settled, Solution, Solved, is_python
+from .valuemodel.evidence import EvidenceModel
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A question and who is asked: a model, the template of a problem's prompt, and the most tokens that a prompt may have."""
+    """A question and who is asked: a model, the template of a problem's prompt, the most tokens that a prompt may have, and what
+    says how likely an answer to a problem is to be correct.
+    """
 
     question: Question
     loaded: LoadedModel
     template: PromptTemplate
     max_prompt_tokens: int | None = None
+    evidence: EvidenceModel | None = None
+
+MOST_TIMES = 4
+"""As many times `n` candidates a search with a budget goes on to."""
 
 
 class Solving(ScheduledSearch[Event]):
@@ -56,7 +66,10 @@ class Solving(ScheduledSearch[Event]):
         self.problem = problem_of(asked.question)
         self._text, self._settled, self._accept = text, SettledText(text), accept
         self._checks: CandidateChecks | None = None
-        self._complete: set[int] = set()  # the nodes at which answers ended that were told
+        self._complete: dict[int, bool] = {}  # the nodes at which answers ended that were told: whether they are Python
+        self._evidence = asked.evidence if self.problem is not None else None
+        self._known: dict[int, Likelihood] = {}
+        self._weighed = 0  # checks that are done, when `_known` was
         self._best: int | None = None  # the node at which the best answer ends
         self._begun = 0.0
         self._prompt_tokens = 0
@@ -133,19 +146,60 @@ class Solving(ScheduledSearch[Event]):
             "policy": repr(search.policy),
             "seed": settings.seed,
         }
+        if self._evidence is not None:
+            search.further = partial(self._further, search)
         return search
 
     def observe(self, search: Search) -> list[Event]:
         events: list[Event] = []
-        for leaf in search.finished_leaves() - self._complete:
-            self._complete.add(leaf)
+        for leaf in search.finished_leaves() - self._complete.keys():
             text = self._text.whole(search.tree, leaf)
-            self.checks.start(leaf, text)
+            self._complete[leaf] = self.problem is None or is_python(extract_program(text))
+            self.checks.start(leaf, text, self._scheduler.go_on)
             events.append(Finished(text))
+        self._weigh(search)
         settled = self._settled.advance(search)
         if settled:
             events.append(Settled(settled))
         return [*events, self._progress(search)]
+
+    @property
+    def _ready(self) -> bool:
+        return super()._ready and not self._waits
+
+    @property
+    def _waits(self) -> bool:
+        """Whether there is nothing to decode until it is known what the answers do."""
+        search = self._search
+        if search is None or self._evidence is None or self._cancelled or search.done or search.live:
+            return False
+        return search.further is not None and not all(check.done() for check in self.checks.running)
+
+    def _weigh(self, search: Search) -> None:
+        """Have the search know how likely its complete answers are to be correct, and end it where one is likely enough."""
+        done = sum(check.done() for check in self.checks.running)
+        if self._evidence is None or (done == self._weighed and self._known):
+            return
+        self._weighed = done
+        self._known = likelihoods(self._evidence, search, self.checks, self._complete)
+        if self.settings.scorer is value_scorer:
+            search.likely = {leaf: known.probability for leaf, known in self._known.items()}
+        if any(known.probability >= self.settings.enough for known in self._known.values()):
+            search.stop()
+
+    def _further(self, search: Search) -> int | None:
+        """Fresh candidates to go on with once all have ended; see `SearchSettings`."""
+        if not all(check.done() for check in self.checks.running):
+            return None
+        self._weigh(search)
+        settings = self.settings
+        most = settings.most or settings.n * (1 if settings.budget is None else MOST_TIMES)
+        left = most - search.begun
+        if left <= 0 or any(one.probability >= settings.enough for one in self._known.values()):
+            return 0
+        verdicts = [self.checks.verdict(leaf) for leaf in self._complete]
+        failing = self.checks.examples > 0 and not any(verdict is not None and verdict.passed for verdict in verdicts)
+        return min(settings.n, left) if settings.budget is not None or failing else 0
 
     def _progress(self, search: Search) -> Progress:
         leaves = np.asarray([sample.leaf for sample in search.live] + list(search.finished_leaves()), np.int64)
@@ -166,6 +220,10 @@ class Solving(ScheduledSearch[Event]):
 
     def _solution(self, search: Search) -> Solution:
         scores = np.append(search.scores(), np.nan)
+        if self._evidence is not None:
+            for check in self.checks.running:
+                check.exception()
+            self._known = likelihoods(self._evidence, search, self.checks, self._complete)
         candidates = [self._candidate(search, row, scores) for row in search.rollouts]
         candidates.sort(key=lambda candidate: candidate.rank, reverse=True)
         seconds = time.perf_counter() - self._begun
@@ -191,6 +249,8 @@ class Solving(ScheduledSearch[Event]):
             if verdict.failure is not None:
                 tree.metadata.setdefault("failures", {})[str(row)] = asdict(verdict.failure)
         text = self._text.whole(tree, leaf)
+        known = self._known.get(leaf) if tree.rollouts.ended[row] == Ended.EOS else None
+        accepted = self.checks.accepted(leaf)
         return Candidate(
             text=text,
             token_ids=tree.nodes.token_id[path],
@@ -201,7 +261,8 @@ class Solving(ScheduledSearch[Event]):
             multiplicity=int(tree.rollouts.multiplicity[row]),
             examples=examples,
             rollout=row,
-            accepted=self.checks.accepted(leaf),
+            accepted=None if accepted is None else float(accepted),
+            likelihood=known,
             failure=None if verdict is None else verdict.failure,
             parses=self.problem is None or is_python(extract_program(text)),
         )

@@ -128,7 +128,7 @@ class Judge:
                 status, got, text_of_error = outcome
                 statuses.append(status)
                 if status != "passed" and failure is None:
-                    failure = _failed_test(index, test, status, got, text_of_error)
+                    failure = failed_test(index, test, status, got, text_of_error)
                 if status == "syntax_error" or (failure is not None and self._stop_at_first_failure):
                     break
         status = "passed" if failure is None else failure.status
@@ -156,7 +156,7 @@ class Judge:
         return Examiner(self.isolation, self.limits)
 
 
-def _failed_test(index: int, test: Test, status: Status, got: str, error: str) -> FailedTest:
+def failed_test(index: int, test: Test, status: Status, got: str, error: str) -> FailedTest:
     if isinstance(test, AssertTest):
         given: Any = test.code
         expected = ""

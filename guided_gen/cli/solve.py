@@ -46,6 +46,14 @@ OUT_FILE = click.Path(path_type=Path, dir_okay=False)
 @value_options
 @scorer_option
 @click.option("--n", default=8, help="Candidates.")
+@click.option(
+    "--most",
+    type=click.IntRange(1),
+    default=None,
+    help="Candidates to go on to while all fail an example, or, with "
+    "--budget, while none is likely enough.  [default: 4 times --n]",
+)
+@click.option("--enough", default=0.95, help="How likely to be correct a candidate has to be for the search to end.")
 @click.option("--max-new-tokens", default=512, help="Longest answer, in tokens.")
 @sampling_options
 @check_options
@@ -64,7 +72,7 @@ def command(problem: str, **options: Any) -> int:
     """Search for a program that solves PROBLEM: a text file, - for standard input, or the statement itself in quotes.
 
     Candidates are run, in a sandbox, on the examples that the statement prints and on those of --tests; the more they pass the
-    higher they rank. Ctrl-C prints the best answer so far.
+    higher they rank, and then the more likely they are to be correct. Ctrl-C prints the best answer so far.
 
     Exit codes: 0 done; 1 an error; 2 a wrong option; 3 the program fails an example; 130 interrupted.
     """
@@ -87,6 +95,8 @@ def command(problem: str, **options: Any) -> int:
         check_every=options["check_every"],
         budget=options["budget"],
         seed=options["seed"],
+        enough=options["enough"],
+        most=options["most"] or 4 * options["n"],
     )
     asked = problem_with_tests(statement, options["tests"])
     value = chosen_value(options)

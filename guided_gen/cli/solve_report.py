@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..data_builder.problems.problem import AssertTest, CallTest
-from ..solution import Candidate, Solution
+from ..solution import Candidate, Likelihood, Solution
 
 
 def summary(solution: Solution) -> str:
@@ -24,11 +24,19 @@ def summary(solution: Solution) -> str:
         parts.append(f"none was complete, to be run on the {solution.examples} examples")
     else:
         parts.append(f"{solution.passing} pass the {solution.examples} examples (isolation: {solution.isolation})")
+    if solution.best.likelihood is not None:
+        parts.append(likelihood_text(solution.best.likelihood))
     if not solution.best.complete:
         parts.append("the best answer is incomplete")
     elif not solution.best.parses:
         parts.append("the best answer is no valid Python")
     return " · ".join(parts)
+
+
+def likelihood_text(known: Likelihood) -> str:
+    """How likely the best program is to be correct, and how many others do the same."""
+    agree = "" if known.agreement is None else f", {known.agreement:.0%} of the others do the same"
+    return f"the best is correct with probability {known.probability:.2f}{agree}"
 
 
 def failed_example(solution: Solution) -> str:
@@ -80,6 +88,7 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         "ended": candidate.ended.name.lower(),
         "multiplicity": candidate.multiplicity,
         "parses": candidate.parses,
+        "likelihood": None if candidate.likelihood is None else asdict(candidate.likelihood),
         "examples": None if candidate.examples is None else {"passed": candidate.examples[0], "shown": candidate.examples[1]},
         "failure": None if candidate.failure is None else asdict(candidate.failure),
         "token_ids": candidate.token_ids.tolist(),

@@ -201,6 +201,7 @@ def _about(candidate: Candidate) -> dict[str, Any]:
         "multiplicity": candidate.multiplicity,
         "examples": None if candidate.examples is None else {"passed": candidate.examples[0], "shown": candidate.examples[1]},
         "failure": None if candidate.failure is None else asdict(candidate.failure),
+        "likelihood": None if candidate.likelihood is None else asdict(candidate.likelihood),
     }
 
 

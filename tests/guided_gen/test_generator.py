@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from guided_gen.data_builder.judge.judge import Judge
+from guided_gen.data_builder.judge.executions import PublicRuns
 from guided_gen.data_builder.judge.program import JudgeError
 from guided_gen.engine.errors import ContextError
 from guided_gen.engine.policies import Beam
@@ -117,7 +117,7 @@ def test_a_sandbox_that_does_not_start_costs_its_candidates_and_not_the_search(
     def fail(*_: object) -> None:
         raise JudgeError("A sandbox did not start.")
 
-    monkeypatch.setattr(Judge, "judge", fail)
+    monkeypatch.setattr(PublicRuns, "run", fail)
     solution = generator.solve(STATEMENT, n=8, max_new_tokens=120, seed=0)
     complete = [candidate for candidate in solution.candidates if candidate.complete]
     assert complete and {candidate.examples for candidate in complete} == {(0, 2)} and solution.passing == 0
