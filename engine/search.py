@@ -32,8 +32,8 @@ class SearchSettings:
     `complete` is true: it is asked after every step, at the live leaves. Without a `scorer`, candidates are compared by their
     value, or by their mean log-probability where the model has no value model. Where it is known how likely complete answers are
     to be correct (a problem's, which are run), the search ends once one is as likely as `enough`. While none is, it goes on with
-    fresh candidates, n together, up to `most`, as far as the budget allows; without a budget only while all fail an example.
-    `most` is n unless it is given, or four times n with a budget.
+    fresh candidates, n together, up to `most` (None: n), as far as the budget allows; without a budget only while all fail an
+    example.
     """
 
     n: int = 8

@@ -41,9 +41,6 @@ class Asked:
     max_prompt_tokens: int | None = None
     evidence: EvidenceModel | None = None
 
-MOST_TIMES = 4
-"""As many times `n` candidates a search with a budget goes on to."""
-
 
 class Solving(ScheduledSearch[Event]):
     """An iterator of events, also for `async for`, to be read once. `cancel` may be called from any thread or signal handler; the
@@ -193,8 +190,7 @@ class Solving(ScheduledSearch[Event]):
             return None
         self._weigh(search)
         settings = self.settings
-        most = settings.most or settings.n * (1 if settings.budget is None else MOST_TIMES)
-        left = most - search.begun
+        left = (settings.most or settings.n) - search.begun
         if left <= 0 or any(one.probability >= settings.enough for one in self._known.values()):
             return 0
         verdicts = [self.checks.verdict(leaf) for leaf in self._complete]

@@ -16,7 +16,7 @@ from guided_gen import __version__
 from guided_gen.engine.tree import Tree
 
 STATEMENT = "Double a number.\n\ndef double(x):\n\ndouble(2) == 4\n"
-FAST = ["--n", "2", "--max-new-tokens", "12", "--precision", "float32"]
+FAST = ["--n", "2", "--most", "2", "--max-new-tokens", "12", "--precision", "float32"]
 
 
 def guided_gen(

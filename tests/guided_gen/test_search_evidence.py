@@ -60,10 +60,10 @@ def test_it_goes_on_while_all_fail_an_example_up_to_most(generator: GuidedGenera
 def test_with_a_budget_it_goes_on_while_none_is_likely_enough(
     generator: GuidedGenerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert begun(solved(generator, monkeypatch, 0.5, passed=True, budget=1000)) == 16
-    assert begun(solved(generator, monkeypatch, 1.0, passed=True, budget=1000)) == 4
-    assert begun(solved(generator, monkeypatch, 0.5, passed=True, budget=1000, enough=0.4)) == 4
-    tight = solved(generator, monkeypatch, 0.5, passed=True, budget=30)
+    assert begun(solved(generator, monkeypatch, 0.5, passed=True, budget=1000, most=16)) == 16
+    assert begun(solved(generator, monkeypatch, 1.0, passed=True, budget=1000, most=16)) == 4
+    assert begun(solved(generator, monkeypatch, 0.5, passed=True, budget=1000, most=16, enough=0.4)) == 4
+    tight = solved(generator, monkeypatch, 0.5, passed=True, budget=30, most=16)
     assert tight.decoded_tokens <= 30
 
 
