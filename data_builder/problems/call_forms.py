@@ -8,27 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from .interface import Interface, same_name
 from .literals import NAMED, Reader, read_literal
-
-
-@dataclass(frozen=True)
-class Found:
-    """An example in a text: the function's name, arguments and result, where it begins and ends.
-
-    `certainty`: of two that contradict each other the higher one holds.
-    """
-
-    name: str
-    args: tuple[Any, ...]
-    expected: Any
-    start: int
-    end: int
-    certainty: int
-
+from .result_text import DENIED, END, END_OF_ASSERT, FOLLOWED, LINES, Found, lead, read_result, result_below
 
 Variables = Mapping[str, Sequence[tuple[int, Any]]]
 
@@ -59,38 +43,10 @@ ASSERT = re.compile(r"\bassert\b")
 PROMPT = re.compile(r">>>[ \t]*$")
 BELOW_PROMPT = re.compile(r"\n[ \t]*(?!>>>)")
 BELOW_CALL = re.compile(r"\n[ \t]*(?=[\[({\"'\dTFN-])")
-MORE_OUTPUT = re.compile(r"[^\n]*\n[ \t]*[\d\[({'\"-]")
 CELL = re.compile(r"[ \t]*\|")
 
-# What leads from a call to its result.
-SYMBOL = r"(?:-+>+|=+>+|={1,3}(?![=>])|>{3,}|~>|[➞→⇒⟶⟹➔↦➜⇨]|:(?![:=]))"
-COMMENT = r"(?:\#+|//+|--+(?!>)|/\*+)"
-WORDS = (
-    r"(?:(?:it|this|which|that)\s+)?(?:(?:should|must|shall|will|would)\s+)?(?:shouldBe|shouldEqual|(?:be\s+)?equals?(?:\s+to)?|is\s+equal\s+to"
-    r"|evaluates?\s+to|(?:be\s+)?returned|return(?:s|ing)?|gives?|yields?|outputs?|produces?|prints?|becomes?|results?(?:\s+in)?"
-    r"|be|is|(?:the\s+)?(?:expected\s+)?(?:output|result|answer|value|expected)(?:\s+(?:should\s+be|is))?)\b"
-    r"(?:\s+(?:the|an?)\s+(?:value|string|list|array|number|integer|tuple|empty\s+string))?"
-)
-FOLLOWED = re.compile(rf"[ \t;)]*(?:[,|\n]|$|{SYMBOL}|{COMMENT}|{WORDS})|\s*\)", re.IGNORECASE)
-LEAD = re.compile(
-    rf"(?P<symbol>[ \t]*{SYMBOL})?(?P<comment>[ \t]*{COMMENT})?(?P<second>[ \t]*{SYMBOL})?(?P<words>[ \t]*{WORDS})?"
-    r"[ \t]*(?:[:=](?![:=]))?",
-    re.IGNORECASE,
-)
 # `f(3) = 1 + 2 = 3`: the computation before a result.
 ARITHMETIC = re.compile(r"[ \t]*\(?-?\d[\d.]*\)?(?:[ \t]*[-+*/^%x×·][ \t]*\(?-?\d[\d.]*\)?){1,60}[ \t]*={1,2}(?![=>])")
-LINES = re.compile(r"[ \t]*(?:\n[ \t]*){1,3}")
-# What may follow a result: nothing, or a remark; never more of an expression.
-END = re.compile(
-    r"[)\]}]*(?:[ \t]*(?:$|[.;,](?=\s*$)|[.;](?=\s)|,(?=\s*[A-Za-z]|[^\n]*\b[a-z]{2,}\s[a-z]{2,})|\#|//|--(?![->\d])|/\*|\*/|\|)"
-    r"|[ \t]+(?:(?:because|since|as|and|for|if|when|where|but|so|which|while|not|with|in|by)\b|or\b(?=.*[-=]>)"
-    r"|[-–—:=]\s+(?=[A-Za-z]{2})|[()}]|[A-Za-z_]\w*\()|[:)](?=\s)|[ \t]{2,}(?![-+*/%^<>=&~.]))",
-    re.MULTILINE,
-)
-ANOTHER = re.compile(r",\s*[\d\"'\[({-]")
-END_OF_ASSERT = re.compile(rf"\s*,\s*[\"'“f]|\s*\)|{END.pattern}", re.MULTILINE)
-END_OF_LINE = re.compile(r"[ \t]*[.;]?[ \t]*(?:$|\#|//|\()", re.MULTILINE)
-DENIED = re.compile(r"[ \t]*(?:\#|//|[-=]>)?\s{0,4}false\b|,? (?:while|but) it should\b|,? instead of\b", re.IGNORECASE)
 
 
 def call_forms(text: str, name: str | None, interface: Interface | None) -> Iterator[Found]:
@@ -158,28 +114,6 @@ def read_arguments(
     return tuple(values), named, reader.at
 
 
-def read_result(
-    text: str, at: int, interface: Interface | None, braces: str = "set", whole: re.Pattern[str] = END
-) -> tuple[Any, int] | None:
-    """(value, index after it) of the literal at `at`, if it is `whole` there, and one that the function may return."""
-    found = read_literal(text, at, braces)
-    if found is None or not whole.match(text, found[1]) or (interface is not None and not interface.gives(found[0])):
-        return None
-    if whole is not END_OF_ASSERT and not isinstance(found[0], bool | None) and ANOTHER.match(text, found[1]):
-        return None
-    return found
-
-
-def lead(text: str, at: int) -> int | None:
-    """The index after what leads from a call to its result: symbols, a comment, words, on the same line or the next."""
-    below = LINES.match(text, at)
-    for start in (at, below.end() if below else None):
-        found = LEAD.match(text, start) if start is not None else None
-        if found and any(found.groups()) and (start == at or found["symbol"] or found["words"] or found["comment"]):
-            return found.end()
-    return None
-
-
 def _example(
     text: str, call: re.Match[str], name: str, interface: Interface | None, braces: str, variables: Variables
 ) -> Found | None:
@@ -242,12 +176,6 @@ def _led_to(
     below = LINES.match(text, at)
     found = result_below(text, below.end(), interface, braces) if below else read_result(text, at, interface, braces, whole)
     return found if found and not DENIED.match(text, found[1]) else None
-
-
-def result_below(text: str, at: int, interface: Interface | None, braces: str) -> tuple[Any, int] | None:
-    """A result that fills the line at `at`, and does not go on in the next one."""
-    found = read_result(text, at, interface, braces, END_OF_LINE)
-    return found if found and not MORE_OUTPUT.match(text, found[1]) else None
 
 
 def _swapped(text: str, before: str, wrapper: re.Match[str], end: int, braces: str) -> tuple[Any, int] | None:

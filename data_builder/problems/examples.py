@@ -13,10 +13,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .call_forms import CALL, Found, call_forms
+from .call_forms import CALL, call_forms
 from .interface import Interface, find_interface, same_name
 from .labelled_forms import labelled_forms
 from .problem import CallTest, Problem, StdinTest
+from .result_text import Found
 from .shown_text import ShownText
 from .stdin_forms import classified, stdin_forms
 from .value_forms import value_forms

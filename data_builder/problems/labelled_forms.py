@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from .call_forms import END_OF_LINE, Found, read_result
 from .interface import Interface, plain
 from .literals import read_literal
+from .result_text import END_OF_LINE, Found, read_result
 from .value_forms import NEW_LINES, Values, read_values
 
 KINDS = r"(?:[ \t]+(?:array|list|string|number|integer|value|data|matrix|word|text|is|are|should be))*"

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .call_forms import END, Found, read_result, result_below
 from .interface import Interface, plain, same_name
 from .literals import NAMED, Reader
+from .result_text import END, Found, read_result, result_below
 
 # Names that label a result or a remark, never a parameter before a value.
 NO_PARAMETER = r"(?!(?:outputs?|ou\w{1,3}ut|results?|returns?|expected|answer|explanation|notes?|examples?)\b)"
