@@ -48,11 +48,10 @@ class BlockLinear(nn.Module):
         super().__init__()
         self.in_features, self.out_features = matrices[0].in_features, sum(matrix.out_features for matrix in matrices)
         self.register_buffer("bias", bias)
-        self._parts: list[tuple[BlockMatrix, torch.Tensor | None, int]] = []
+        self.parts: list[tuple[BlockMatrix, int]] = []  # each with where its outputs begin
         column = 0
         for matrix in matrices:
-            own = None if bias is None else bias[column : column + matrix.out_features]
-            self._parts.append((matrix, own, column))
+            self.parts.append((matrix, column))
             column += matrix.out_features
 
     @classmethod
@@ -61,13 +60,11 @@ class BlockLinear(nn.Module):
         return cls([block_matrix(list(together)) for _, together in groupby(stored, block_type)], bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        rows = x.reshape(-1, self.in_features)
-        if len(self._parts) == 1:
-            [(matrix, bias, _)] = self._parts
-            return matrix.times(rows, bias).view(*x.shape[:-1], self.out_features)
-        rounded, out = QuantizedRows(rows), rows.new_empty(len(rows), self.out_features)
-        for matrix, bias, column in self._parts:
-            matrix.times(rounded, bias, out, column)
+        rows = QuantizedRows(x.reshape(-1, self.in_features))
+        out = x.new_empty(rows.count, self.out_features)
+        for matrix, column in self.parts:
+            bias = None if self.bias is None else self.bias[column : column + matrix.out_features]
+            matrix.times(rows, bias, out, column)
         return out.view(*x.shape[:-1], self.out_features)
 
     def extra_repr(self) -> str:

@@ -80,16 +80,15 @@ class BlockMatrix:
     """A matrix [N, K] of blocks of one type: `fill` it, then multiply. About as large as the blocks stored."""
 
     def __init__(self, out_features: int, in_features: int, kind: BlockType) -> None:
-        """Raises ValueError for a type that is not in BLOCK_TYPES and for sizes below 1."""
+        """Raises ValueError for a type that is not in BLOCK_TYPES, sizes below 1, and a K that blocks of 256 do not fill."""
         self.out_features, self.in_features, self.kind = out_features, in_features, BlockType(kind)
         kernels.require(out_features > 0 and in_features > 0)
-        columns = BLOCK_TYPES[self.kind].columns
-        chunks = -(-in_features // columns) * (columns // _CHUNK)
-        shape = (self.kind, out_features, chunks)
+        kernels.require(BLOCK_TYPES[self.kind].columns == _CHUNK or in_features % BLOCK_TYPES[self.kind].columns == 0)
+        shape = (self.kind, out_features, -(-in_features // _CHUNK))
         library = kernels.library()
         self._planes = torch.zeros(library.gg_plane_bytes(*shape), dtype=torch.uint8, device="cpu")
         self._scales = torch.zeros(library.gg_scale_bytes(*shape), dtype=torch.uint8, device="cpu")
-        self._described = _Blocks(*shape, self._planes.data_ptr(), self._scales.data_ptr())
+        self.described = _Blocks(*shape, self._planes.data_ptr(), self._scales.data_ptr())
 
     @property
     def nbytes(self) -> int:
@@ -107,7 +106,7 @@ class BlockMatrix:
         if len(raw):
             raw = np.ascontiguousarray(raw)
             threads = torch.get_num_threads()
-            kernels.library().gg_pack(byref(self._described), raw.ctypes.data, len(raw), first, threads)
+            kernels.library().gg_pack(byref(self.described), raw.ctypes.data, len(raw), first, threads)
 
     def times(
         self, x: torch.Tensor | QuantizedRows, bias: torch.Tensor | None = None, out: torch.Tensor | None = None, column: int = 0
@@ -125,7 +124,7 @@ class BlockMatrix:
         kernels.require(out.dim() == 2 and len(out) == rows.count and 0 <= column <= out.shape[1] - self.out_features)
         kernels.require(bias is None or bias.numel() == self.out_features)
         kernels.library().gg_times(
-            byref(self._described),
+            byref(self.described),
             rows.memory.data_ptr(),
             rows.count,
             None if bias is None else kernels.address(bias),
@@ -146,7 +145,7 @@ class BlockMatrix:
             raise IndexError(f"rows outside [0, {self.out_features})")
         out = torch.empty(len(ids), self.in_features, device="cpu")
         kernels.library().gg_rows(
-            byref(self._described), ids.data_ptr(), len(ids), out.data_ptr(), self.in_features, torch.get_num_threads()
+            byref(self.described), ids.data_ptr(), len(ids), out.data_ptr(), self.in_features, torch.get_num_threads()
         )
         return out
 

@@ -46,6 +46,7 @@ struct product {
     const float *bias;
     float *out;
     long stride;
+    int add; /* to what is in `out` */
 };
 
 struct rounding {
@@ -181,11 +182,14 @@ void gg_round(const float *x, long rows, long k, char *memory, int threads) {
     lay_out(&a.to, rows, (k + CHUNK - 1) / CHUNK, memory);
     in_pieces(chosen->round, &a, rows, k, PIECE, threads);
 }
+static void times(const struct product *a, int threads) {
+    long parts = (a->x.count + a->x.at_once - 1) / a->x.at_once, size = a->x.chunks * CHUNK * PANEL * a->x.at_once;
+    in_pieces(chosen->times, a, parts * panels_of(a->matrix->outputs), size, PIECE_WORK, threads);
+}
 void gg_times(const struct blocks *matrix, char *memory, long rows, const float *bias, float *out, long stride, int threads) {
-    struct product a = {matrix, {0}, bias, out, stride};
+    struct product a = {matrix, {0}, bias, out, stride, 0};
     lay_out(&a.x, rows, matrix->chunks, memory);
-    long parts = (rows + a.x.at_once - 1) / a.x.at_once, size = matrix->chunks * CHUNK * PANEL * a.x.at_once;
-    in_pieces(chosen->times, &a, parts * panels_of(matrix->outputs), size, PIECE_WORK, threads);
+    times(&a, threads);
 }
 void gg_pack(const struct blocks *matrix, const uint8_t *raw, long n, long first, int threads) {
     struct packing a = {matrix, raw, n, first};
@@ -223,6 +227,8 @@ void gg_find_largest(const float *logits, long rows, long n, long width, float *
     struct search a = {logits, n, width, values, places};
     in_pieces(chosen->find_largest, &a, rows, n, PIECE, threads);
 }
+
+#include "kernels_layer.h"
 
 #else
 

@@ -188,6 +188,8 @@ _SIGNATURES = {
     "gg_times": [c_void_p, c_void_p, c_long, c_void_p, c_void_p, c_long, c_int],
     "gg_pack": [c_void_p, c_void_p, c_long, c_long, c_int],
     "gg_rows": [c_void_p, c_void_p, c_long, c_void_p, c_long, c_int],
+    "gg_before_attention": [c_void_p, c_void_p, c_long, c_void_p, c_void_p, c_long, c_void_p, c_int],
+    "gg_after_attention": [c_void_p, c_void_p, c_void_p, c_long, c_void_p, c_int],
     "gg_rms_norm": [c_void_p, c_void_p, c_float, c_void_p, c_long, c_long, c_int],
     "gg_silu_mul": [c_void_p, c_void_p, c_long, c_long, c_int],
     "gg_rotate": [c_void_p, *[c_long] * 4, c_void_p, c_void_p, c_long, c_int],

@@ -199,10 +199,12 @@ static void NAME(times)(const void *arguments, long start, long end) {
             lanes plus = NAME(all)(0);
             long wide = used - at < 16 ? used - at : 16;
             if (a->bias) plus = NAME(load_first)(a->bias + p * PANEL + at, wide);
-            for (long r = 0; r < count; r++)
-                NAME(store_first)(
-                    a->out + (first + r) * a->stride + p * PANEL + at, NAME(add)(NAME(load)(total + r * PANEL + at), plus), wide
-                );
+            for (long r = 0; r < count; r++) {
+                float *to = a->out + (first + r) * a->stride + p * PANEL + at;
+                lanes y = NAME(add)(NAME(load)(total + r * PANEL + at), plus);
+                if (a->add) y = NAME(add)(NAME(load_first)(to, wide), y);
+                NAME(store_first)(to, y, wide);
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ from ..models.rope import frequencies
 from ..models.tensors import Tensors
 from . import kernels
 from .block_linear import BlockEmbedding, BlockLinear, block_matrix
+from .layer_kernel import Heads, LayerKernel
 
 
 def cpu_supported() -> bool:
@@ -72,50 +73,45 @@ class CpuLayer(nn.Module):
         self.self_attn = CpuAttention(architecture, weights, index)
         self.post_attention_layernorm = weights.norm(f"{name}.post_attention_layernorm")
         self.mlp = CpuMLP(architecture, weights, f"{name}.mlp")
+        attention, mlp = self.self_attn, self.mlp
+        self._kernel = LayerKernel(
+            Heads(architecture.num_attention_heads, architecture.num_key_value_heads, architecture.head_dim),
+            (attention.qkv_proj, attention.o_proj, mlp.gate_up_proj, mlp.down_proj),
+            (self.input_layernorm.weight, self.post_attention_layernorm.weight),
+            (attention.q_norm.weight, attention.k_norm.weight) if architecture.head_norms else None,
+            architecture.rms_norm_eps,
+        )
+        self._scale = architecture.head_dim**-0.5
 
     def forward(
         self, hidden: torch.Tensor, *, position_embeddings: tuple[torch.Tensor, torch.Tensor], layout: Layout, **_: Any
     ) -> torch.Tensor:
-        hidden = hidden + self.self_attn(self.input_layernorm(hidden), position_embeddings, layout)
-        out: torch.Tensor = self.mlp(self.post_attention_layernorm(hidden)).add_(hidden)
-        return out
+        cosine, sine = position_embeddings
+        query, key, value = self._kernel.before_attention(hidden[0], cosine[0], sine[0])
+        attended = layout.attend(self.self_attn.layer_idx, query[None], key[None], value[None], self._scale)
+        return self._kernel.after_attention(attended[0], hidden[0])[None]
 
 
 class CpuAttention(nn.Module):
-    """Queries, keys and values from one product."""
+    """What a layer has for its attention; queries, keys and values from one product."""
 
     def __init__(self, architecture: Architecture, weights: _Weights, index: int) -> None:
         super().__init__()
         name = f"model.layers.{index}.self_attn"
         self.layer_idx = index
-        self.heads, self.kv_heads = architecture.num_attention_heads, architecture.num_key_value_heads
-        self.head_dim = architecture.head_dim
-        sizes = [heads * self.head_dim for heads in (self.heads, self.kv_heads, self.kv_heads)]
-        names = [f"{name}.{part}_proj" for part in "qkv"]
+        head_dim = architecture.head_dim
+        attended, kept = architecture.num_attention_heads * head_dim, architecture.num_key_value_heads * head_dim
+        names, sizes = [f"{name}.{part}_proj" for part in "qkv"], [attended, kept, kept]
         if architecture.fused:
             names, sizes = [f"{name}.qkv_proj"], [sum(sizes)]
         self.qkv_proj = weights.linear(names, sizes, architecture.hidden_size, architecture.qkv_bias)
-        attended = self.heads * self.head_dim
         self.o_proj = weights.linear([f"{name}.o_proj"], [architecture.hidden_size], attended, architecture.output_bias)
-        normed = architecture.head_norms
-        self.q_norm = weights.norm(f"{name}.q_norm", self.head_dim) if normed else nn.Identity()
-        self.k_norm = weights.norm(f"{name}.k_norm", self.head_dim) if normed else nn.Identity()
-
-    def forward(self, x: torch.Tensor, position_embeddings: tuple[torch.Tensor, torch.Tensor], layout: Layout) -> torch.Tensor:
-        qkv = self.qkv_proj(x)[0].view(x.shape[1], -1, self.head_dim)
-        query, key, value = qkv.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
-        query, key = self.q_norm(query), self.k_norm(key)
-        cosine, sine = (table[0] for table in position_embeddings)
-        kernels.rotate_(query, cosine, sine)
-        kernels.rotate_(key, cosine, sine)
-        query, key, value = (part.transpose(0, 1)[None] for part in (query, key, value))
-        out = layout.attend(self.layer_idx, query, key, value, self.head_dim**-0.5)
-        attended: torch.Tensor = self.o_proj(out.flatten(2))
-        return attended
+        if architecture.head_norms:
+            self.q_norm, self.k_norm = (weights.norm(f"{name}.{part}_norm", head_dim) for part in "qk")
 
 
 class CpuMLP(nn.Module):
-    """The gated feed-forward block, gate and up from one product."""
+    """The gated feed-forward block of a layer, gate and up from one product."""
 
     def __init__(self, architecture: Architecture, weights: _Weights, name: str) -> None:
         super().__init__()
@@ -125,10 +121,6 @@ class CpuMLP(nn.Module):
             names, sizes = [f"{name}.gate_up_proj"], [2 * inner]
         self.gate_up_proj = weights.linear(names, sizes, hidden, biased)
         self.down_proj = weights.linear([f"{name}.down_proj"], [hidden], inner, biased)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = self.down_proj(kernels.silu_mul(self.gate_up_proj(x)))
-        return out
 
 
 class RMSNorm(nn.Module):

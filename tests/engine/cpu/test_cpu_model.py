@@ -93,7 +93,7 @@ def test_tied_matrices_and_several_files_are_read(architecture: str, tied: bool,
     several = load_cpu_model(tmp_path / "several")
     assert ((logits(several) - logits(model)).norm() / logits(model).norm()).item() < 0.03
     assert torch.equal(logits(several), logits(load_cpu_model(tmp_path / "one")))
-    assert (several.lm_head._parts[0][0] is several.model.embed_tokens.matrix) == tied
+    assert (several.lm_head.parts[0][0] is several.model.embed_tokens.matrix) == tied
 
 
 def test_biases_of_all_projections_are_kept(tmp_path: Path) -> None:
