@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...engine.errors import GuidedGenError
-from . import apps, humaneval, mbpp
+from . import apps, mbpp_and_humaneval
 from .plain_text import read_problem
 from .problem import Problem
 from .records import Record, RecordError, parse_json, read_json_lines
@@ -99,9 +99,9 @@ def problem_from_record(record: Record, prefix: str, where: str) -> Problem:
     if "question" in record:
         return apps.problem_from_record(record, prefix, where)
     if "test_list" in record:
-        return mbpp.problem_from_record(record, where)
+        return mbpp_and_humaneval.mbpp_problem(record, where)
     if "canonical_solution" in record:
-        return humaneval.problem_from_record(record, where)
+        return mbpp_and_humaneval.humaneval_problem(record, where)
     raise RecordError(
         f"{where}: a record of no known schema; APPS has 'question', MBPP 'test_list', HumanEval 'canonical_solution'."
     )
@@ -155,8 +155,8 @@ def _select(problems: Iterable[Problem], split: str | None, path: Path) -> list[
             raise SplitError(f"{path} is the train part of APPS and needs a split: one of train, validation, untouched.")
         numbers = split_numbers(path, str(split))
         return [problem for problem in problems if int(problem.id.rpartition("/")[2]) in numbers]
-    if source == "mbpp" and split in mbpp.SPLITS:
-        return [problem for problem in problems if mbpp.in_split(problem, str(split))]
+    if source == "mbpp" and split in mbpp_and_humaneval.MBPP_SPLITS:
+        return [problem for problem in problems if mbpp_and_humaneval.in_mbpp_split(problem, str(split))]
     if split is None or (split == "test" and source in ("apps-test", "humaneval")):
         return problems
     raise SplitError(f"{path} ({source}) has no split '{split}'.")

@@ -1,6 +1,7 @@
 import pytest
 
-from guided_gen.data_builder.problems import humaneval, mbpp
+from guided_gen.data_builder.problems import mbpp_and_humaneval
+from guided_gen.data_builder.problems.mbpp_and_humaneval import MBPP_SPLITS, humaneval_problem, in_mbpp_split, mbpp_problem
 from guided_gen.data_builder.problems.problem import AssertTest
 from guided_gen.data_builder.problems.records import RecordError
 
@@ -22,7 +23,7 @@ HUMANEVAL = {
 
 
 def test_an_mbpp_record_has_a_test_for_each_assert_and_shows_them():
-    problem = mbpp.problem_from_record(MBPP, "here")
+    problem = mbpp_problem(MBPP, "here")
     assert problem.id == "mbpp/602"
     assert problem.entry_point == "double"
     assert problem.tests == (
@@ -35,22 +36,22 @@ def test_an_mbpp_record_has_a_test_for_each_assert_and_shows_them():
 
 
 def test_carriage_returns_are_gone():
-    problem = mbpp.problem_from_record(MBPP | {"test_setup_code": "x = 1\r\ny = 2"}, "here")
+    problem = mbpp_problem(MBPP | {"test_setup_code": "x = 1\r\ny = 2"}, "here")
     assert "\r" not in problem.solutions[0] + problem.tests[0].code
     assert problem.tests[0].code == "x = 1\ny = 2\nassert double(1) == 2"
 
 
 def test_the_tested_function_may_stand_inside_another_call():
     code = "def f(x):\n    return [x]"
-    assert mbpp.tested_function(["assert set(f(1)) == set([1])"], code, "here") == "f"
-    assert mbpp.tested_function(["assert (f(1)) == [1]"], code, "here") == "f"
+    assert mbpp_and_humaneval.tested_function(["assert set(f(1)) == set([1])"], code, "here") == "f"
+    assert mbpp_and_humaneval.tested_function(["assert (f(1)) == [1]"], code, "here") == "f"
 
 
 def test_splits_are_the_papers_and_do_not_overlap():
-    numbers = [number for split in mbpp.SPLITS.values() for number in split]
+    numbers = [number for split in MBPP_SPLITS.values() for number in split]
     assert sorted(numbers) == list(range(11, 975))
-    problem = mbpp.problem_from_record(MBPP, "here")
-    assert [split for split in mbpp.SPLITS if mbpp.in_split(problem, split)] == ["train"]
+    problem = mbpp_problem(MBPP, "here")
+    assert [split for split in MBPP_SPLITS if in_mbpp_split(problem, split)] == ["train"]
 
 
 @pytest.mark.parametrize(
@@ -58,11 +59,11 @@ def test_splits_are_the_papers_and_do_not_overlap():
 )
 def test_a_malformed_mbpp_record_is_named(change):
     with pytest.raises(RecordError, match="here"):
-        mbpp.problem_from_record(MBPP | change, "here")
+        mbpp_problem(MBPP | change, "here")
 
 
 def test_a_humaneval_solution_passes_its_own_test_and_a_wrong_one_fails():
-    problem = humaneval.problem_from_record(HUMANEVAL, "here")
+    problem = humaneval_problem(HUMANEVAL, "here")
     assert (problem.id, problem.entry_point) == ("humaneval/9", "f")
     scope: dict = {}
     exec(problem.solutions[0] + problem.tests[0].code, scope)
@@ -71,11 +72,11 @@ def test_a_humaneval_solution_passes_its_own_test_and_a_wrong_one_fails():
 
 
 def test_an_answer_need_not_repeat_what_the_prompt_defines():
-    problem = humaneval.problem_from_record(HUMANEVAL, "here")
+    problem = humaneval_problem(HUMANEVAL, "here")
     exec("def f(x):\n    return half(x) / 2\n" + problem.tests[0].code, {})
 
 
 @pytest.mark.parametrize("change", [{"entry_point": "g"}, {"prompt": "def ("}, {"test": None}])
 def test_a_malformed_humaneval_record_is_named(change):
     with pytest.raises(RecordError, match="here"):
-        humaneval.problem_from_record(HUMANEVAL | change, "here")
+        humaneval_problem(HUMANEVAL | change, "here")

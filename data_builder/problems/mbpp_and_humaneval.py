@@ -1,4 +1,7 @@
-"""MBPP (Austin et al. 2021): original fields, official split by `task_id`."""
+"""The benchmarks whose tests are asserts: MBPP (Austin et al. 2021) and HumanEval (Chen et al. 2021), with their original fields.
+
+MBPP is split by `task_id`, all of HumanEval is a test split.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ from .records import Record, RecordError, text_field
 from .syntax import parse
 
 # Appendix A of the paper; 1 to 10 are its few-shot examples.
-SPLITS = {"test": range(11, 511), "validation": range(511, 601), "train": range(601, 975)}
+MBPP_SPLITS = {"test": range(11, 511), "validation": range(511, 601), "train": range(601, 975)}
 
 
-def problem_from_record(record: Record, where: str) -> Problem:
+def mbpp_problem(record: Record, where: str) -> Problem:
     """One record as a problem with one `AssertTest` for each assert of `test_list`.
 
     As in the paper's prompt the statement shows the tests, which alone name the function and its arguments' types: a
@@ -37,9 +40,9 @@ def problem_from_record(record: Record, where: str) -> Problem:
     )
 
 
-def in_split(problem: Problem, split: str) -> bool:
+def in_mbpp_split(problem: Problem, split: str) -> bool:
     """Whether the problem belongs to the official split "train", "validation" or "test"."""
-    return int(problem.id.removeprefix("mbpp/")) in SPLITS[split]
+    return int(problem.id.removeprefix("mbpp/")) in MBPP_SPLITS[split]
 
 
 def unix_lines(text: str) -> str:
@@ -60,3 +63,35 @@ def tested_function(asserts: list[str], code: str, where: str) -> str:
     if not names:
         raise RecordError(f"{where}: the first test calls no function that 'code' defines.")
     return names[0]
+
+
+def humaneval_problem(record: Record, where: str) -> Problem:
+    """One record as a problem with a single `AssertTest`: its `check` function, called with the entry point."""
+    task = text_field(record, "task_id", where)
+    prompt, entry_point = text_field(record, "prompt", where), text_field(record, "entry_point", where)
+    check = text_field(record, "test", where)
+    solution = prompt + text_field(record, "canonical_solution", where)
+    return Problem(
+        id=f"humaneval/{task.rpartition('/')[2]}",
+        statement=f"Complete this Python function.\n\n```python\n{prompt.strip()}\n```",
+        source="humaneval",
+        entry_point=entry_point,
+        tests=(AssertTest(f"{prompt_preamble(solution, entry_point, where)}\n{check}\ncheck({entry_point})\n"),),
+        solutions=(solution,),
+    )
+
+
+def prompt_preamble(program: str, entry_point: str, where: str) -> str:
+    """The imports and functions that stand before the entry point in `program` (prompt and solution), with their bodies.
+
+    The original harness runs prompt + completion. An answer in chat need not repeat them, while its code and the check may
+    use them. Raises RecordError.
+    """
+    try:
+        statements = parse(program).body
+    except (SyntaxError, ValueError) as error:
+        raise RecordError(f"{where}: 'prompt' and 'canonical_solution' must be Python ({error}).") from error
+    for number, node in enumerate(statements):
+        if isinstance(node, ast.FunctionDef) and node.name == entry_point:
+            return ast.unparse(ast.Module(statements[:number], []))
+    raise RecordError(f"{where}: 'prompt' does not define the entry point {entry_point!r}.")
