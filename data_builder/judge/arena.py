@@ -61,14 +61,17 @@ class Arena:
         self._folder.cleanup()
 
     def begin(self) -> None:
+        """Take note of what is there before an attack."""
         self._before = self._leftovers()
         self._watch.longest = 0.0
 
     @property
     def standstill(self) -> float:
+        """The longest time since `begin`, in seconds, for which another thread of this process did not run."""
         return self._watch.longest
 
     def filled_in(self, program: str) -> str:
+        """`program` with the words above replaced."""
         words = {
             "TESTS": self._tests_file,
             "OUTSIDE": self._outside,

@@ -17,6 +17,7 @@ from typing import Literal
 
 from ..problems.problem import AssertTest, CallTest, Problem, StdinTest, Test
 from .arena import Arena
+from .isolation import LEVELS
 from .judge import Judge
 from .verdict import Isolation, ProgramLimits, Verdict
 
@@ -84,6 +85,7 @@ class AttackResult:
 
     @property
     def held(self) -> bool:
+        """Whether it achieved nothing."""
         return not self.false_pass and not self.escapes
 
 
@@ -95,13 +97,8 @@ def _read_attacks() -> tuple[Attack, ...]:
         programs |= {name: (group, program) for name, program in zip(sections[::2], sections[1::2], strict=True)}
     with (FOLDER / "table.tsv").open(encoding="utf-8", newline="") as table:
         rows = list(csv.DictReader(table, delimiter="\t", quoting=csv.QUOTE_NONE))
-    columns = "name", "kind", "about"
     return tuple(
-        Attack(
-            *(row[column] for column in columns),  # type: ignore[arg-type]
-            *programs[row["name"]],
-            expected={level: held for level, held in row.items() if level not in columns},
-        )
+        Attack(row["name"], row["kind"], row["about"], *programs[row["name"]], {level: row[level] for level in LEVELS[:-1]})  # type: ignore[arg-type]
         for row in rows
     )
 

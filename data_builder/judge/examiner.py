@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from .program import Conversation, Outcome, started_sandbox
+from .program import GRACE_SECONDS, Conversation, Outcome, started_sandbox
 from .sandbox import Frame, Sandbox, SandboxDied, SandboxTimeout
 from .verdict import Isolation, ProgramLimits, Status
 from .wire import WireError
@@ -60,6 +60,7 @@ class Examiner:
     def run_asserts(self, code: str, entry_point: str, conversation: Conversation, deadline: float) -> Examined:
         """Run the assert statements in `code` against a program. Raises `WireError` where they pass what cannot be sent to it."""
         failed: Outcome | None = None
+        deadline = min(deadline, time.monotonic() + self._limits.wall_seconds + GRACE_SECONDS)
         try:
             reply = self._ask(("test", code, entry_point), deadline)
             while reply[0] == "ask":

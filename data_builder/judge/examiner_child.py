@@ -31,6 +31,7 @@ NOT_THE_SAME = {None, "wrapped", "integer-keys"}
 
 
 def main() -> None:
+    """Serve requests until the judge hangs up."""
     line = Line()
     config = line.read()
     line.nonce = config["nonce"]
@@ -52,7 +53,7 @@ def main() -> None:
 def _compared(what: str, result: Any, expected: Any) -> tuple[Any, ...]:
     try:
         if what == "printed":
-            return "compared", compare_printed(result, expected), ""
+            return "compared", compare_printed(result, expected), shortened(result)
         value = decode(result)
         return "compared", compare_returned(value, expected), shortened(value)
     except WireError as error:

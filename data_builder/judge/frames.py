@@ -35,6 +35,7 @@ class Line:
         return decode(self._read_exactly(struct.unpack("<I", header[8:])[0]))
 
     def write(self, *frame: Any) -> None:
+        """Reply with a tuple of scalars."""
         payload = encode(frame, NO_LIMIT)
         write_all(self.replies, self.nonce + struct.pack("<I", len(payload)) + payload)
 

@@ -13,12 +13,14 @@ to the machine meanwhile is not: docs/judge.md has the table.
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from functools import cache
 from typing import Literal, get_args
 
 from ...engine.errors import GuidedGenError
+from . import seccomp
 from .sandbox import Sandbox, SandboxDied, SandboxTimeout
 from .verdict import Isolation, ProgramLimits
 
@@ -54,6 +56,8 @@ def why_unavailable(level: Isolation) -> str | None:
     """None if a program runs at `level` on this machine, else the reason why not. Probed once a process."""
     if level == "full" and shutil.which("bwrap") is None:
         return "bubblewrap (bwrap) is not installed"
+    if level != "none" and os.uname().machine not in seccomp.MACHINES:
+        return f"the filter of system calls knows no {os.uname().machine}"
     configuration = {"program": "def probe():\n return 1", "entry_point": "probe", "preamble": (), "preload": ()}
     try:
         with Sandbox(level, ProgramLimits(), configuration) as sandbox:

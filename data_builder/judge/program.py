@@ -211,6 +211,7 @@ def preamble(words: set[str]) -> tuple[str, ...]:
 
 @cache
 def preamble_names() -> dict[str, set[str]]:
+    """The statements of the preamble, with the names that each binds."""
     names = {}
     for node in ast.parse(APPS_PREAMBLE).body:
         assert isinstance(node, ast.Import | ast.ImportFrom)

@@ -31,6 +31,7 @@ SIGKILL = 9
 
 
 def main() -> None:
+    """Run tests until the judge hangs up."""
     line = Line()
     config = line.read()
     line.nonce = config["nonce"]

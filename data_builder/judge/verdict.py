@@ -59,4 +59,5 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
+        """Whether every test passed."""
         return self.status == "passed"

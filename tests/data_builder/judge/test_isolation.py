@@ -66,6 +66,16 @@ def test_a_level_whose_trial_program_does_not_run_is_not_available(monkeypatch):
         isolation.why_unavailable.cache_clear()
 
 
+def test_a_machine_whose_system_calls_are_not_known_has_no_levels(monkeypatch):
+    monkeypatch.setattr(isolation.seccomp, "MACHINES", {})
+    isolation.why_unavailable.cache_clear()
+    try:
+        with pytest.raises(IsolationError, match=f"the filter of system calls knows no {os.uname().machine}"):
+            choose_isolation("auto")
+    finally:
+        isolation.why_unavailable.cache_clear()
+
+
 def test_the_environment_is_scrubbed_and_the_folder_empty(level, monkeypatch):
     monkeypatch.setenv("JUDGE_TEST_SECRET", "secret")
     seen = answer(level, "import os\ndef f(x): return [sorted(os.environ), os.listdir('.'), os.getuid() == 0]")

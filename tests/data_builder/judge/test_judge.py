@@ -116,6 +116,8 @@ def test_the_first_failing_test_is_kept(judge):
     failure = verdict.failure
     assert (failure.index, failure.input, failure.expected, failure.got) == (1, "(1, 10)", "11", "[1]")
     assert len(failure.input_digest) == 16
+    printed = judge.judge(DOUBLE, "print(7)").failure
+    assert (printed.index, printed.input, printed.expected, printed.got) == (0, "0\n", "0\n", "7\n")
     error = judge.judge(ADD, "\n\ndef add(a, b):\n    return {}[a]").failure.error
     assert error == "KeyError: 0 (line 4)"
 

@@ -200,3 +200,12 @@ def test_random_bytes_are_a_plain_value_or_refused(data):
     except WireError:
         return
     assert types(decode(encode(value))) == types(value)
+
+
+@given(st.binary(max_size=200) | VALUES.map(encode))
+def test_random_bytes_are_a_frame_or_refused(data):
+    try:
+        frame = decode_frame(data)
+    except WireError:
+        return
+    assert {type(part) for part in frame} <= {type(None), bool, int, float, complex, str, bytes}
