@@ -24,9 +24,8 @@ from ...engine.cpu.block_linear import BlockLinear
 from ...engine.cpu.blocks import BlockMatrix, BlockType, quantize_to_q8_0
 from ...engine.cpu.packed_linear import PackedLinear
 from ...engine.language_model import Growth, Prompt
-from ...engine.models.files import resolve_model
+from ...engine.models.known import DEFAULT_MODEL
 from ...engine.models.loading import load_model
-from ...engine.models.tokenizer_loading import load_tokenizer
 from ...engine.torch_backend import model as torch_model
 from ...engine.torch_backend.kv_cache import DecodeLayout
 from .decoding_contenders import PROMPT, SAMPLING, unlike_leaves
@@ -107,25 +106,26 @@ def _seconds(call: Callable[[], object]) -> float:
 @click.option("--candidates", default=36, show_default=True)
 @click.option("--prompt-tokens", default=300, show_default=True)
 @click.option("--new-tokens", default=128, show_default=True)
+@click.option("--model", default=DEFAULT_MODEL, show_default=True)
 @click.option("--precision", default="auto", show_default=True)
 @click.option("--instructions", type=click.Choice(INSTRUCTIONS), help="Of the kernels; by default the best there are.")
-def main(candidates: int, prompt_tokens: int, new_tokens: int, precision: str, instructions: str | None) -> None:
+def main(candidates: int, prompt_tokens: int, new_tokens: int, model: str, precision: str, instructions: str | None) -> None:
     """Print the shares of a decode step."""
     if instructions:
         if INSTRUCTIONS[instructions] not in kernels.levels():
             raise click.ClickException(f"this machine has no {instructions}")
         kernels.use(INSTRUCTIONS[instructions])
-    loaded = load_model(precision=precision)
-    model = loaded.language_model
-    prompt = load_tokenizer(resolve_model())(PROMPT)["input_ids"][:prompt_tokens]
-    session = model.open(Prompt(prompt), SAMPLING, seed=0)
+    loaded = load_model(model, precision)
+    decoding = loaded.language_model
+    prompt = loaded.tokenizer(PROMPT)["input_ids"][:prompt_tokens]
+    session = decoding.open(Prompt(prompt), SAMPLING, seed=0)
     leaves, streams = unlike_leaves(session.tree, candidates), np.arange(candidates)
     clock = Clock()
 
     def decode(steps: int) -> None:
         nonlocal leaves
         for _ in range(steps):
-            [leaves] = model.advance([Growth(session, leaves, streams, 1)])
+            [leaves] = decoding.advance([Growth(session, leaves, streams, 1)])
 
     decode(4)  # the first products of each shape pick their kernels
     nodes = len(session.tree)

@@ -32,6 +32,7 @@ from ...engine.tree import ROOT, Tree
 PEERS_FOLDER = Path(__file__).parents[2] / ".venv-peers"
 PEER_MODELS = {"llama.cpp": PEERS_FOLDER / "model.gguf", "vllm": PEERS_FOLDER / "model"}
 SAMPLING = Sampling(temperature=0.8, top_p=0.95)
+FIRST_TOKEN = 1000  # of those that begin the candidates
 # A text that the model goes on with sensibly; cut to the wished length.
 PROMPT = "Write a Python function that returns the length of the longest run of equal numbers in a list. " * 20
 
@@ -80,7 +81,7 @@ def unlike_leaves(tree: Tree, candidates: int) -> np.ndarray:
     """Leaves [candidates] below the root with a token of their own each: the tree shares equal beginnings, which no other
     contender does, and so none are equal.
     """
-    return np.asarray([tree.add_node(ROOT, 1000 + i, logprob=0.0, sample_logprob=0.0) for i in range(candidates)])
+    return np.asarray([tree.add_node(ROOT, FIRST_TOKEN + i, logprob=0.0, sample_logprob=0.0) for i in range(candidates)])
 
 
 def _transformers_model() -> Any:

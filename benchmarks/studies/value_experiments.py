@@ -161,14 +161,19 @@ def _row(name: str, line: dict[str, Any], scorer: str) -> str:
     cells = [
         str(setting["kept"]) if trained else "",
         str(setting["training_problems"]) if trained else "",
-        f"{auroc['value']:.3f} [{auroc['low']:.3f}, {auroc['high']:.3f}]",
-        f"{early['value']:.3f}",
-        f"{own['length_matched_auroc']['value']:.3f}",
-        *(f"{own[f'gap closed, pass@{k}']['value']:.0%}" for k in (1, 3)),
-        f"{own['brier_skill']['value']:.3f}",
+        f"{_figure(auroc, '.3f')} [{_figure(auroc, '.3f', 'low')}, {_figure(auroc, '.3f', 'high')}]",
+        _figure(early, ".3f"),
+        _figure(own["length_matched_auroc"], ".3f"),
+        *(_figure(own[f"gap closed, pass@{k}"], ".0%") for k in (1, 3)),
+        _figure(own["brier_skill"], ".3f"),
         str(line["seconds"]) if trained else "",
     ]
     return f"| {name} | {' | '.join(cells)} |"
+
+
+def _figure(found: dict[str, float | None], form: str, which: str = "value") -> str:
+    number = found[which]
+    return "-" if number is None else f"{number:{form}}"
 
 
 def plot_learning_curve(lines: Sequence[dict[str, Any]], path: Path) -> None:
