@@ -22,6 +22,7 @@ import torch
 from ...engine.cpu import kernels
 from ...engine.cpu.block_linear import BlockLinear
 from ...engine.cpu.blocks import BlockMatrix, BlockType, quantize_to_q8_0
+from ...engine.cpu.layer_kernel import LayerKernel
 from ...engine.cpu.packed_linear import PackedLinear
 from ...engine.language_model import Growth, Prompt
 from ...engine.models.known import DEFAULT_MODEL
@@ -30,9 +31,9 @@ from ...engine.torch_backend import model as torch_model
 from ...engine.torch_backend.kv_cache import DecodeLayout
 from .decoding_contenders import PROMPT, SAMPLING, unlike_leaves
 
-PRODUCTS, ATTENTION, SAMPLING_PART = "matrix products, quantising", "attention and cache", "sampling"
+PRODUCTS, ATTENTION, SAMPLING_PART = "matrix products, norms, gates", "attention and cache", "sampling"
 INSTRUCTIONS = {"avx2": kernels.AVX2, "avx-vnni": kernels.AVX_VNNI, "avx-512": kernels.AVX512}
-OTHER, PYTHON = "norms, rotary, activations", "Python: tree, slots, drawing"
+OTHER, PYTHON = "between these", "Python: tree, slots, drawing"
 
 
 class Clock:
@@ -61,6 +62,8 @@ def watched(clock: Clock) -> Iterator[None]:
     """The engine with a clock around each of its parts."""
     places: list[tuple[Any, str, str]] = [
         (BlockLinear, "forward", PRODUCTS),
+        (LayerKernel, "before_attention", PRODUCTS),
+        (LayerKernel, "after_attention", PRODUCTS),
         (PackedLinear, "forward", PRODUCTS),
         (DecodeLayout, "attend", ATTENTION),
         (torch_model, "distributions", SAMPLING_PART),
@@ -139,12 +142,17 @@ def main(candidates: int, prompt_tokens: int, new_tokens: int, model: str, preci
     ]:
         click.echo(f"{part:32} {seconds / total:6.1%}  {seconds / new_tokens * 1e3:6.2f} ms")
     weights = _multiplied_weights(loaded)
-    rate, size = 2 * weights * rows / clock.seconds[PRODUCTS], 1 if loaded.precision == "int8" else 4
+    rate = 2 * weights * rows / clock.seconds[PRODUCTS]
     click.echo(
         f"matrix products: {rate / 1e12:.2f} of {peak_products(loaded.precision) / 1e12:.2f} T operations a second at best;"
     )
-    read = weights * size * new_tokens / clock.seconds[PRODUCTS]
+    read = (_bytes_of_blocks(model) or 4 * weights) * new_tokens / clock.seconds[PRODUCTS]
     click.echo(f"weights read at {read / 1e9:.1f} of {bandwidth() / 1e9:.1f} GB a second")
+
+
+def _bytes_of_blocks(model: Any) -> int:
+    linears = [module for module in model._model.modules() if isinstance(module, BlockLinear)]
+    return sum(matrix.nbytes for linear in linears for matrix, _ in linear.parts)
 
 
 def _multiplied_weights(loaded: Any) -> int:
