@@ -34,9 +34,9 @@ def made(name: str, state: Any) -> Any:
 def _of(module: str, name: str) -> Callable[..., Any]:
     """A type of the standard library, imported where a value of it is met for the first time."""
 
-    def make(*arguments: Any) -> Any:
+    def make(*arguments: Any, **keyword_arguments: Any) -> Any:
         __import__(module)
-        return getattr(sys.modules[module], name)(*arguments)
+        return getattr(sys.modules[module], name)(*arguments, **keyword_arguments)
 
     return make
 
@@ -65,6 +65,7 @@ def _zone_made(offset: Any) -> Any:
     return None if offset is None else _of("datetime", "timezone")(offset)
 
 
+_USER_TYPES = ("UserDict", "UserList", "UserString")
 _DATE = ("year", "month", "day")
 _TIME = ("hour", "minute", "second", "microsecond")
 
@@ -90,6 +91,12 @@ _TYPES: dict[str, tuple[_Told, _Made]] = {
         lambda value: list(dict.items(value)),
         lambda state: _of("collections", "defaultdict")(None, state),
     ),
+    "collections.ChainMap": (lambda value: list(value.maps), lambda state: _of("collections", "ChainMap")(*state)),
+    **{f"collections.{name}": (lambda value: value.data, _of("collections", name)) for name in _USER_TYPES},
+    "builtins.mappingproxy": (dict, _of("types", "MappingProxyType")),
+    "types.SimpleNamespace": (lambda value: vars(value), lambda state: _of("types", "SimpleNamespace")(**state)),
+    "array.array": (lambda value: (value.typecode, value.tolist()), lambda state: _of("array", "array")(*state)),
+    "pathlib.PosixPath": (str, _of("pathlib", "PosixPath")),
     "decimal.Decimal": (str, _of("decimal", "Decimal")),
     "fractions.Fraction": (
         lambda value: (value.numerator, value.denominator),

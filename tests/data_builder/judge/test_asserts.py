@@ -72,6 +72,31 @@ RIGHT_AND_WRONG = {
         "d = f('ab')\nd.move_to_end('a')\nassert list(d) == ['b', 'a']",
         "assert list(f('ab')) == ['b', 'a']",
     ),
+    "a subclass of a date": (
+        "import datetime\nclass D(datetime.date): pass\ndef f(y): return D(y, 1, 2)",
+        "import datetime\nassert f(2020) == datetime.date(2020, 1, 2) and f(2020).day == 2",
+        "assert f(2020).day == 1",
+    ),
+    "a subclass of a deque": (
+        "from collections import deque\nclass D(deque): pass\ndef f(a): return D(a)",
+        "from collections import deque\nassert f([1, 2]) == deque([1, 2]) and list(f('a')) == ['a']",
+        "from collections import deque\nassert f([1]) == deque([2])",
+    ),
+    "a namespace": (
+        "from types import SimpleNamespace\ndef f(n): return SimpleNamespace(n=n)",
+        "from types import SimpleNamespace\nassert f(1) == SimpleNamespace(n=1) and f(2).n == 2",
+        "assert f(1).n == 2",
+    ),
+    "a match": (
+        "import re\ndef f(s): return re.match('a+', s)",
+        "assert f('aab').group() == 'aa' and f('b') is None",
+        "assert f('a').end() == 2",
+    ),
+    "a partial function": (
+        "from functools import partial\ndef f(n): return partial(pow, n)",
+        "assert f(2)(3) == 8 and callable(f(2))",
+        "assert f(2)(3) == 9",
+    ),
     "a subclass of dict": (
         "class D(dict):\n    def total(self): return sum(self.values())\ndef f(**k): return D(k)",
         "assert f(a=1, b=2).total() == 3 and f(a=1) == {'a': 1}",
