@@ -7,6 +7,7 @@ import for a model is never loaded. Attention, norms and rotary embeddings are c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -39,14 +40,16 @@ class CpuModel(nn.Module):
             )
         self.config = architecture
         weights = _Weights(architecture, tensors)
-        # The largest first, while little else is there.
         table = weights.stored("model.embed_tokens", architecture.vocab_size, architecture.hidden_size)
-        embedding = BlockEmbedding(block_matrix([table]))
-        if architecture.tie_word_embeddings:
-            self.lm_head = BlockLinear([embedding.matrix])
-        else:
-            self.lm_head = weights.linear(["lm_head"], [architecture.vocab_size], architecture.hidden_size)
-        self.model = CpuDecoder(architecture, embedding, weights)
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # reading and packing hold no lock of the interpreter
+            # The largest first, while little else is there.
+            head = None
+            if not architecture.tie_word_embeddings:
+                head = pool.submit(weights.linear, ["lm_head"], [architecture.vocab_size], architecture.hidden_size)
+            embedding = pool.submit(lambda: BlockEmbedding(block_matrix([table])))
+            layers = list(pool.map(lambda i: CpuLayer(architecture, weights, i), range(architecture.num_hidden_layers)))
+        self.lm_head = BlockLinear([embedding.result().matrix]) if head is None else head.result()
+        self.model = CpuDecoder(architecture, embedding.result(), layers, weights.norm("model.norm"))
 
     def get_decoder(self) -> CpuDecoder:
         return self.model
@@ -55,11 +58,11 @@ class CpuModel(nn.Module):
 class CpuDecoder(nn.Module):
     """All below the LM head; the parts have the names that they have in transformers."""
 
-    def __init__(self, architecture: Architecture, embedding: BlockEmbedding, weights: _Weights) -> None:
+    def __init__(self, architecture: Architecture, embedding: BlockEmbedding, layers: Sequence[CpuLayer], norm: RMSNorm) -> None:
         super().__init__()
         self.embed_tokens = embedding
-        self.layers = nn.ModuleList(CpuLayer(architecture, weights, i) for i in range(architecture.num_hidden_layers))
-        self.norm = weights.norm("model.norm")
+        self.layers = nn.ModuleList(layers)
+        self.norm = norm
         self.rotary_emb = Rotary(architecture)
 
 

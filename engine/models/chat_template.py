@@ -66,7 +66,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         for padding in ("center", "indent", "wordwrap", "format", "xmlattr"):
             self.filters.pop(padding)
         self.filters["indent"] = _indent
-        self.globals |= {"raise_exception": _refuse, "strftime_now": lambda layout: datetime.now().strftime(layout)}
+        self.globals |= {"raise_exception": _refuse, "strftime_now": _now}
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         small = all(isinstance(side, (int, float)) and abs(side) < 1 << 32 for side in (left, right))
@@ -106,6 +106,10 @@ def _indent(text: str, width: int = 4, first: bool = False, blank: bool = False)
     space = " " * min(width, 64)
     rest = [space + line if line or blank else line for line in lines[1:]]
     return "\n".join([space + lines[0] if first else lines[0], *rest])
+
+
+def _now(layout: str) -> str:
+    return datetime.now().strftime(layout)
 
 
 def _refuse(message: object) -> None:

@@ -115,11 +115,16 @@ class GgufFile:
             raise ModelError(f"{self.path} holds no list {key}")
         return value
 
-    def rows(self, tensor: GgufTensor, first: int, count: int) -> np.ndarray:
-        """Rows `first`, `first` + 1, ... of a tensor of two dimensions as they are stored, uint8 [count, bytes_per_row]."""
+    def rows(self, tensor: GgufTensor, first: int, count: int, into: np.ndarray | None = None) -> np.ndarray:
+        """Rows `first`, `first` + 1, ... of a tensor of two dimensions as they are stored, uint8 [count, bytes_per_row].
+
+        `into`: bytes to read them into, of which the result is a view. Any number of threads may read.
+        """
         assert first >= 0 and first + count <= tensor.n_rows
+        size = count * tensor.bytes_per_row
+        data = np.empty(size, np.uint8) if into is None else into[:size]
         with self._explained():
-            data = self._bytes(tensor.offset + first * tensor.bytes_per_row, count * tensor.bytes_per_row)
+            self._read(data, tensor.offset + first * tensor.bytes_per_row)
         return data.reshape(count, tensor.bytes_per_row)
 
     # -- the header
@@ -163,13 +168,17 @@ class GgufFile:
 
     def _bytes(self, start: int, count: int) -> np.ndarray:
         data = np.empty(count, np.uint8)
-        view, done = memoryview(data), 0
-        while done < count:
+        self._read(data, start)
+        return data
+
+    def _read(self, data: np.ndarray, start: int) -> None:
+        view: Any = data.data
+        done = 0
+        while done < len(data):
             got = os.preadv(self._handle, [view[done : done + (1 << 30)]], start + done)
             if not got:
                 raise ModelError("it ends too early")
             done += got
-        return data
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -217,7 +226,7 @@ class _Cursor:
     """Reads a header's parts one after the other. Raises _Short where the bytes do not suffice."""
 
     def __init__(self, data: np.ndarray) -> None:
-        self._data = memoryview(data)
+        self._data: memoryview = data.data
         self.position = 0
 
     def take(self, count: int) -> memoryview:

@@ -99,8 +99,8 @@ class _Vocabulary:
         else:
             raise ModelError(f"{self._path} has a tokenizer of the kind {kind!r}, which is not covered; gpt2 and llama are")
         self._add_tokens(backend)
-        special = {name: self._token(entry) for name, entry in _SPECIAL_IDS.items()}
-        special = {name: token for name, token in special.items() if token is not None}
+        named = {name: self._token(entry) for name, entry in _SPECIAL_IDS.items()}
+        special = {name: token for name, token in named.items() if token is not None}
         if self._entry("add_bos_token", kind == "llama") and "bos_token" in special:
             bos = special["bos_token"]
             backend.post_processor = processors.TemplateProcessing(

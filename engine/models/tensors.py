@@ -20,8 +20,8 @@ from ..errors import ModelError
 from .architecture import ROPE_TENSORS, Architecture, tensor_names
 from .gguf_file import GGML_TYPES, GgufFile, GgufTensor
 
-PIECE_BYTES = 8 << 20
-"""Of a matrix that are held at once while it is read, as floats or as blocks."""
+PIECE_BYTES = 1 << 20
+"""Of a matrix that are held at once while it is read, as floats or as blocks: no more than a processor's cache."""
 
 BLOCK_TYPES = ("Q4_0", "Q5_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
 """Types of GGML that are covered, beside floats."""
@@ -30,7 +30,10 @@ _FLOAT_TYPES = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
 
 
 class StoredMatrix(Protocol):
-    """A matrix [N, K] in a file. `block_type`: GGML's number of the blocks that `blocks` gives, None for stored floats."""
+    """A matrix [N, K] in a file. `block_type`: GGML's number of the blocks that `blocks` gives, None for stored floats.
+
+    A piece may be overwritten by the next one.
+    """
 
     shape: tuple[int, int]
     block_type: int | None
@@ -157,9 +160,10 @@ class GgufMatrix:
         if self._order is not None:  # a projection, small enough to be held whole
             yield 0, self._file.rows(self._tensor, 0, rows)[self._order]
             return
-        step = max(PIECE_BYTES // bytes_per_row // 32, 1) * 32
+        step = min(max(PIECE_BYTES // bytes_per_row // 32, 1) * 32, rows)
+        piece = np.empty(step * self._tensor.bytes_per_row, np.uint8)
         for first in range(0, rows, step):
-            yield first, self._file.rows(self._tensor, first, min(step, rows - first))
+            yield first, self._file.rows(self._tensor, first, min(step, rows - first), piece)
 
 
 def _floats(stored: np.ndarray, type_name: str) -> torch.Tensor:

@@ -85,8 +85,8 @@ class Tokenizer:
         return text
 
     def batch_decode(self, sequences: Iterable[Iterable[int]], skip_special_tokens: bool = False) -> list[str]:
-        sequences = [[int(i) for i in ids] for ids in sequences]
-        texts: list[str] = self.backend_tokenizer.decode_batch(sequences, skip_special_tokens=skip_special_tokens)
+        lists = [[int(i) for i in ids] for ids in sequences]
+        texts: list[str] = self.backend_tokenizer.decode_batch(lists, skip_special_tokens=skip_special_tokens)
         return texts
 
     def apply_chat_template(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = False) -> list[int]:
