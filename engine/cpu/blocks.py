@@ -57,7 +57,7 @@ def bytes_of_row(kind: BlockType, columns: int) -> int:
 
 def quantize_to_q8_0(rows: torch.Tensor) -> np.ndarray:
     """Rows [n, K] of any float type -> stored rows of Q8_0, uint8 [n, bytes_of_row(Q8_0, K)]."""
-    from gguf.quants import GGMLQuantizationType, quantize
+    from gguf import GGMLQuantizationType, quantize
 
     padded = torch.nn.functional.pad(rows.detach().float(), (0, -rows.shape[1] % 32))
     return quantize(padded.numpy(), GGMLQuantizationType.Q8_0)

@@ -85,7 +85,14 @@ def config_of(architecture: Architecture) -> Any:
     """A configuration of transformers that describes the same model. Raises ModelError where transformers has none."""
     from transformers import AutoConfig
 
-    names = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
+    names: tuple[str, ...] = (
+        "vocab_size",
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+    )
     names += ("max_position_embeddings", "rms_norm_eps", "tie_word_embeddings", "sliding_window")
     fields: dict[str, Any] = {name: getattr(architecture, name) for name in names}
     fields["rope_parameters"] = dict(architecture.rope_parameters)
@@ -109,7 +116,7 @@ def float_model(path: Path, dtype: torch.dtype) -> Any:
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        model: Any = AutoModelForCausalLM.from_config(config, dtype=dtype)  # type: ignore[no-untyped-call]
     decoder = model.get_decoder()
     decoder.rotary_emb = type(decoder.rotary_emb)(decoder.config)
     names = [name for name in model.state_dict() if not (config.tie_word_embeddings and name.startswith("lm_head."))]
@@ -164,9 +171,10 @@ def _folder_model(path: Path, config: Any, dtype: torch.dtype) -> Any:
     from transformers import AutoModelForCausalLM
 
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             path, config=config, dtype=dtype, trust_remote_code=False, output_loading_info=True
         )
+        model, report = loaded
     except Exception as error:  # transformers raises whatever a malformed file trips over
         raise ModelError(f"{path} cannot be loaded as a causal language model: {_first_line(error)}") from error
     for kind in ("missing_keys", "mismatched_keys"):

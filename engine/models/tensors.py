@@ -35,7 +35,7 @@ class StoredMatrix(Protocol):
     A piece may be overwritten by the next one.
     """
 
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     block_type: int | None
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
@@ -137,8 +137,8 @@ class GgufMatrix:
     def __init__(self, file: GgufFile, tensor: GgufTensor, order: np.ndarray | None) -> None:
         self._file, self._tensor, self._order = file, tensor, order
         rows, columns = tensor.shape
-        self.shape = (rows, columns)
-        self.block_type = tensor.kind if tensor.type_name in BLOCK_TYPES else None
+        self.shape: tuple[int, ...] = (rows, columns)
+        self.block_type: int | None = tensor.kind if tensor.type_name in BLOCK_TYPES else None
         if self.block_type is None and tensor.type_name not in _FLOAT_TYPES:
             covered = [*_FLOAT_TYPES, *BLOCK_TYPES]
             raise ModelError(
@@ -172,7 +172,7 @@ def _floats(stored: np.ndarray, type_name: str) -> torch.Tensor:
         return torch.from_numpy(stored).view(torch.bfloat16).float()
     if type_name in _FLOAT_TYPES:
         return torch.from_numpy(stored.view(_FLOAT_TYPES[type_name])).float()
-    from gguf.quants import GGMLQuantizationType, dequantize
+    from gguf import GGMLQuantizationType, dequantize
 
     return torch.from_numpy(dequantize(stored, GGMLQuantizationType[type_name]))
 
@@ -242,7 +242,7 @@ class FolderTensors:
 class FolderMatrix:
     """A matrix, or a vector, in a safetensors file. See StoredMatrix."""
 
-    block_type = None
+    block_type: int | None = None
 
     def __init__(self, path: Path, name: str, shape: tuple[int, ...]) -> None:
         self._path, self._name, self.shape = path, name, shape
