@@ -18,7 +18,7 @@ TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
 # `===` takes the plain build only, which is the one with CUDA; `==` prefers a CPU build (+cpu) where pip sees one.
 TORCH := $(if $(shell command -v nvidia-smi),torch===$(TORCH_VERSION),torch==$(TORCH_VERSION))
 
-.PHONY: solve test test-model test-sanitized test-vllm model bench-peers lint types compiler sandbox clean
+.PHONY: solve test test-model test-sanitized test-vllm wheel model bench-peers lint types compiler sandbox clean
 
 solve: $(INSTALLED) model
 	@$(BIN)/guided-gen solve examples/$(PROBLEM).txt
@@ -28,6 +28,11 @@ test: $(INSTALLED) lint
 
 test-model: $(INSTALLED) model
 	$(BIN)/python -m pytest -m model
+
+# One wheel for all CPUs of this architecture: the kernels choose among the instructions that they find.
+wheel: $(INSTALLED)
+	@rm -rf build/lib* build/bdist*
+	$(PIP) wheel -q --disable-pip-version-check --no-deps -w dist .
 
 # The kernels' tests with kernels that gcc's sanitizers watch; `make test` has them, too.
 test-sanitized: $(INSTALLED)
