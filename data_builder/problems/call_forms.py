@@ -28,6 +28,10 @@ MAX_BEFORE = 100  # characters of the line before a call that are looked at
 # No function that a statement asks for, though it may show calls of it.
 NOT_ASKED_FOR = {"print", "len", "range", "str", "int", "type", "assert", "list", "set", "sorted"}
 
+# Where braces are a set: in Python's notation, and in a statement about sets.
+PYTHON = re.compile(r">>>|==|\bassert\b")
+SETS = re.compile(r"\bsets?\b", re.IGNORECASE)
+
 # What a call stands in, by the name before an open bracket.
 WRAPPER = re.compile(r"(?:\b([\w.]+)!?)?[ \t]*\([ \t]*$")
 SWAPPED = re.compile(r"\b([\w.]+)!?\((?=.*,\s*$)")
@@ -52,11 +56,11 @@ ARITHMETIC = re.compile(r"[ \t]*\(?-?\d[\d.]*\)?(?:[ \t]*[-+*/^%x×·][ \t]*\(?-
 def call_forms(text: str, name: str | None, interface: Interface | None) -> Iterator[Found]:
     """All examples in `text` that call `name` (in the spelling of any language), or any function where it is None."""
     variables = assigned_values(text)
-    has_braces = "{" in text
+    has_braces, says_set = "{" in text, SETS.search(text) is not None
     for call in CALL.finditer(text):
         if same_name(call[1], name) if name else call[1] not in NOT_ASKED_FOR:
-            foreign = name is not None and call[1] != name
-            for braces in (("list", "set") if foreign else ("set", "list"))[: 1 + has_braces]:
+            python = call[1] == (name or call[1]) and (says_set or PYTHON.search(text, *_line(text, call)) is not None)
+            for braces in (("set", "list") if python else ("list", "set"))[: 1 + has_braces]:
                 if found := _example(text, call, name or call[1], interface, braces, variables):
                     yield found
                     break
@@ -64,6 +68,12 @@ def call_forms(text: str, name: str | None, interface: Interface | None) -> Iter
         for call in SPACED_CALL.finditer(text):
             if same_name(call[1], name) and (found := _spaced_example(text, call, interface)):
                 yield found
+
+
+def _line(text: str, call: re.Match[str]) -> tuple[int, int]:
+    """The line of a call, as far as it is looked at."""
+    end = text.find("\n", call.end(), call.end() + 2 * MAX_BEFORE)
+    return max(0, text.rfind("\n", 0, call.start()), call.start() - MAX_BEFORE), end if end >= 0 else call.end() + 2 * MAX_BEFORE
 
 
 def assigned_values(text: str) -> dict[str, list[tuple[int, Any]]]:

@@ -120,7 +120,7 @@ def fits(hint: ast.expr | None, value: Any) -> bool:
     if name in ("tuple", "Tuple") and len(inner) > 1 and not _is_ellipsis(inner[1]):
         return isinstance(value, list | tuple) and len(value) == len(inner) and all(map(fits, inner, value))
     if name in SEQUENCES | SETS:
-        kinds: Any = list | tuple | set if name in SETS else list | tuple
+        kinds: Any = set if name in SETS else list | tuple
         return isinstance(value, kinds) and all(fits(inner[0], item) for item in value if inner)
     if name in MAPPINGS:
         return isinstance(value, dict) and (

@@ -15,7 +15,9 @@ KINDS = r"(?:[ \t]+(?:array|list|string|number|integer|value|data|matrix|word|te
 # A number is the example's where a colon follows, or something other than the output's label in the next line.
 NUMBER = r"(?:\#?\d+(?=[ \t]*:|[ \t]*\n\s*(?!out|result|return|expected|answer)\S))?"
 AFTER_LABEL = rf"[ \t]*{NUMBER}[ \t*_\]]*(?::|=(?!=)|//+|-+>|[–—-](?!\d))?[ \t]*"
-BEFORE_LABEL = r"^[^\w\n\"'\[({]{0,8}(?:(?:example|sample|test)s?(?:[ \t]+case)?[ \t]*\d*[ \t]*[:.-]?[ \t]*)?\[?"
+BEFORE_LABEL = (
+    r"^[^\w\n\"'\[({]{0,8}(?:(?:e\.g\.?|for example|(?:example|sample|test)s?(?:[ \t]+case)?)[ \t]*\d*[ \t]*[:.,-]?[ \t]*)?\[?"
+)
 INPUT = re.compile(
     rf"{BEFORE_LABEL}(?:an? |the |your )?\b(?:input|argument|parameter)s?\b{KINDS}{AFTER_LABEL}", re.MULTILINE | re.IGNORECASE
 )

@@ -27,6 +27,7 @@ START = re.compile(
     r"|[\"'“\[({]|(?<![\w.,:/\"'-])-?\d|\b(?:true|false|none|null|nil)\b",
     re.IGNORECASE,
 )
+NAME_BEHIND = re.compile(r"[ \t]+([A-Za-z_]\w*)")
 TARGETS = re.compile(r"([A-Za-z_]\w*(?:[ \t]*,[ \t]*[A-Za-z_]\w*)+)[ \t]*=(?!=)[ \t]*")
 NEXT_VALUE = re.compile(r"[ \t]*(?:[,;&]|\band\b)[ \t]*(?:\band\b[ \t]*)?(?:\n[ \t]*)?", re.IGNORECASE)
 NEXT_LINE = re.compile(r"[ \t]*\n[ \t]*")
@@ -49,6 +50,7 @@ IN_EXPRESSION = re.compile(r"(?:[-=]>|[→⇒➞]|[-+*/^%=<>)\]}\d\"'])[ \t]*$|[
 ARROW = re.compile(
     r"(?:[ \t]*|\s*\n[ \t]*(?:\#|//)?[ \t]*)(?:-+>+|=+>+|[➞→⇒⟶⟹➔↦➜⇨])[ \t]*(?:(?:should )?returns?[ \t]+)?", re.IGNORECASE
 )
+NAMED_ARROW = re.compile(rf"{ARROW.pattern}|[ \t]*:[ \t]*(?=\S)", re.IGNORECASE)
 FILLER = (
     r"(?:then|and|so|the|your|our|expected|correct|final|resulting|function|method|code|program|it|we|you|this|that|which|should"
     r"|must|would|will|can|have|has|to|be|is|are|as|an?|value|for|of|by|array|list|string|number|integer|int|following|look|like)"
@@ -58,7 +60,7 @@ PHRASE = re.compile(
     rf"[\s,.;:)]*(?:{FILLER}\b[\s:,]+){{0,8}}{TRIGGER}\b[ \t:=]*(?:{FILLER}\b[ \t:]*){{0,6}}=?[ \t]*", re.IGNORECASE
 )
 RETURNS = re.compile(r"[ \t]*(?:should |must |will |would )?(?:returns?|gives?|outputs?|be)[ \t]+", re.IGNORECASE)
-LABEL = re.compile(r"\s*\n\s*\w+[ \t]*:?")
+LABEL = re.compile(r"\s*\n\s*(?:outputs?|results?|returns?|answer|expected)\b", re.IGNORECASE)
 HEADING = re.compile(r"\s*\n\s*\w+[ \t]*\d")
 WE_RETURN = re.compile(
     r"(?:[^\n]*\n){1,8}?[^\n]*?(?:\bwe return|^[ \t]*(?:so )?returns?)[ \t]+(?:the answer[ \t]+)?", re.IGNORECASE | re.MULTILINE
@@ -85,7 +87,7 @@ def _without_steps(found: Iterator[Found]) -> list[Found]:
 def _said_of_values(text: str, interface: Interface) -> Iterator[Found]:
     at = 0
     while found := START.search(text, at):
-        given = read_values(text, found.start())
+        given = read_values(text, found.start(), interface)
         at = max(given.end, found.end(), found.start() + 1)
         args = given.arguments(interface) if given.values else None
         result = _result(text, found.start(), given, interface) if args is not None else None
@@ -133,8 +135,12 @@ class Values:
         return any(same_name(name, parameter.name) for name in self.names for parameter in interface.parameters)
 
 
-def read_values(text: str, at: int) -> Values:
-    """All literals from `at` on, with names or without, until something else stands there. Named ones also line by line."""
+def read_values(text: str, at: int, interface: Interface | None = None) -> Values:
+    """All literals from `at` on, with names or without, until something else stands there. Named ones also line by line.
+
+    With `interface` the name of a parameter may also follow its value: `10 apples, 2 trees`.
+    """
+    names = {plain(parameter.name) for parameter in interface.parameters} if interface else set()
     found = Values(end=at)
     reader = Reader(text, at, "list")
     reader.skip(NEW_LINES)
@@ -153,6 +159,9 @@ def read_values(text: str, at: int) -> Values:
                 break
             found.values.append(reader.value())
             found.names.append(name[1] if name and name[1] not in NAMED else "")
+            behind = NAME_BEHIND.match(text, reader.at)
+            if behind and not found.names[-1] and plain(behind[1]) in names:
+                found.names[-1], reader.at = behind[1], behind.end()
             found.end = reader.at
     except ValueError:
         found.end = found.end if found.values else reader.at
@@ -174,7 +183,7 @@ def _result(text: str, start: int, given: Values, interface: Interface) -> tuple
         return None
     if is_plain and isinstance(given.values[0], int | float | tuple):
         return None
-    if arrow := ARROW.match(text, given.end):
+    if arrow := (NAMED_ARROW if named else ARROW).match(text, given.end):
         return read_result(text, arrow.end(), interface, "list", END)
     phrase = RETURNS.match(text, given.end) if is_plain else PHRASE.match(text, given.end)
     if phrase and not (HEADING.match(text, given.end) or ("\n" in phrase[0] and LABEL.match(text, given.end) and not named)):

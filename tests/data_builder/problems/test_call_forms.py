@@ -244,8 +244,10 @@ def test_what_is_not_an_example_is_left_out(text):
 
 def test_braces_are_a_list_in_other_languages_and_a_set_in_python():
     assert read("addUp(2, {3, 4}) => {4, 3}") == [CallTest((2, [3, 4]), [4, 3])]
-    assert read("add_up(2, {3, 4}) => {4, 3}") == [CallTest((2, {3, 4}), {3, 4})]
-    assert read("add_up(2, {3, 3}) => {}") == [CallTest((2, [3, 3]), {})]
+    assert read("add_up(2, {3, 4}) should return {4, 3}") == [CallTest((2, [3, 4]), [4, 3])]
+    assert read("add_up(2, {3, 4}) == {4, 3}") == [CallTest((2, {3, 4}), {3, 4})]
+    assert read("Return a set.\nadd_up(2, {3, 4}) -> {4, 3}") == [CallTest((2, {3, 4}), {3, 4})]
+    assert read("add_up(2, {3, 3}) == {}") == [CallTest((2, [3, 3]), {})]
     hinted = "def add_up(n: int, items: List[int]) -> List[int]:"
     assert read("add_up(2, {3, 4}) => {4, 3}", hinted) == [CallTest((2, [3, 4]), [4, 3])]
 

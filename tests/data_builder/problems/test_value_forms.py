@@ -71,6 +71,8 @@ def test_values_are_matched_to_two_parameters(text):
         "Input: 20 => Output: 40",
         "Input: 20, Output: 40",
         "Input: 20 and Output: 40",
+        "**E.g. Input: 20 => Output: 40**",
+        "For example, input: 20, output: 40",
         "input = 20\noutput = 40",
         "input // 20\noutput // 40",
         "input number: 20\nouptut: 40",
@@ -102,6 +104,7 @@ def test_a_value_for_the_only_parameter_needs_no_name(text):
         ('1 -> "1"\n2 -> "1 2"\n10 -> "ten"', [((1,), "1"), ((2,), "1 2"), ((10,), "ten")]),
         ('"a b" => "b a"\n"" => ""', [(("a b",), "b a"), (("",), "")]),
         ("[1, 2] -> [2, 1]", [(([1, 2],), [2, 1])]),
+        ("['ab',\n 'cd']\n\nshould return:\n\"abcd\"", [((["ab", "cd"],), "abcd")]),
         ('"abc" should return "cba". "x" should return "x".', [(("abc",), "cba"), (("x",), "x")]),
         ('The string "abc" should return "cba".', [(("abc",), "cba")]),
         ('It is a drink: "1 cup" => "1 sip" or "2 cups" => "2 sips"', [(("1 cup",), "1 sip"), (("2 cups",), "2 sips")]),
@@ -113,6 +116,12 @@ def test_a_value_for_the_only_parameter_needs_no_name(text):
 )
 def test_texts_lists_and_tables_of_a_function_of_one_argument(text, tests):
     assert read(ONE, text) == [CallTest(args, expected) for args, expected in tests]
+
+
+def test_a_parameters_name_may_follow_its_value():
+    text = "10 apples, 2 trees: [5, 5]\n3 apples and 2 trees -> [2, 1]\n3 pears, 2 trees: [9]\n"
+    tests = [CallTest((10, 2), [5, 5]), CallTest((3, 2), [2, 1])]
+    assert read("def f(apples, trees):", text) == tests
 
 
 def test_text_without_quotes_where_the_hints_say_that_it_is_text():
