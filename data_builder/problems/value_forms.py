@@ -166,8 +166,8 @@ def read_values(text: str, at: int, interface: Interface | None = None) -> Value
     except ValueError:
         found.end = found.end if found.values else reader.at
     if targets:
-        names = re.split(r"[ \t]*,[ \t]*", targets[1])
-        found.names = names if len(names) == len(found.values) else found.names
+        listed = re.split(r"[ \t]*,[ \t]*", targets[1])
+        found.names = listed if len(listed) == len(found.values) else found.names
     return found
 
 
