@@ -7,13 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner, Result
 
 from guided_gen.benchmarks.results import RunTrees, key_of
-from guided_gen.cli import cli
 from guided_gen.data_builder.problems.loaders import load_problems
 from guided_gen.data_builder.problems.prompts import prompt_ids
-from guided_gen.engine.errors import GuidedGenError
 from guided_gen.engine.language_model import Prompt
 from guided_gen.engine.models.loading import load_model
 from guided_gen.engine.search import Search, SearchSettings, run
@@ -22,6 +19,7 @@ from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.made_for import MadeFor
 from guided_gen.valuemodel.model import ValueModel
 
+from .commands import refused, stored, succeed, write_problems
 from .made_up_rollouts import write_rollouts
 
 MOST = 60
@@ -31,16 +29,9 @@ MOST = 60
 def problems_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three problems; the first one's statement prints an example."""
     path = tmp_path_factory.mktemp("problems") / "made.jsonl"
-    tests = json.dumps({"fn_name": "f", "inputs": [[1], [2], [3]], "outputs": [2, 3, 4]})
-    rows = [
-        {"problem_id": i, "question": f"Write f(x) that adds one, {'very ' * i}quickly.{shown}", "input_output": tests}
-        for i, shown in enumerate(["\n\nf(1) == 2\n", "", ""])
-    ]
-    about = {"solutions": "", "starter_code": ""}
-    hard = ["introductory", "interview", "introductory"]
-    texts = [json.dumps(row | about | {"difficulty": level}) for row, level in zip(rows, hard, strict=True)]
-    path.write_text("\n".join(texts) + "\n")
-    return path
+    shown = ["\n\nf(1) == 2\n", "", ""]
+    questions = [f"Write f(x) that adds one, {'very ' * i}quickly.{example}" for i, example in enumerate(shown)]
+    return write_problems(path, questions, ("introductory", "interview"), inputs=[[1], [2], [3]], outputs=[2, 3, 4])
 
 
 @pytest.fixture(scope="module")
@@ -63,29 +54,6 @@ def value(pool: Path, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactor
     return folder
 
 
-def bench(*arguments: object) -> Result:
-    result = CliRunner().invoke(cli, ["bench", *map(str, arguments)])
-    if result.exception is not None and not isinstance(result.exception, SystemExit | GuidedGenError):
-        raise result.exception
-    return result
-
-
-def succeed(*arguments: object) -> Result:
-    result = bench(*arguments)
-    assert result.exit_code == 0, (result.output, result.exception)
-    return result
-
-
-def refuse(*arguments: object) -> str:
-    result = bench(*arguments)
-    assert isinstance(result.exception, GuidedGenError), result.output
-    return str(result.exception)
-
-
-def stored(file: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in file.read_text().splitlines()]
-
-
 @pytest.fixture
 def replay(pool: Path, problems_file: Path, tmp_path: Path) -> tuple[object, ...]:
     common = ("--problems", problems_file, "--out", tmp_path / "out", "--n", 4, "--best-of", "1,2", "--resamples", 3)
@@ -98,7 +66,7 @@ def test_replay_with_a_value_model_scores_the_pool_beside_the_results(
     before = {path: path.read_bytes() for path in pool.rglob("*.parquet")}
     with_value = (*replay, "--value", value, "--model", tiny_folder, "--cache", tmp_path / "cache")
     policies = ("--policies", "best-of-n,early-stop:slack=0.2,threshold=0.01,speculative-rejection")
-    result = succeed(*with_value, *policies, "--scorers", "value,logprob,length")
+    result = succeed("bench", *with_value, *policies, "--scorers", "value,logprob,length")
     assert {path: path.read_bytes() for path in pool.rglob("*.parquet")} == before
     [scored] = (tmp_path / "out" / "values").iterdir()
     assert all((tree.nodes.value > 0).all() and (tree.nodes.value < 1).all() for tree in load_trees(scored))
@@ -114,7 +82,7 @@ def test_replay_with_a_value_model_scores_the_pool_beside_the_results(
 def test_values_agree_with_those_that_the_engine_reads(
     replay: tuple[object, ...], value: Path, tiny_folder: Path, problems_file: Path, tmp_path: Path
 ) -> None:
-    succeed(*replay, "--value", value, "--model", tiny_folder, "--cache", tmp_path / "cache", "--scorers", "value")
+    succeed("bench", *replay, "--value", value, "--model", tiny_folder, "--cache", tmp_path / "cache", "--scorers", "value")
     [scored] = (tmp_path / "out" / "values").iterdir()
     tail = ValueModel.from_pretrained(value, tiny_folder).engine_tail(torch.float32, "cpu")
     loaded = load_model(str(tiny_folder), "float32", tail)
@@ -128,25 +96,25 @@ def test_values_agree_with_those_that_the_engine_reads(
 
 
 def test_a_replay_goes_on_where_it_stopped_and_reports_the_same_bytes(replay: tuple[object, ...], tmp_path: Path) -> None:
-    succeed(*replay)
+    succeed("bench", *replay)
     out = tmp_path / "out"
     names = ("report.json", "report.md", "report.html", "pass-at-1-by-tokens.png", "pass-at-1-by-steps.png")
     before = {name: (out / name).read_bytes() for name in names}
     whole = (out / "replay.jsonl").read_bytes()
     (out / "replay.jsonl").write_bytes(whole[: len(whole) * 2 // 3])  # killed while it wrote a line
-    succeed(*replay)
+    succeed("bench", *replay)
     assert (out / "replay.jsonl").read_bytes() == whole
     assert {name: (out / name).read_bytes() for name in names} == before
 
 
 def test_replays_of_other_settings_are_not_mixed(replay: tuple[object, ...], tmp_path: Path) -> None:
-    succeed(*replay)
-    assert "check_every is 8 in one and 5 in the other" in refuse(*replay, "--check-every", 5)
-    assert "needs a value model" in refuse(*replay, "--scorers", "value")
+    succeed("bench", *replay)
+    assert "check_every is 8 in one and 5 in the other" in refused("bench", *replay, "--check-every", 5)
+    assert "needs a value model" in refused("bench", *replay, "--scorers", "value")
 
 
 def test_reports_of_two_runs_need_the_same_model(replay: tuple[object, ...], tmp_path: Path) -> None:
-    succeed(*replay)
+    succeed("bench", *replay)
     mine, other = tmp_path / "out" / "replay.jsonl", tmp_path / "other.jsonl"
     first, *lines = stored(mine)
     moved = [line | {"policy": "another policy"} for line in lines if line["policy"] == "best-of-n"]
@@ -154,9 +122,9 @@ def test_reports_of_two_runs_need_the_same_model(replay: tuple[object, ...], tmp
         other.write_text("".join(json.dumps(line) + "\n" for line in [{"run": told}, *moved]))
         words = ("report", mine.parent, other, "--out", tmp_path / "both")
         if fits:
-            assert "another policy" in succeed(*words).stdout
+            assert "another policy" in succeed("bench", *words).stdout
         else:
-            assert "model_sha256" in refuse(*words)
+            assert "model_sha256" in refused("bench", *words)
 
 
 @pytest.fixture
@@ -172,7 +140,7 @@ POLICIES = "best-of-n,beam:width=2,rebase"
 
 def test_bench_generates_judges_and_reports(searches: tuple[object, ...], value: Path, tmp_path: Path) -> None:
     scorers = "value,logprob,length,ended-and-parses,p-true,rating"
-    result = succeed(*searches, "--policies", POLICIES, "--scorers", scorers, "--value", value)
+    result = succeed("bench", *searches, "--policies", POLICIES, "--scorers", scorers, "--value", value)
     out = tmp_path / "run"
     first, *generated = stored(out / "searches.jsonl")
     told, *judged = stored(out / "judged.jsonl")
@@ -204,14 +172,14 @@ def test_a_killed_generation_goes_on_and_gives_the_same_trees(
     searches: tuple[object, ...], problems_file: Path, tmp_path: Path
 ) -> None:
     generate = ("generate", *searches[:-2], "--policies", "best-of-n,beam:width=2")
-    succeed(*generate)
+    succeed("bench", *generate)
     out = tmp_path / "run"
     whole = stored(out / "searches.jsonl")
     trees = {path: path.read_bytes() for path in out.rglob("*.parquet")}
     assert set(trees) == {out / "trees.parquet"}
     content = (out / "searches.jsonl").read_bytes()
     (out / "searches.jsonl").write_bytes(content[: len(content) // 2])
-    succeed(*generate)
+    succeed("bench", *generate)
     assert {path: path.read_bytes() for path in out.rglob("*.parquet")} == trees
     timed = ("seconds", "scoring_seconds", "peak_memory_mb")
 
@@ -224,15 +192,15 @@ def test_a_killed_generation_goes_on_and_gives_the_same_trees(
 
 
 def test_what_cannot_be_compared_is_refused_before_the_model_is_loaded(searches: tuple[object, ...], tmp_path: Path) -> None:
-    assert "no policy" in refuse(*searches, "--policies", "beam2")
-    assert "no scorer" in refuse(*searches, "--scorers", "luck")
-    assert "needs a value model" in refuse(*searches, "--scorers", "value,logprob")
-    assert "untouched" in refuse(*searches, "--problems", "apps", "--split", "untouched")
-    assert "no such problems" in refuse(*searches, "--difficulty", "none")
-    assert "leave out p-true" in refuse(*searches, "--backend", "vllm", "--scorers", "logprob,p-true")
-    assert "--backend vllm" in refuse(*searches, "--vllm", "max_num_seqs=8")
-    assert "cannot guide" in refuse(*searches, "--guides", "logprob,p-true")
-    assert "ended-and-parses reads whole answers" in refuse(*searches, "--guides", "ended-and-parses")
+    assert "no policy" in refused("bench", *searches, "--policies", "beam2")
+    assert "no scorer" in refused("bench", *searches, "--scorers", "luck")
+    assert "needs a value model" in refused("bench", *searches, "--scorers", "value,logprob")
+    assert "untouched" in refused("bench", *searches, "--problems", "apps", "--split", "untouched")
+    assert "no such problems" in refused("bench", *searches, "--difficulty", "none")
+    assert "leave out p-true" in refused("bench", *searches, "--backend", "vllm", "--scorers", "logprob,p-true")
+    assert "--backend vllm" in refused("bench", *searches, "--vllm", "max_num_seqs=8")
+    assert "cannot guide" in refused("bench", *searches, "--guides", "logprob,p-true")
+    assert "ended-and-parses reads whole answers" in refused("bench", *searches, "--guides", "ended-and-parses")
     assert not (tmp_path / "run").exists()
 
 
@@ -240,12 +208,12 @@ def test_answers_that_were_not_run_on_examples_are_not_mixed_with_those_that_wer
     searches: tuple[object, ...], problems_file: Path, tmp_path: Path
 ) -> None:
     out = ("--out", tmp_path / "run", "--problems", problems_file, "--isolation", "rlimits")
-    succeed(*searches, "--no-examples")
-    succeed("judge", *out, "--no-examples")
-    assert "no_examples is True in one and None in the other" in refuse("judge", *out)
+    succeed("bench", *searches, "--no-examples")
+    succeed("bench", "judge", *out, "--no-examples")
+    assert "no_examples is True in one and None in the other" in refused("bench", "judge", *out)
     (tmp_path / "run" / "judged.jsonl").unlink()
-    succeed("judge", *out)
-    succeed("judge", *out, "--examples")
+    succeed("bench", "judge", *out)
+    succeed("bench", "judge", *out, "--examples")
 
 
 def test_printed_examples_never_rank_where_they_grade(problems_file: Path, searches: tuple[object, ...], tmp_path: Path) -> None:
@@ -253,8 +221,8 @@ def test_printed_examples_never_rank_where_they_grade(problems_file: Path, searc
     weak = tmp_path / "weak.jsonl"
     weak.write_text("".join(json.dumps(row) + "\n" for row in rows))
     weakly = [weak if word == problems_file else word for word in searches]
-    assert "grading tests" in refuse(*weakly, "--examples")
-    result = succeed(*weakly)
+    assert "grading tests" in refused("bench", *weakly, "--examples")
+    result = succeed("bench", *weakly)
     assert "refused here" in " ".join(result.stdout.split())
     judged = stored(tmp_path / "run" / "judged.jsonl")[1:]
     assert {line["examples_seconds"] for line in judged} == {None}

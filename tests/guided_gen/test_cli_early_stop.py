@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from guided_gen.cli import cli
 from guided_gen.engine.errors import GuidedGenError
 from guided_gen.engine.policy_names import POLICIES
 from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.made_for import MadeFor
 from guided_gen.valuemodel.model import ValueModel
 
+from .commands import invoke, write_problems
 from .made_up_rollouts import write_rollouts
 
 MOST = 10
@@ -24,11 +24,7 @@ MOST = 10
 @pytest.fixture(scope="module")
 def problems_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("problems") / "made.jsonl"
-    tests = json.dumps({"fn_name": "f", "inputs": [[1], [2]], "outputs": [1, 2]})
-    rows = [{"problem_id": i, "question": f"Write f(x) that adds {i}.", "input_output": tests} for i in range(24)]
-    about = {"solutions": "", "starter_code": "", "difficulty": "introductory"}
-    path.write_text("".join(json.dumps(row | about) + "\n" for row in rows))
-    return path
+    return write_problems(path, [f"Write f(x) that adds {i}." for i in range(24)], inputs=[[1], [2]], outputs=[1, 2])
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +56,6 @@ def fitted(pool: Path, value: Path, tiny_folder: Path, problems_file: Path) -> R
         *("--model", tiny_folder, "--problems", problems_file, "--cache", value.parent / "cache"),
     )
     assert result.exit_code == 0, result.exception
-    return result
-
-
-def invoke(*arguments: object) -> Result:
-    result = CliRunner().invoke(cli, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit | GuidedGenError):
-        raise result.exception
     return result
 
 

@@ -7,30 +7,23 @@ import shutil
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 from huggingface_hub import ModelCard
 
 from guided_gen import shipped_values
-from guided_gen.cli import cli
 from guided_gen.engine.errors import GuidedGenError
 from guided_gen.generator import GuidedGenerator
 from guided_gen.value_data import code_span
 from guided_gen.valuemodel.card import known_problems
 from guided_gen.valuemodel.model import ValueModel
 
+from .commands import invoke, write_problems
 from .made_up_rollouts import write_rollouts
 
 
 @pytest.fixture(scope="module")
 def problems_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("problems") / "made.jsonl"
-    tests = json.dumps({"fn_name": "f", "inputs": [[1], [2]], "outputs": [1, 2]})
-    rows = [
-        {"problem_id": i, "question": f"Write f(x) that adds {i}.", "input_output": tests, "difficulty": "introductory"}
-        for i in range(10)
-    ]
-    path.write_text("".join(json.dumps(row | {"solutions": "", "starter_code": ""}) + "\n" for row in rows))
-    return path
+    return write_problems(path, [f"Write f(x) that adds {i}." for i in range(10)], inputs=[[1], [2]], outputs=[1, 2])
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +32,6 @@ def dataset(tiny_folder: Path, problems_file: Path, tmp_path_factory: pytest.Tem
     folder = tmp_path_factory.mktemp("dataset")
     write_rollouts(folder, tiny_folder, problems_file, samples=6, most=12)
     return folder
-
-
-def invoke(*arguments: object) -> Result:
-    result = CliRunner().invoke(cli, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit | GuidedGenError):
-        raise result.exception
-    return result
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.made_for import Prompts, wanted_for
 from guided_gen.valuemodel.model import ValueModel
 
-from .test_cli_bench import refuse, stored, succeed
+from .commands import refused, stored, succeed, write_problems
 
 VLLM = ("--backend", "vllm", "--vllm", "enforce_eager=true", "--vllm", "kv_cache_memory_bytes=268435456")
 
@@ -28,11 +28,8 @@ VLLM = ("--backend", "vllm", "--vllm", "enforce_eager=true", "--vllm", "kv_cache
 @pytest.fixture(scope="module")
 def problems_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("problems") / "made.jsonl"
-    tests = json.dumps({"fn_name": "f", "inputs": [[1], [2], [3]], "outputs": [2, 3, 4]})
-    about = {"input_output": tests, "solutions": "", "starter_code": "", "difficulty": "introductory"}
-    rows = [about | {"problem_id": i, "question": f"Write f(x) that adds one, {'very ' * i}quickly."} for i in range(2)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
+    questions = [f"Write f(x) that adds one, {'very ' * i}quickly." for i in range(2)]
+    return write_problems(path, questions, inputs=[[1], [2], [3]], outputs=[2, 3, 4])
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +66,7 @@ def test_searches_are_those_of_the_torch_backend_and_costs_are_not_made_up(
     command = [sys.executable, "-m", "guided_gen", "bench", *map(str, common), "--out", str(served), *VLLM]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert done.returncode == 0 and "exited unexpectedly" not in done.stdout, done.stdout
-    succeed(*common, "--out", embedded)
+    succeed("bench", *common, "--out", embedded)
     first, *lines = stored(served / "judged.jsonl")
     assert first["run"]["vllm"]["enforce_eager"] is True and len(lines) == 4
     for line in lines:
@@ -81,4 +78,4 @@ def test_searches_are_those_of_the_torch_backend_and_costs_are_not_made_up(
         assert line["cost"]["tokens"] == len(tree) and line["cost"]["passes"] >= tree.depth.max()
     figures = json.loads((served / "report.json").read_text())
     assert {row["costs"]["scorer_share"] for row in figures["tables"][0]["rows"]} == {None}
-    assert "vllm is" in refuse("report", served, embedded, "--out", tmp_path / "both")
+    assert "vllm is" in refused("bench", "report", served, embedded, "--out", tmp_path / "both")

@@ -21,8 +21,7 @@ from guided_gen.valuemodel.report import grids, markdown, plot_all, report_page
 from guided_gen.valuemodel.rollout_table import Answer, RolloutTable, rollout_table
 from guided_gen.valuemodel.training import TrainingError, TrainingSettings
 
-from .conftest import tiny_base
-from .test_training import learnable
+from .made_up import learnable, tiny_base
 
 MakeTree = Callable[..., PromptedTree]
 

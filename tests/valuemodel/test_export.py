@@ -17,7 +17,7 @@ from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.model import ValueModel
 from guided_gen.valuemodel.packing import PromptedTree
 
-from .test_model import packed_values, trained
+from .made_up import packed_values, trained
 
 MakeTree = Callable[..., PromptedTree]
 
@@ -26,6 +26,7 @@ MakeTree = Callable[..., PromptedTree]
 def test_exported_scores_make_the_same_values(
     base: Any, make_tree: MakeTree, tmp_path: Path, fork_layer: int, tail_layers: int, lora_rank: int
 ) -> None:
+
     model = trained(
         ValueModel.from_base(base, fork_layer, HeadSettings(("last", "mean", "logprob")), tail_layers, lora_rank=lora_rank)
     )

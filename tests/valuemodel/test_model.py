@@ -27,7 +27,7 @@ from guided_gen.valuemodel.made_for import MadeFor, ValueModelError, ValueModelM
 from guided_gen.valuemodel.model import ValueModel
 from guided_gen.valuemodel.packing import PromptedTree, pack_tree
 
-from .conftest import tiny_base
+from .made_up import packed_values, tiny_base, trained
 
 MakeTree = Callable[..., PromptedTree]
 HEADS = [
@@ -37,29 +37,6 @@ HEADS = [
     HeadSettings(("last", "mean", "logprob"), hidden=5),
 ]
 FORKS = [(0, 4), (2, 2), (4, 0), (3, 0), (1, 2)]
-
-
-def trained(model: ValueModel) -> ValueModel:
-    """As if trained: every weight of the tail moved, adapters included, and calibrated."""
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.tail.parameters():
-            if parameter.requires_grad:
-                parameter += 0.05 * torch.randn_like(parameter)
-        for parameter in model.head.parameters():  # far from zero, where a new head begins
-            parameter += 0.2 * torch.randn_like(parameter)
-        model.head.calibration.copy_(torch.tensor([0.7, -0.2]))
-    return model.eval()
-
-
-def packed_values(model: ValueModel, base: Any, tree: Tree, prompt_ids: Any) -> np.ndarray:
-    """One forward pass over the whole tree, [nodes]."""
-    pack = pack_tree(tree, prompt_ids)
-    mean_logprob = torch.from_numpy(tree.logprob_sum / tree.depth)[pack.nodes].float()
-    values = np.empty(len(tree))
-    states = shared_states(base, pack, [model.settings.fork_layer])[0]
-    values[pack.nodes.numpy()] = model.values(states, pack, mean_logprob).numpy()
-    return values
 
 
 def value_of_path(model: ValueModel, base: Any, tree: Tree, prompt_ids: Any, leaf: int) -> np.ndarray:
@@ -85,6 +62,7 @@ def value_of_path(model: ValueModel, base: Any, tree: Tree, prompt_ids: Any, lea
 def test_packed_values_equal_each_paths_own_forward_pass(
     base: Any, make_tree: MakeTree, fork_layer: int, tail_layers: int
 ) -> None:
+
     model = trained(ValueModel.from_base(base, fork_layer, HEADS[-1], tail_layers))
     assert_equal_on_every_path(model, base, make_tree(5, rollouts=8, longest=20))
 

@@ -27,8 +27,7 @@ from guided_gen.valuemodel.model import ValueModel
 from guided_gen.valuemodel.text_scorer import TextScoredModel, Translation, ValueReader, translated_tree
 
 from ..engine.made_up import MadeUpModel
-from .conftest import tiny_base
-from .test_model import packed_values, trained
+from .made_up import packed_values, tiny_base, trained
 
 BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guided_gen.engine.errors import DataError
-from guided_gen.engine.tree import ROOT, Ended, Tree
+from guided_gen.engine.tree import Tree
 from guided_gen.valuemodel.base_layers import shared_states
 from guided_gen.valuemodel.examples import Example, check_trees, join_examples, make_examples
 from guided_gen.valuemodel.heads import HeadSettings
@@ -33,7 +33,7 @@ from guided_gen.valuemodel.training import (
     validation_loss,
 )
 
-from .conftest import VOCABULARY
+from .made_up import VOCABULARY, learnable
 
 MakeTree = Callable[..., PromptedTree]
 HEAD = HeadSettings(("last", "mean", "logprob"))
@@ -81,25 +81,6 @@ def test_gradients_of_the_packed_loss_equal_those_of_one_rollout_a_row(base: Any
     assert packed.keys() == flat.keys() and packed
     for name, gradient in packed.items():
         assert torch.allclose(gradient, flat[name], atol=1e-5, rtol=1e-3), name
-
-
-def learnable(count: int, first_seed: int = 0) -> list[PromptedTree]:
-    """Correct rollouts are mostly of token 4, wrong ones mostly of token 5: what a tail can read off the states."""
-    trees = []
-    for seed in range(first_seed, first_seed + count):
-        rng = np.random.default_rng(seed)
-        prompt_ids = tuple(rng.integers(6, VOCABULARY, 4).tolist())
-        tree = Tree.below(prompt_ids, {"model_sha256": "tiny"})
-        for stream in range(6):
-            node = ROOT
-            correct = rng.random() < 0.5
-            tokens = np.where(rng.random(int(rng.integers(3, 9))) < 0.9, 5 - correct, 4 + correct)
-            for token in tokens.tolist():
-                node = tree.add_node(node, token, logprob=-1.0)
-            row = tree.add_rollout(node, ROOT, Ended.EOS, stream)
-            tree.verdicts[row] = "passed" if correct else "wrong_answer"
-        trees.append(PromptedTree(tree, prompt_ids, f"made-up/{seed}"))
-    return trees
 
 
 def setting(base: Any, layer: int = 3) -> tuple[list[Example], list[Example], dict[str, torch.Tensor]]:

@@ -26,7 +26,7 @@ from guided_gen.valuemodel.attach import export_classifier
 from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.model import ValueModel
 
-from .test_model import trained
+from .made_up import trained
 
 PROMPT = [7 + i * i % 280 for i in range(100)]
 BLOCK = 32
