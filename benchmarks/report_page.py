@@ -33,7 +33,7 @@ def write_report(lines: Sequence[Path], out: Path, seed: int = 0) -> dict[str, A
     out.mkdir(parents=True, exist_ok=True)
     plots = plot_all(made, out)
     contents = {
-        "report.json": json.dumps(made, indent=1, sort_keys=True) + "\n",
+        "report.json": json.dumps(made, sort_keys=True) + "\n",
         "report.md": markdown(made, [path.name for path in plots]),
         "report.html": report_page(made, results, plots),
     }

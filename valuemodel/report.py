@@ -60,7 +60,7 @@ def write_evaluation(figures: dict[str, Any], out: Path) -> None:
     evaluated under "about"."""
     plots = plot_all(figures, out)
     contents = {
-        "evaluation.json": json.dumps(figures, indent=1) + "\n",
+        "evaluation.json": json.dumps(figures) + "\n",
         "report.md": markdown(figures, plots),
         "report.html": report_page(figures, plots),
     }
