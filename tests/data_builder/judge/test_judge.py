@@ -11,7 +11,7 @@ from guided_gen.data_builder.judge.program import JudgeError
 from guided_gen.data_builder.judge.verdict import ProgramLimits
 from guided_gen.data_builder.problems.problem import AssertTest, CallTest, Problem, StdinTest
 
-LIMITS = ProgramLimits(cpu_seconds=1, wall_seconds=2, memory_bytes=400 << 20)
+LIMITS = ProgramLimits(cpu_seconds=1, wall_seconds=1.5, memory_bytes=400 << 20)
 ADD = Problem("p/add", "", "p", entry_point="add", tests=tuple(CallTest((n, 10), n + 10) for n in range(3)))
 DOUBLE = Problem("p/double", "", "p", tests=tuple(StdinTest(f"{n}\n", f"{2 * n}\n") for n in range(3)))
 ASSERTED = Problem(
@@ -103,9 +103,9 @@ def test_an_assert_sees_the_exceptions_of_the_program(judge):
     assert judge.judge(problem, "def add(a, b): return 3").status == "wrong_answer"
 
 
-def test_an_assert_that_does_not_end_is_the_programs_timeout_and_harms_no_later_test(level):
+def test_an_assert_that_does_not_end_is_the_programs_timeout_and_harms_no_later_test():
     endless = replace(ASSERTED, tests=(AssertTest("while add(1, 2): pass"),))
-    with Judge(level, workers=1, limits=replace(LIMITS, program_seconds=2)) as judge:
+    with Judge(workers=1, limits=replace(LIMITS, program_seconds=2)) as judge:
         assert judge.judge(endless, "def add(a, b): return a + b").status == "timeout"
         assert judge.judge(ASSERTED, "def add(a, b): return a + b").passed
 
@@ -194,17 +194,17 @@ def test_a_megabyte_goes_in_and_comes_out(judge):
     assert judge.judge(problem, "import sys\nsys.stdout.write(sys.stdin.read())").passed
 
 
-def test_time_for_a_program_ends_at_its_limit(level):
+def test_time_for_a_program_ends_at_its_limit():
     problem = replace(ADD, tests=ADD.tests * 20)
-    with Judge(level, workers=1, limits=replace(LIMITS, wall_seconds=0.5, program_seconds=1)) as judge:
+    with Judge(workers=1, limits=replace(LIMITS, wall_seconds=0.5, program_seconds=1)) as judge:
         verdict = judge.judge(problem, "import time\ndef add(a, b): time.sleep(9)")
         assert verdict.tests == ("timeout",) * 60
         assert "no time left" not in verdict.failure.error
         assert verdict.seconds < 9
 
 
-def test_judging_can_stop_at_the_first_failure(level):
-    with Judge(level, workers=1, stop_at_first_failure=True) as judge:
+def test_judging_can_stop_at_the_first_failure():
+    with Judge(workers=1, stop_at_first_failure=True) as judge:
         assert judge.judge(ADD, "def add(a, b): return 10").tests == ("passed", "wrong_answer")
 
 
@@ -215,7 +215,7 @@ def test_the_same_program_gets_the_same_verdict_though_it_rolls_dice(judge):
     assert len(got) == 1
 
 
-def test_many_are_judged_as_they_come_and_equal_programs_once(level):
+def test_many_are_judged_as_they_come_and_equal_programs_once():
     slow = "import time\ntime.sleep(0.5)\ndef add(a, b): return a + b"
     fast = "def add(a, b): return a + b"
     read = []
@@ -225,7 +225,7 @@ def test_many_are_judged_as_they_come_and_equal_programs_once(level):
             read.append(key)
             yield key, ADD, program
 
-    with Judge(level, workers=2, limits=replace(LIMITS, wall_seconds=5)) as judge:
+    with Judge(workers=2, limits=replace(LIMITS, wall_seconds=5)) as judge:
         results = judge.judge_many(items())
         first = next(results)
         assert first[0] != 0, "the slow one holds up nothing"
