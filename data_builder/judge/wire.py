@@ -103,8 +103,9 @@ def _opened(value: Any, refer: Callable[[Any], Any] | None) -> _Opened:
     for base in kind.__mro__:
         as_base = _as_type(value, base)
         if as_base is not None:
-            is_whole = base is kind or refer is None or as_base.part == b"x"
-            return as_base if is_whole else _with_reference(value, as_base, refer)
+            if refer is None or base is kind or as_base.part == b"x":
+                return as_base
+            return _with_reference(value, as_base, refer)
     number = _as_number(value)
     if number is not None:
         return _Opened(b"", [number])
