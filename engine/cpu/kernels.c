@@ -104,8 +104,17 @@ static int larger_first(const void *a, const void *b) {
     return x->place < y->place ? -1 : 1;
 }
 
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
+/* What is between the two may use some instructions. */
+#define PRAGMA(words) _Pragma(#words)
+#if defined(__clang__)
+#define TARGET(names) PRAGMA(clang attribute push(__attribute__((target(names))), apply_to = function))
+#define END_TARGET PRAGMA(clang attribute pop)
+#else
+#define TARGET(names) PRAGMA(GCC push_options) PRAGMA(GCC target(names))
+#define END_TARGET PRAGMA(GCC pop_options)
+#endif
+
+TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
 #define LEVEL LEVEL_AVX512
 #define NAME(name) name##_avx512
 #include "kernels_lanes.h"
@@ -113,12 +122,11 @@ static int larger_first(const void *a, const void *b) {
 #include "kernels_blocks.h"
 #undef LEVEL
 #undef NAME
-#pragma GCC pop_options
+END_TARGET
 
-#if __GNUC__ >= 11 /* older ones do not know it */
+#if __GNUC__ >= 11 || __clang_major__ >= 12 /* older ones do not know it */
 #define WITH_AVXVNNI
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c,avxvnni")
+TARGET("avx2,fma,f16c,avxvnni")
 #define LEVEL LEVEL_AVXVNNI
 #define NAME(name) name##_avxvnni
 #include "kernels_lanes.h"
@@ -126,11 +134,10 @@ static int larger_first(const void *a, const void *b) {
 #include "kernels_blocks.h"
 #undef LEVEL
 #undef NAME
-#pragma GCC pop_options
+END_TARGET
 #endif
 
-#pragma GCC push_options
-#pragma GCC target("avx2,fma,f16c")
+TARGET("avx2,fma,f16c")
 #define LEVEL LEVEL_AVX2
 #define NAME(name) name##_avx2
 #include "kernels_lanes.h"
@@ -138,7 +145,7 @@ static int larger_first(const void *a, const void *b) {
 #include "kernels_blocks.h"
 #undef LEVEL
 #undef NAME
-#pragma GCC pop_options
+END_TARGET
 
 static const struct kernels *chosen;
 
