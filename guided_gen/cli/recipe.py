@@ -1,10 +1,28 @@
-"""`guided-gen recipe`: run a recipe's commands, one after the other, or say what they would cost."""
+"""`guided-gen recipe`: run a recipe's commands, one after the other, or say what they would cost.
+
+A recipe is a YAML file that names the commands, with all their options, by which a result is made.
+
+    about: what comes out of it
+    steps:
+      - build: {problems: apps, split: train, out: data/train}
+      - train: {data: [data/train], out: values}
+    plan: {...}        # what a dry run computes with (benchmarks/cost_estimates.py)
+
+A step is a command of guided-gen, its words joined by spaces (`bench replay`), with its options as on the command line; an option
+with several values has a list, a flag is true or false, and `arguments` holds what stands without a name. Every command goes on
+where it stopped, so a recipe does too.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
+import yaml
+
+from ..engine.errors import SettingsError
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -13,7 +31,6 @@ import click
 @click.option("--from-step", type=click.IntRange(1), default=1, show_default=True, help="Begin with this step, counted from 1.")
 def command(file: Path, dry_run: bool, from_step: int) -> None:
     """Run the commands of FILE. They go on where they stopped, so the same call does too."""
-    from ..recipes import check_steps, load_recipe
     from . import cli
 
     recipe = load_recipe(file)
@@ -39,3 +56,100 @@ def _print_estimates(steps: list[tuple[str, dict[str, object]]], plan: dict[str,
         rows.append([one.step, f"{one.tokens:,}", told, gigabytes, disk, f"{one.device_hours:.2f}"])
     columns = ("step", "tokens", "steps", "GB a device", "GB on disk", "device hours")
     print_table("Estimate for the planned machine", columns, rows)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command's words, and its options by their names without dashes."""
+
+    words: tuple[str, ...]
+    options: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return " ".join(self.words)
+
+    def arguments(self) -> list[str]:
+        """What stands behind `guided-gen` on the command line."""
+        named: list[str] = []
+        for option, value in self.options.items():
+            if option == "arguments" or value is False or value is None:
+                continue
+            if value is True:
+                named.append(f"--{option}")
+            else:
+                for one in value if isinstance(value, list) else [value]:
+                    named += [f"--{option}", str(one)]
+        return [*self.words, *named, *(str(one) for one in self.options.get("arguments", []))]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    about: str
+    steps: tuple[Step, ...]
+    plan: dict[str, Any]
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Raises SettingsError with the file's name for anything that is no recipe."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(raw, dict) or not isinstance(raw.get("steps"), list) or not raw["steps"]:
+        raise SettingsError(f"{path} is no recipe: it has no list of steps")
+    unknown = set(raw) - {"about", "steps", "plan"}
+    if unknown:
+        raise SettingsError(f"{path} has an unknown part {min(unknown)!r}; a recipe has about, steps and plan")
+    steps = []
+    for number, step in enumerate(raw["steps"], 1):
+        if not isinstance(step, dict) or len(step) != 1 or not isinstance(options := next(iter(step.values())), dict):
+            raise SettingsError(f"step {number} of {path} is not one command with its options")
+        steps.append(Step(tuple(str(next(iter(step))).split()), options))
+    return Recipe(str(raw.get("about", "")), tuple(steps), raw.get("plan") or {})
+
+
+def check_steps(recipe: Recipe, commands: click.Group) -> None:
+    """Raises SettingsError for a command or an option that does not exist, or a value that an option does not take.
+
+    Paths need not exist yet: they may be what an earlier step makes.
+    """
+    for step in recipe.steps:
+        command = _command(step, commands)
+        known = {name.removeprefix("--"): option for option in command.params for name in [*option.opts, *option.secondary_opts]}
+        for name, value in step.options.items():
+            if name == "arguments":
+                continue
+            if name not in known:
+                raise SettingsError(f"{step.name} has no option {name!r}; see guided-gen {step.name} --help")
+            _check_value(step, name, known[name], value)
+        for option in command.params:
+            given = any(known.get(name) is option for name in step.options)
+            if option.required and not given and isinstance(option, click.Option):
+                raise SettingsError(f"{step.name} needs the option {option.opts[0].removeprefix('--')!r}")
+
+
+def _command(step: Step, commands: click.Group) -> click.Command:
+    command: click.Command = commands
+    for word in step.words:
+        found = command.get_command(click.Context(command), word) if isinstance(command, click.Group) else None
+        if found is None:
+            raise SettingsError(f"guided-gen has no command {step.name!r}")
+        command = found
+    return command
+
+
+def _check_value(step: Step, name: str, option: click.Parameter, value: Any) -> None:
+    if isinstance(option, click.Option) and option.is_flag:
+        if not isinstance(value, bool):
+            raise SettingsError(f"{step.name} takes true or false as {name}, not {value!r}")
+        return
+    if isinstance(value, list) and not option.multiple:
+        raise SettingsError(f"{step.name} takes one {name}, not {len(value)}")
+    if isinstance(option.type, click.Path):
+        return
+    for one in value if isinstance(value, list) else [value]:
+        try:
+            option.type.convert(str(one), option, None)
+        except click.BadParameter as error:
+            raise SettingsError(f"{step.name} does not take {one!r} as {name}: {error.message}") from error

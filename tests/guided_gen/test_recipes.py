@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from guided_gen.cli import cli
+from guided_gen.cli.recipe import Step, check_steps, load_recipe
 from guided_gen.engine.errors import GuidedGenError, SettingsError
-from guided_gen.recipes import Step, check_steps, load_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "benchmarks" / "recipes").glob("*.yaml"))
 
