@@ -25,8 +25,8 @@ _MODULES = {
     "generate": "bench_run",
     "run": "bench_run",
     "judge": "bench_run",
-    "replay": "bench_replay",
-    "fit-early-stop": "bench_fit",
+    "replay": "bench_pools",
+    "fit-early-stop": "bench_pools",
     "evidence": "bench_evidence",
     "fit-evidence": "bench_evidence",
 }
