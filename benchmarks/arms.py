@@ -7,16 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..engine.errors import GuidedGenError
+from ..engine.errors import SettingsError
 from ..engine.policies import BestOfN, Policy
 from ..engine.scorers import VALUE
 from ..valuemodel.early_stop import chosen_policy, parsed_policy
 
 BEST_OF_N = "best-of-n"
-
-
-class ArmError(GuidedGenError):
-    """Arms that cannot be compared."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,7 @@ class Arm:
 
 def arms_named(policies: str, n: int, best_of: str, value: Path | None, check_every: int) -> list[Arm]:
     """From "best-of-n,beam:width=4,early-stop:threshold=0.2,slack=0.3" with n candidates each, and best-of-n with each of the
-    numbers in `best_of` ("1,4") below n, which makes its curve. Raises ArmError, SettingsError, EarlyStopError.
+    numbers in `best_of` ("1,4") below n, which makes its curve. Raises SettingsError, SettingsError, ValueModelError.
 
     `value` and `check_every`: for early-stop:lost=..., which is fitted to a value model.
     """
@@ -55,25 +51,25 @@ def arms_named(policies: str, n: int, best_of: str, value: Path | None, check_ev
     try:
         curve = sorted({int(number) for number in best_of.split(",") if number.strip()})
     except ValueError:
-        raise ArmError(f"numbers of candidates are written like 1,2,4, not {best_of!r}") from None
+        raise SettingsError(f"numbers of candidates are written like 1,2,4, not {best_of!r}") from None
     if any(number < 1 for number in curve):
-        raise ArmError(f"best-of-n has at least 1 candidate, not {curve[0]}")
+        raise SettingsError(f"best-of-n has at least 1 candidate, not {curve[0]}")
     arms += [Arm(BEST_OF_N, BestOfN(), number) for number in curve if number < n]
     if len({(arm.name, arm.n) for arm in arms}) < len(arms):
-        raise ArmError(f"a policy is named twice in {policies!r}")
+        raise SettingsError(f"a policy is named twice in {policies!r}")
     return arms
 
 
 def check_guides(arms: Iterable[Arm], scorers: Sequence[str]) -> None:
-    """Raise ArmError where none of `scorers` may guide an arm."""
+    """Raise SettingsError where none of `scorers` may guide an arm."""
     for arm in arms:
         if not arm.guided_by(scorers):
-            raise ArmError(f"{arm.name} goes with the scorer {' or '.join(arm.guides)} alone, which is not among the guides")
+            raise SettingsError(f"{arm.name} goes with the scorer {' or '.join(arm.guides)} alone, which is not among the guides")
 
 
 def split_policies(text: str) -> list[str]:
     """Policies are separated by commas, as are the settings of one: a part that is only a setting belongs to the one before.
-    Raises ArmError.
+    Raises SettingsError.
     """
     names: list[str] = []
     for part in filter(None, map(str.strip, text.split(","))):
@@ -82,13 +78,13 @@ def split_policies(text: str) -> list[str]:
         else:
             names.append(part)
     if not names:
-        raise ArmError("no policy is named")
+        raise SettingsError("no policy is named")
     return names
 
 
 def split_scorers(text: str) -> list[str]:
-    """From "value,logprob". Raises ArmError."""
+    """From "value,logprob". Raises SettingsError."""
     names = list(filter(None, map(str.strip, text.split(","))))
     if not names or len(set(names)) < len(names):
-        raise ArmError(f"scorers are named once each, separated by commas, not {text!r}")
+        raise SettingsError(f"scorers are named once each, separated by commas, not {text!r}")
     return names

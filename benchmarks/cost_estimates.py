@@ -18,17 +18,13 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ..engine.errors import GuidedGenError
+from ..engine.errors import SettingsError
 
 _BYTES = 2
 _TUNED_BYTES = 16  # float32: weight, gradient and Adam's two moments
 _ACTIVATIONS = 34  # numbers of the hidden size that a layer keeps for a token until the backward pass (Korthikanti et al., 2022)
 _BATCH = 256  # candidates that decode at once on a device
 _GB = 1e9
-
-
-class PlanError(GuidedGenError):
-    """A plan that leaves out what an estimate needs."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +102,7 @@ class Estimate:
 
 
 def estimates(steps: list[tuple[str, dict[str, Any]]], plan: dict[str, Any]) -> list[Estimate]:
-    """One for each build and training among `steps`, which are commands with their options. Raises PlanError."""
+    """One for each build and training among `steps`, which are commands with their options. Raises SettingsError."""
     machine, data = _read(Machine, plan.get("machine"), "machine"), _read(Data, plan.get("data"), "data")
     models = {name: _read(Sizes, sizes, f"models: {name}") for name, sizes in (plan.get("models") or {}).items()}
     found = []
@@ -178,15 +174,15 @@ def _estimate(
 def _model(models: dict[str, Sizes], options: dict[str, Any]) -> Sizes:
     name = options.get("model")
     if name not in models:
-        raise PlanError(f"the plan has no sizes of the model {name!r} under models")
+        raise SettingsError(f"the plan has no sizes of the model {name!r} under models")
     return models[name]
 
 
 def _read(kind: Any, given: Any, name: str) -> Any:
     known = {field.name for field in fields(kind)}
     if not isinstance(given, dict) or set(given) - known:
-        raise PlanError(f"the plan needs {name}, with {', '.join(sorted(known))}")
+        raise SettingsError(f"the plan needs {name}, with {', '.join(sorted(known))}")
     try:
         return kind(**given)
     except TypeError as error:
-        raise PlanError(f"the plan leaves out some of {name}: {', '.join(sorted(known - set(given)))}") from error
+        raise SettingsError(f"the plan leaves out some of {name}: {', '.join(sorted(known - set(given)))}") from error

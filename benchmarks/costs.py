@@ -15,12 +15,8 @@ from pathlib import Path
 
 import torch
 
-from ..engine.errors import GuidedGenError
+from ..engine.errors import DataError
 from ..engine.language_model import LanguageModel
-
-
-class NotMetered(GuidedGenError):
-    """A machine on which peak memory cannot be measured."""
 
 
 @dataclass
@@ -79,24 +75,24 @@ class Meter:
 
 
 def peak_memory() -> int:
-    """Bytes at the most since `forget_peak_memory`. Raises NotMetered."""
+    """Bytes at the most since `forget_peak_memory`. Raises DataError."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     for line in _process_file("status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
-    raise NotMetered("this system does not say how much memory a process used at the most")
+    raise DataError("this system does not say how much memory a process used at the most")
 
 
 def forget_peak_memory() -> None:
-    """Begin anew. Raises NotMetered."""
+    """Begin anew. Raises DataError."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         return
     try:
         _process_file("clear_refs").write_text("5")
     except OSError as error:
-        raise NotMetered(f"peak memory cannot be measured on this system: {error}") from error
+        raise DataError(f"peak memory cannot be measured on this system: {error}") from error
 
 
 def _process_file(name: str) -> Path:

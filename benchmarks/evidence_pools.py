@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data_builder.dataset import PASSED
-from ..data_builder.stored_executions import ExecutionsError, StoredExecutions
+from ..data_builder.stored_executions import StoredExecutions
+from ..engine.errors import DataError
 from ..engine.scorers import mean_logprob
 from ..engine.tree import Ended, Tree
 from ..valuemodel.evidence import Finished, columns
@@ -27,10 +28,10 @@ class EvidencePool:
 
     @classmethod
     def of(cls, tree: Tree, stored: StoredExecutions) -> EvidencePool:
-        """Raises ExecutionsError where the executions are of other rollouts."""
+        """Raises DataError where the executions are of other rollouts."""
         rows = stored.rollouts
         if len(rows) and rows.max() >= len(tree.rollouts):
-            raise ExecutionsError(f"the executions of {stored.problem} are not of its tree")
+            raise DataError(f"the executions of {stored.problem} are not of its tree")
         leaves = tree.rollouts.leaf[rows]
         found = Finished(
             counts=stored.counts,
@@ -79,11 +80,11 @@ class EvidencePool:
 
 
 def evidence_pools(trees: Iterable[Tree], stored: Mapping[str, StoredExecutions]) -> list[EvidencePool]:
-    """Of all trees. Raises ExecutionsError where one has no executions."""
+    """Of all trees. Raises DataError where one has no executions."""
     pools = []
     for tree in trees:
         problem = tree.metadata["problem"]
         if problem not in stored:
-            raise ExecutionsError(f"there are no executions of {problem}; guided-gen dataset execute makes them")
+            raise DataError(f"there are no executions of {problem}; guided-gen dataset execute makes them")
         pools.append(EvidencePool.of(tree, stored[problem]))
     return pools

@@ -18,15 +18,11 @@ from ..data_builder.judge.verdict import Verdict
 from ..data_builder.problems.problem import Problem
 from ..data_builder.problems.syntax import parses
 from ..data_builder.public_inputs import statement_examples
-from ..engine.errors import GuidedGenError
+from ..engine.errors import DataError
 from ..engine.scorers import PARSES, SCORERS
 from ..engine.tree import Ended
 from .readings import FULL
 from .results import LineFile, RunTrees, key_of, problem_data
-
-
-class JudgingError(GuidedGenError):
-    """Searches that cannot be judged."""
 
 
 def judge_searches(
@@ -42,29 +38,29 @@ def judge_searches(
 ) -> None:
     """Judge every search in `lines` that `written` has no line of; their answers are scored by all of `rankings`.
 
-    Raises JudgingError where a problem is missing or is not the one that was searched.
+    Raises DataError where a problem is missing or is not the one that was searched.
     """
     by_id = {problem.id: problem for problem in problems}
     for done, line in enumerate(lines, start=1):
         if key_of(line) not in written.done:
             problem = by_id.get(line["problem"])
             if problem is None or problem_data(problem) != line["data"]:
-                raise JudgingError(f"the problem {line['problem']} is missing, or is not the one that was searched")
+                raise DataError(f"the problem {line['problem']} is missing, or is not the one that was searched")
             shown = printed_examples(problem) if examples and problem.tests_kind == FULL else None
             written.add(line if "skipped" in line else _judged(line, trees, problem, shown, rankings, judge))
         watch(done)
 
 
 def check_examples(tests_kinds: Iterable[str]) -> None:
-    """Raise JudgingError where no problem has full tests."""
+    """Raise DataError where no problem has full tests."""
     if FULL not in tests_kinds:
-        raise JudgingError("ranking by printed examples is refused: no problem has full tests, so it would see the grading tests")
+        raise DataError("ranking by printed examples is refused: no problem has full tests, so it would see the grading tests")
 
 
 def printed_examples(problem: Problem) -> Problem:
-    """The problem with the examples that its statement prints as its tests. Raises JudgingError unless it has full tests."""
+    """The problem with the examples that its statement prints as its tests. Raises DataError unless it has full tests."""
     if problem.tests_kind != FULL:
-        raise JudgingError(f"the tests of {problem.id} are of the kind {problem.tests_kind}: ranking by examples would see them")
+        raise DataError(f"the tests of {problem.id} are of the kind {problem.tests_kind}: ranking by examples would see them")
     return replace(problem, id=f"{problem.id}#examples", tests=statement_examples(problem), tests_kind="example")
 
 

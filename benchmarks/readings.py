@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..engine.errors import DataError
 from ..valuemodel.metrics import pass_of_top
 from .arms import BEST_OF_N
 from .replay import POOL, RANKS
-from .results import LinesError, Results
+from .results import Results
 
 RANDOM, EXAMPLES = "random", "examples"
 FULL = "full"
@@ -66,10 +67,10 @@ class Independent:
 
 
 def readings_of(results: Results) -> list[Reading]:
-    """All readings. Raises LinesError for lines of another kind."""
+    """All readings. Raises DataError for lines of another kind."""
     kind = results.run.get("kind")
     if kind not in COSTS:
-        raise LinesError(f"a report is of replays or of judged searches, not of {kind!r}")
+        raise DataError(f"a report is of replays or of judged searches, not of {kind!r}")
     read = _replayed if kind == "replay" else _searched
     found: dict[tuple[str, ArmKey], Reading] = {}
     for line in results.lines:

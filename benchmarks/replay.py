@@ -16,9 +16,9 @@ from typing import Any, cast
 import numpy as np
 
 from ..data_builder.build_settings import build_order
-from ..data_builder.dataset import DatasetError, ProblemTexts, problem_format
+from ..data_builder.dataset import ProblemTexts, problem_format
 from ..data_builder.problems.problem import Problem
-from ..engine.errors import GuidedGenError
+from ..engine.errors import DataError
 from ..engine.language_model import Growth, LanguageModel, Prompt, Session
 from ..engine.policies import Policy
 from ..engine.progress import stage
@@ -38,10 +38,6 @@ POOL = "pool"
 RANKS = (1, 3)
 
 
-class ReplayError(GuidedGenError):
-    """A pool or policy that cannot be replayed."""
-
-
 @dataclass
 class Pool:
     """One problem's judged independent rollouts. leaves [samples]: the leaf of each sample, one entry a draw; correct [nodes],
@@ -55,14 +51,14 @@ class Pool:
 
     @classmethod
     def of(cls, tree: Tree) -> Pool:
-        """Raises ReplayError where the tree holds anything else than independent rollouts, all judged."""
+        """Raises DataError where the tree holds anything else than independent rollouts, all judged."""
         problem = tree.metadata.get("problem", "?")
         if (tree.rollouts.fork != ROOT).any() or not len(tree.rollouts):
-            raise ReplayError(f"the tree of {problem} is no pool of independent rollouts; see guided-gen build --independent")
+            raise DataError(f"the tree of {problem} is no pool of independent rollouts; see guided-gen build --independent")
         if any(verdict is None for verdict in tree.verdicts):
-            raise ReplayError(f"the tree of {problem} has rollouts that were not judged")
+            raise DataError(f"the tree of {problem} has rollouts that were not judged")
         if not np.isin(tree.rollouts.ended, (Ended.EOS, Ended.LENGTH)).all():
-            raise ReplayError(f"the tree of {problem} has rollouts that were cut short")
+            raise DataError(f"the tree of {problem} has rollouts that were cut short")
         rows = np.argsort(tree.rollouts.seed, kind="stable")
         correct = np.zeros(len(tree), bool)
         for leaf, verdict in zip(tree.rollouts.leaf.tolist(), tree.verdicts, strict=True):
@@ -106,7 +102,7 @@ class ReplayModel(LanguageModel):
         self.steps = 0
 
     def open(self, prompt: Prompt, sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()) -> Session:
-        raise ReplayError("a replay begins from a pool, not from a prompt")
+        raise DataError("a replay begins from a pool, not from a prompt")
 
     def advance(self, growths: Sequence[Growth]) -> list[np.ndarray]:
         longest, reached = 0, []
@@ -114,7 +110,7 @@ class ReplayModel(LanguageModel):
             session, ends = cast(ReplaySession, growth.session), []
             for leaf, stream in zip(growth.leaves.tolist(), growth.streams.tolist(), strict=True):
                 if stream >= len(session.leaves):
-                    raise ReplayError("a policy that forks or starts candidates afresh cannot be replayed: it needs new tokens")
+                    raise DataError("a policy that forks or starts candidates afresh cannot be replayed: it needs new tokens")
                 depth, path = session.tree.depth_of(leaf), session.pool.paths[session.leaves[stream]]
                 ahead = path[depth : depth + growth.tokens]
                 for node in ahead:
@@ -188,7 +184,7 @@ def replay(
     """One line an arm and scorer, which guides and ranks: the means of `outcome` and of the steps over all resamples.
 
     All arms share the resamples: those with fewer candidates take the first of them. Lines whose key is in `done` are left out.
-    Raises ReplayError for a pool with too few samples or without scores.
+    Raises DataError for a pool with too few samples or without scores.
     """
     check_pool(pool, arms, scorers)
     rng = np.random.default_rng([settings.seed, problem_key(pool.tree.prompt_hash)])
@@ -216,13 +212,13 @@ def replay(
 
 
 def check_pool(pool: Pool, arms: Sequence[Arm], scorers: Mapping[str, Scorer]) -> None:
-    """Raise ReplayError where the pool has too few samples for an arm, or no scores of one kind."""
+    """Raise DataError where the pool has too few samples for an arm, or no scores of one kind."""
     most = max(arm.n for arm in arms)
     if len(pool) < most:
-        raise ReplayError(f"the pool of {pool.problem} has {len(pool)} samples, fewer than the {most} of a search")
+        raise DataError(f"the pool of {pool.problem} has {len(pool)} samples, fewer than the {most} of a search")
     for name, scorer in scorers.items():
         if np.isnan(scorer(pool.tree)).all():
-            raise ReplayError(f"the pool of {pool.problem} has no scores of {name}; a value model gives values (--value)")
+            raise DataError(f"the pool of {pool.problem} has no scores of {name}; a value model gives values (--value)")
 
 
 def pool_line(pool: Pool) -> dict[str, Any]:
@@ -251,8 +247,8 @@ def replay_pools(
 ) -> int:
     """Replay every arm on every tree, or on `limit` of them, the same for a seed; returns the number of problems.
 
-    `trees` gives all trees anew at each call. Raises ReplayError for trees that are no pools, or were judged at different levels,
-    DatasetError for two trees of a problem.
+    `trees` gives all trees anew at each call. Raises DataError for trees that are no pools, or were judged at different levels,
+    DataError for two trees of a problem.
     """
     chosen = _chosen(trees(), texts, settings.seed, limit)
     judge = written.run["judge"]
@@ -262,7 +258,7 @@ def replay_pools(
             if tree.metadata["problem"] not in chosen:
                 continue
             if tree.metadata["isolation"] != judge:
-                raise ReplayError(
+                raise DataError(
                     f"the pool was judged at different levels of isolation: {tree.metadata['problem']} at "
                     f"{tree.metadata['isolation']}, others at {judge}"
                 )
@@ -273,16 +269,16 @@ def replay_pools(
 
 
 def first_tree(trees: Iterator[Tree]) -> Tree:
-    """Raises DatasetError where there is none."""
+    """Raises DataError where there is none."""
     for tree in trees:
         return tree
-    raise DatasetError("there is no tree to replay")
+    raise DataError("there is no tree to replay")
 
 
 def _chosen(trees: Iterator[Tree], texts: ProblemTexts, seed: int, limit: int | None) -> set[str]:
     problems = [texts.problem(tree) for tree in trees]
     if len({problem.id for problem in problems}) < len(problems):
-        raise DatasetError("the pools have more than one tree of a problem")
+        raise DataError("the pools have more than one tree of a problem")
     return {problem.id for problem in build_order(problems, seed)[:limit]}
 
 

@@ -38,7 +38,7 @@ POOL_KS = (1, 2, 3, 5, 8, 10, 16, 32, 64)
 
 
 def figures(results: Results, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Any]:
-    """All figures as plain JSON types. Raises LinesError where the lines are of no such kind."""
+    """All figures as plain JSON types. Raises DataError where the lines are of no such kind."""
     readings, samples = readings_of(results), independent_samples(results)
     kind = results.run["kind"]
     tables = []

@@ -25,7 +25,7 @@ _MARKS = "osD^vP*Xhd"
 
 
 def write_report(lines: Sequence[Path], out: Path, seed: int = 0) -> dict[str, Any]:
-    """Report on the results in `lines` to the folder `out`; returns the figures. Raises LinesError where they do not belong
+    """Report on the results in `lines` to the folder `out`; returns the figures. Raises DataError where they do not belong
     together.
     """
     results = read_results(lines)

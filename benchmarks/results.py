@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from ..data_builder.build_settings import statement_hash
 from ..data_builder.judge.verdict import ProgramLimits
 from ..data_builder.problems.problem import Problem
-from ..engine.errors import DataError, GuidedGenError
+from ..engine.errors import DataError
 from ..engine.files import errors_of, replaced_atomically
 from ..engine.tree import Tree, load_trees
 from ..engine.tree_files import PARQUET, SCHEMA, read_table
@@ -50,10 +50,6 @@ SHARED = ("model", "model_sha256", "precision", "template", "template_hash", "sa
 """Of the settings of a dataset, those that decide what its rollouts are drawn from."""
 
 
-class LinesError(GuidedGenError):
-    """A file of results that cannot be read, or results that do not belong together."""
-
-
 @dataclass(frozen=True)
 class Results:
     """`run`: the first line. `lines`: the others, in the order of their keys."""
@@ -67,18 +63,18 @@ def key_of(line: dict[str, Any]) -> tuple[str, ...]:
 
 
 def check_same(one: dict[str, Any], other: dict[str, Any], where: str, but_for: Sequence[str] = ()) -> None:
-    """Raise LinesError where two runs differ; where either has none of `but_for`, that is no difference."""
+    """Raise DataError where two runs differ; where either has none of `but_for`, that is no difference."""
     for name in sorted((one.keys() | other.keys()) - set(NAMES)):
         a, b = one.get(name), other.get(name)
         if a != b and not (name in but_for and None in (a, b)):
-            raise LinesError(f"{where} are not comparable: {name} is {a!r} in one and {b!r} in the other")
+            raise DataError(f"{where} are not comparable: {name} is {a!r} in one and {b!r} in the other")
 
 
 class LineFile:
     """Results that are added to, by one process at a time. Use as a context manager. `done`: the keys of what is there."""
 
     def __init__(self, path: Path, run: dict[str, Any]) -> None:
-        """Open `path`, new or of the same run. Raises LinesError where it is of another or in use."""
+        """Open `path`, new or of the same run. Raises DataError where it is of another or in use."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.run = path, run
         if (packed := _stored(path)) != path:
@@ -89,7 +85,7 @@ class LineFile:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._file.close()
-            raise LinesError(f"another process is writing {path}") from None
+            raise DataError(f"another process is writing {path}") from None
         self._cut_half_written()
         if path.stat().st_size:
             found = read_results([path])
@@ -100,9 +96,9 @@ class LineFile:
             self.done = set()
 
     def add(self, line: dict[str, Any]) -> None:
-        """Store a line. Raises LinesError where there is one of its key."""
+        """Store a line. Raises DataError where there is one of its key."""
         if key_of(line) in self.done:
-            raise LinesError(f"{self.path} already has a result of {' '.join(key_of(line))}")
+            raise DataError(f"{self.path} already has a result of {' '.join(key_of(line))}")
         self._write(line)
         self.done.add(key_of(line))
 
@@ -127,50 +123,50 @@ class LineFile:
 
 
 def read_results(paths: Sequence[Path]) -> Results:
-    """The results in one or more files. Raises LinesError where they are not comparable or two are of one key."""
+    """The results in one or more files. Raises DataError where they are not comparable or two are of one key."""
     run: dict[str, Any] | None = None
     lines: dict[tuple[str, ...], dict[str, Any]] = {}
     for path in paths:
         first, *others = _parsed(path)
         if "run" not in first:
-            raise LinesError(f"the first line of {path} does not say what its results are of")
+            raise DataError(f"the first line of {path} does not say what its results are of")
         if run is not None:
             check_same(run, first["run"], f"{paths[0]} and {path}", OPTIONAL)
         run = first["run"] | {name: known for name, known in (run or {}).items() if known is not None}
         for line in others:
             if key_of(line) in lines:
-                raise LinesError(f"there are two results of {' '.join(key_of(line))}")
+                raise DataError(f"there are two results of {' '.join(key_of(line))}")
             lines[key_of(line)] = line
     if run is None:
-        raise LinesError("there are no results")
+        raise DataError("there are no results")
     check_lines(lines.values())
     return Results(run, [lines[key] for key in sorted(lines)])
 
 
 def check_lines(lines: Iterable[dict[str, Any]]) -> None:
-    """Raise LinesError where lines of one problem are of different statements or tests, or those of one policy of different
+    """Raise DataError where lines of one problem are of different statements or tests, or those of one policy of different
     settings of it.
     """
     data: dict[str, str] = {}
     settings: dict[str, str] = {}
     for line in lines:
         if data.setdefault(line["problem"], line["data"]) != line["data"]:
-            raise LinesError(f"the results are not comparable: the statement or the tests of {line['problem']} have changed")
+            raise DataError(f"the results are not comparable: the statement or the tests of {line['problem']} have changed")
         told = line.get("settings", "")
         if settings.setdefault(line["policy"], told) != told:
-            raise LinesError(f"the results are not comparable: what {line['policy']} means has changed (fitted anew?)")
+            raise DataError(f"the results are not comparable: what {line['policy']} means has changed (fitted anew?)")
 
 
 def lines_in(path: Path, *names: str) -> Path:
-    """A file itself, or the one of `names` that a folder of results holds. Raises LinesError where it holds none, or several."""
+    """A file itself, or the one of `names` that a folder of results holds. Raises DataError where it holds none, or several."""
     if path.is_file():
         return path
     found = [stored for name in names if (stored := _stored(path / name)).is_file()]
     if len(found) > 1:
-        raise LinesError(f"{path} holds both {' and '.join(names)}; name the file to report on")
+        raise DataError(f"{path} holds both {' and '.join(names)}; name the file to report on")
     if not found:
         hint = "; bench judge makes judged.jsonl of a run's searches" if JUDGED in names else ""
-        raise LinesError(f"{path} holds no {' and no '.join(names)}{hint}")
+        raise DataError(f"{path} holds no {' and no '.join(names)}{hint}")
     return found[0]
 
 
@@ -185,26 +181,26 @@ def _text(path: Path) -> str:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:
-            raise LinesError(f"{path} holds more than {_MOST_BYTES} bytes")
+            raise DataError(f"{path} holds more than {_MOST_BYTES} bytes")
         return content.decode()
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise LinesError(f"{path} cannot be read: {error}") from error
+        raise DataError(f"{path} cannot be read: {error}") from error
 
 
 def _parsed(path: Path) -> list[dict[str, Any]]:
     text = _text(path)
     if not text:
-        raise LinesError(f"{path} is empty")
+        raise DataError(f"{path} is empty")
     parsed = []
     for number, line in enumerate(text[: text.rfind("\n") + 1].split("\n")[:-1], start=1):
         try:
             parsed.append(json.loads(line))
         except ValueError:
-            raise LinesError(f"line {number} of {path} is not JSON") from None
+            raise DataError(f"line {number} of {path} is not JSON") from None
         if not isinstance(parsed[-1], dict):
-            raise LinesError(f"line {number} of {path} is not a JSON object")
+            raise DataError(f"line {number} of {path} is not a JSON object")
     if not parsed:
-        raise LinesError(f"{path} is empty")
+        raise DataError(f"{path} is empty")
     return parsed
 
 
@@ -262,7 +258,7 @@ class RunTrees:
 
 
 def value_identity(folder: Path | None) -> dict[str, Any]:
-    """Name and hash of a value model. Raises NoValueModel."""
+    """Name and hash of a value model. Raises ValueModelError."""
     if folder is None:
         return {"value": None, "value_sha256": None}
     return {"value": folder.name, "value_sha256": value_sha256(folder)}

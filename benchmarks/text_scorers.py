@@ -13,15 +13,11 @@ from typing import Any, cast
 
 from ..data_builder.problems.problem import Problem
 from ..data_builder.problems.prompts import PromptTemplate, interface
-from ..engine.errors import GuidedGenError
+from ..engine.errors import ModelError
 from ..engine.language_model import LanguageModel
 from ..engine.scorers import P_TRUE, RATING
 
 _HELD_BYTES = 1 << 28  # the statement is read once for all answers, an answer once for all words
-
-
-class TextScorerError(GuidedGenError):
-    """A model, or a backend, that cannot be asked."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +38,10 @@ TEXT_SCORERS = {
 
 
 def check_asked(scorers: Iterable[str], backend: str) -> None:
-    """Raise TextScorerError where a scorer asks the model and the backend's models cannot read an answer."""
+    """Raise ModelError where a scorer asks the model and the backend's models cannot read an answer."""
     asking = [name for name in scorers if name in TEXT_SCORERS]
     if asking and backend != "torch":
-        raise TextScorerError(f"with --backend {backend} no answer can be asked about: leave out {', '.join(asking)}")
+        raise ModelError(f"with --backend {backend} no answer can be asked about: leave out {', '.join(asking)}")
 
 
 def judged_scores(
@@ -58,7 +54,7 @@ def judged_scores(
 ) -> list[float | None]:
     """The expected worth of the model's reply for each program, among the words that are offered; None where there is no program.
 
-    Raises TextScorerError where the model's tokens cannot tell the words apart, SettingsError where it cannot read answers.
+    Raises ModelError where the model's tokens cannot tell the words apart, SettingsError where it cannot read answers.
     """
     first = first_tokens(tokenizer, judgement)
     asked: dict[str, float] = {}
@@ -83,10 +79,10 @@ def judgement_ids(tokenizer: Any, judgement: Judgement, problem: Problem, progra
 
 
 def first_tokens(tokenizer: Any, judgement: Judgement) -> dict[str, int]:
-    """The token that each word begins with. Raises TextScorerError where two words begin alike."""
+    """The token that each word begins with. Raises ModelError where two words begin alike."""
     first = {word: int(tokenizer.encode(word, add_special_tokens=False)[0]) for word in judgement.words}
     if len(set(first.values())) < len(first):
-        raise TextScorerError(f"this model's tokens do not tell {', '.join(judgement.words)} apart by their beginnings")
+        raise ModelError(f"this model's tokens do not tell {', '.join(judgement.words)} apart by their beginnings")
     return first
 
 

@@ -8,16 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..engine.errors import GuidedGenError
+from ..engine.errors import DataError, SettingsError
 from ..engine.models.loaded_model import LoadedModel
 from ..engine.sampling import Sampling
-from .forking import STRATEGIES, ForkingError
+from .forking import STRATEGIES
 from .problems.problem import Problem
 from .problems.prompts import DEFAULT_TEMPLATE, PromptTemplate
-
-
-class BuildError(GuidedGenError):
-    """A build that cannot be made as asked: settings that make no sense, a folder that holds something else."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +42,11 @@ class BuildSettings:
         counts = ("forks", "branches", "trunk_tries", "tries_at_once", "min_distance", "max_new_tokens", "max_prompt_tokens")
         for name in counts:
             if getattr(self, name) < 1:
-                raise BuildError(f"{name} must be at least 1, not {getattr(self, name)}")
+                raise DataError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.independent < 0:
-            raise BuildError(f"the number of independent rollouts must be 0 (none) or more, not {self.independent}")
+            raise DataError(f"the number of independent rollouts must be 0 (none) or more, not {self.independent}")
         if self.strategy not in STRATEGIES:
-            raise ForkingError(f"there is no strategy {self.strategy!r}; there are {', '.join(STRATEGIES)}")
+            raise SettingsError(f"there is no strategy {self.strategy!r}; there are {', '.join(STRATEGIES)}")
 
     def record(self, loaded: LoadedModel) -> dict[str, Any]:
         """These settings and the model as JSON: a tree's metadata, and what all trees of a folder have in common."""
@@ -88,17 +84,17 @@ class Shard:
 
     def __post_init__(self) -> None:
         if not 0 <= self.index < self.count:
-            raise BuildError(f"there is no shard {self}: shards of {self.count} are numbered from 0 to {self.count - 1}")
+            raise DataError(f"there is no shard {self}: shards of {self.count} are numbered from 0 to {self.count - 1}")
 
     def __str__(self) -> str:
         return f"{self.index}/{self.count}"
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """From "0/2". Raises BuildError."""
+        """From "0/2". Raises DataError."""
         match = re.fullmatch(r"(\d+)/(\d+)", text)
         if not match or not int(match[2]):
-            raise BuildError(f"a shard is written like 0/2, not {text!r}")
+            raise DataError(f"a shard is written like 0/2, not {text!r}")
         return cls(int(match[1]), int(match[2]))
 
     def of(self, problems: Sequence[Problem]) -> list[Problem]:

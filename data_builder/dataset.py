@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from ..engine.errors import DataError
 from ..engine.tree import Ended, Tree, load_trees
 from ..engine.tree_files import SCHEMA
-from .build_settings import BuildError, statement_hash
+from .build_settings import statement_hash
 from .problems.loaders import load_problems
 from .problems.problem import Problem
 from .problems.prompts import PromptTemplate, prompt_messages, template_named
@@ -50,10 +51,6 @@ ROLLOUTS = pa.schema(
 )
 
 
-class DatasetError(BuildError):
-    """Trees and problems, or folders, that do not belong together."""
-
-
 @dataclass(frozen=True)
 class Part:
     """`multiplicity` equal rollouts of a tree, of one kind: row `row` of its rollouts."""
@@ -81,7 +78,7 @@ def load(
     multiplicity of every rollout. `tries`: also the main rollouts that did not become the trunk, and the excluded problems.
     `balanced`: in every problem with both classes the smaller one is oversampled to the size of the larger.
 
-    `problems` are those that the trees were built from; by default they are loaded as the build did. Raises DatasetError where
+    `problems` are those that the trees were built from; by default they are loaded as the build did. Raises DataError where
     one is missing or another than it was.
     """
     import datasets
@@ -108,22 +105,22 @@ def load(
 
 
 def common_settings(folders: Sequence[Path]) -> dict[str, Any]:
-    """The settings of all `folders`. Raises DatasetError where they differ."""
+    """The settings of all `folders`. Raises DataError where they differ."""
     first = read_settings(folders[0])
     for folder in folders[1:]:
         if read_settings(folder) != first:
-            raise DatasetError(f"{folders[0]} and {folder} were built with different settings and do not make one dataset")
+            raise DataError(f"{folders[0]} and {folder} were built with different settings and do not make one dataset")
     return first
 
 
 def read_trees(folders: Sequence[Path]) -> Iterator[Tree]:
-    """All trees, file by file. Raises DatasetError where two are of one problem."""
+    """All trees, file by file. Raises DataError where two are of one problem."""
     seen: set[str] = set()
     for folder in folders:
         for path in tree_files(folder):
             for tree in load_trees(path):
                 if tree.metadata["problem"] in seen:
-                    raise DatasetError(f"{path} has a second tree of {tree.metadata['problem']}")
+                    raise DataError(f"{path} has a second tree of {tree.metadata['problem']}")
                 seen.add(tree.metadata["problem"])
                 yield tree
 
@@ -221,20 +218,16 @@ class ProblemTexts:
         self._problems = {problem.id: problem for problem in problems}
         self._template: PromptTemplate = template_named(settings["template"])
         if self._template.hash != settings["template_hash"]:
-            raise DatasetError(
-                f"the prompt template {self._template.name!r} is no longer the one that these trees were built with"
-            )
+            raise DataError(f"the prompt template {self._template.name!r} is no longer the one that these trees were built with")
 
     def problem(self, tree: Tree) -> Problem:
-        """The problem of `tree`. Raises DatasetError where it is missing or its text is not what the model was shown."""
+        """The problem of `tree`. Raises DataError where it is missing or its text is not what the model was shown."""
         name = tree.metadata["problem"]
         if name not in self._problems:
-            raise DatasetError(f"the problem {name}, of which there is a tree, is not among the problems")
+            raise DataError(f"the problem {name}, of which there is a tree, is not among the problems")
         problem = self._problems[name]
         if statement_hash(problem) != tree.metadata["statement_hash"]:
-            raise DatasetError(
-                f"the problem {name} is not the one that its tree was built from: the hash of its statement differs"
-            )
+            raise DataError(f"the problem {name} is not the one that its tree was built from: the hash of its statement differs")
         return problem
 
     def columns(self, tree: Tree) -> dict[str, Any]:

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..engine.errors import GuidedGenError
+from ..engine.errors import SettingsError
 from ..engine.randomness import problem_key, uniforms
 from ..engine.tree import Tree
 
 STRATEGIES = ("lowest_prob", "entropy", "margin", "random")
 _STREAM = -1  # of random draws; rollouts have the numbers from 0 on
-
-
-class ForkingError(GuidedGenError):
-    """A way of choosing branch points that there is not."""
 
 
 def branch_points(
@@ -27,7 +23,7 @@ def branch_points(
 
     lowest_prob: the least probable tokens under the model at temperature 1; entropy: those drawn from the widest
     distributions; margin: those where the model's first and second choice are closest; random: any. Of equals the earliest.
-    They are taken in that order, skipping those nearer than `min_distance` tokens to one taken before. Raises ForkingError.
+    They are taken in that order, skipping those nearer than `min_distance` tokens to one taken before. Raises SettingsError.
     """
     path = tree.path(leaf)
     if strategy == "lowest_prob":
@@ -39,7 +35,7 @@ def branch_points(
     elif strategy == "random":
         rank = uniforms(seed, problem_key(tree.prompt_hash), np.full(len(path), _STREAM), np.arange(len(path)))
     else:
-        raise ForkingError(f"there is no way to choose branch points called {strategy!r}; there are {', '.join(STRATEGIES)}")
+        raise SettingsError(f"there is no way to choose branch points called {strategy!r}; there are {', '.join(STRATEGIES)}")
     chosen: list[int] = []
     for position in np.argsort(rank, kind="stable").tolist():
         if len(chosen) == count:

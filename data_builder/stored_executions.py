@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..engine.errors import GuidedGenError
+from ..engine.errors import DataError
 from ..engine.files import replaced_atomically
 from ..engine.progress import stage
 from ..engine.tree import Tree
@@ -45,10 +45,6 @@ SCHEMA = pa.schema(
     ]
 )
 _SAVED_EVERY = 20
-
-
-class ExecutionsError(GuidedGenError):
-    """A dataset without stored executions, or with some that are not of its rollouts."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +94,10 @@ def store_executions(folder: Path, texts: ProblemTexts, tokenizer: Any, workers:
 
 
 def read_executions(folder: Path) -> dict[str, StoredExecutions]:
-    """By problem. Raises ExecutionsError where there are none."""
+    """By problem. Raises DataError where there are none."""
     path = folder / NAME
     if not path.exists():
-        raise ExecutionsError(f"{folder} holds no executions on public inputs; guided-gen dataset execute makes them")
+        raise DataError(f"{folder} holds no executions on public inputs; guided-gen dataset execute makes them")
     return {one.problem: one for one in _read(path)}
 
 
@@ -164,7 +160,7 @@ def _read(path: Path) -> Iterator[StoredExecutions]:
     try:
         rows = pq.read_table(path, partitioning=None, schema=SCHEMA).to_pylist()
     except (OSError, pa.ArrowException) as error:
-        raise ExecutionsError(f"{path} cannot be read: {error}") from error
+        raise DataError(f"{path} cannot be read: {error}") from error
     for row in rows:
         shape = (len(row["rollouts"]), -1) if row["classes"] else (len(row["rollouts"]), 0)
         columns = {name: np.asarray(row[name]) for name in ("rollouts", "counts", "passed")}

@@ -25,7 +25,7 @@ from ..engine.errors import DataError
 from ..engine.files import replaced_atomically
 from ..engine.tree import Tree
 from ..engine.tree_files import PARQUET, SCHEMA, read_table
-from .build_settings import BuildError, Shard
+from .build_settings import Shard
 from .builder import Skipped
 from .dataset_card import dataset_card
 from .problems.problem import Problem
@@ -37,7 +37,7 @@ class TreeFolder:
     """A folder that trees are added to, by one process a shard. Use as a context manager."""
 
     def __init__(self, path: Path, settings: dict[str, Any], shard: Shard | None = None, most_bytes: int = MOST_BYTES) -> None:
-        """Open `path`, new or made with the same `settings`. Raises BuildError where it holds something else or is in use."""
+        """Open `path`, new or made with the same `settings`. Raises DataError where it holds something else or is in use."""
         self.path, self.settings = path, settings
         self._name = str(shard or Shard()).replace("/", "-of-")
         self._most_bytes = most_bytes
@@ -103,13 +103,13 @@ class TreeFolder:
         path = self.path / "settings.json"
         if not path.exists():
             if any((self.path / "trees").iterdir()):
-                raise BuildError(f"{self.path} has trees but no settings.json that says how they were made")
+                raise DataError(f"{self.path} has trees but no settings.json that says how they were made")
             _write_text(path, json.dumps(settings, indent=1, sort_keys=True) + "\n")
         pinned = read_settings(self.path)
         differing = sorted(name for name in pinned.keys() | settings.keys() if pinned.get(name) != settings.get(name))
         if differing:
             name = differing[0]
-            raise BuildError(
+            raise DataError(
                 f"{self.path} was built with other settings ({', '.join(differing)}): "
                 f"{name} is {pinned.get(name)!r} there and {settings.get(name)!r} now"
             )
@@ -129,10 +129,10 @@ class TreeFolder:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """The settings that the folder's trees have in common. Raises BuildError where the folder is no dataset."""
+    """The settings that the folder's trees have in common. Raises DataError where the folder is no dataset."""
     path = folder / "settings.json"
     if not path.is_file():
-        raise BuildError(f"{folder} is no dataset of guided-gen: it has no settings.json")
+        raise DataError(f"{folder} is no dataset of guided-gen: it has no settings.json")
     return _read_json(path)
 
 
@@ -174,7 +174,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BuildError(f"{path} cannot be read: {error}") from error
+        raise DataError(f"{path} cannot be read: {error}") from error
     return content
 
 
@@ -189,5 +189,5 @@ def _locked(path: Path) -> IO[str]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         lock.close()
-        raise BuildError(f"another process is building this shard of {path.parent}") from None
+        raise DataError(f"another process is building this shard of {path.parent}") from None
     return lock

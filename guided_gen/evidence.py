@@ -23,7 +23,7 @@ EVIDENCE = "evidence.json"
 def shipped_evidence(value: str | Path | None) -> EvidenceModel:
     """The evidence model that was fitted to the value model in this folder, or else the one that reads no values.
 
-    Raises EvidenceError.
+    Raises ValueModelError.
     """
     if value is not None and (Path(value) / EVIDENCE).is_file():
         beside = EvidenceModel.load(Path(value) / EVIDENCE)

@@ -9,9 +9,9 @@ from typing import Any
 from .benchmarks.evidence import first_step, fitted_draws
 from .benchmarks.evidence_pools import EvidencePool, evidence_pools
 from .data_builder.dataset import common_settings
-from .data_builder.problems.loaders import SplitError
 from .data_builder.stored_executions import read_executions
 from .data_builder.tree_folder import read_settings
+from .engine.errors import SettingsError
 from .engine.models.files import cache_dir
 from .value_data import pool_trees
 from .valuemodel.evidence import EvidenceModel
@@ -20,10 +20,10 @@ from .valuemodel.evidence_fit import refitted
 
 def load_pools(folders: Sequence[Path], value: Path | None = None, **options: Any) -> list[EvidencePool]:
     """The pools of all trees. The values of `value` are computed once, and kept in the cache directory; `options` as in
-    `value_data.load_scored`. Raises SplitError for rollouts of the split untouched, unless allowed.
+    `value_data.load_scored`. Raises SettingsError for rollouts of the split untouched, unless allowed.
     """
     if not options.get("allow_untouched") and any(read_settings(folder)["split"] == "untouched" for folder in folders):
-        raise SplitError("the split 'untouched' is kept for final reports: reading it must be allowed explicitly")
+        raise SettingsError("the split 'untouched' is kept for final reports: reading it must be allowed explicitly")
     stored = {problem: one for folder in folders for problem, one in read_executions(folder).items()}
     return evidence_pools(pool_trees(folders, value, cache_dir() / "pool-values", **options), stored)
 
@@ -40,6 +40,6 @@ def fitted_model(
 
 
 def generator_of(folders: Sequence[Path]) -> dict[str, Any]:
-    """What wrote the datasets' answers. Raises DatasetError where they differ."""
+    """What wrote the datasets' answers. Raises DataError where they differ."""
     settings = common_settings(folders)
     return {name: settings[name] for name in ("model", "model_sha256", "precision", "template", "template_hash")}

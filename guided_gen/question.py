@@ -9,9 +9,8 @@ from typing import Any
 from .data_builder.problems.plain_text import problem_from_statement
 from .data_builder.problems.problem import Problem
 from .data_builder.problems.prompts import PromptTemplate, prompt_ids
-from .engine.errors import ContextError, SettingsError
+from .engine.errors import ContextError, ModelError, SettingsError
 from .engine.language_model import LanguageModel, Prompt
-from .engine.models.chat_template import ChatTemplateError
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -79,7 +78,7 @@ def question_ids(tokenizer: Any, question: Question, template: PromptTemplate, m
         try:
             messages = [dict(message) for message in question.messages]
             ids: list[int] = tokenizer.apply_chat_template(messages, add_generation_prompt=True)
-        except (ChatTemplateError, TypeError, ValueError) as error:
+        except (ModelError, TypeError, ValueError) as error:
             raise SettingsError(str(error)) from error
     elif isinstance(question.start, str):
         ids = tokenizer(question.start)["input_ids"]

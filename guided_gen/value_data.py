@@ -76,7 +76,7 @@ def load_prompted_trees(
 
     `tries`: also main rollouts that did not become the trunk, and the problems that have nothing else. `problems` are those
     that the trees were built from; by default they are loaded as the build did. With `text_base` the trees come in its tokens.
-    Raises DataError for a folder without trees, DatasetError where problems are missing or have changed.
+    Raises DataError for a folder without trees, DataError where problems are missing or have changed.
     """
     prompted: list[PromptedTree] = []
     for folder in folders:

@@ -17,7 +17,6 @@ from typing import Any
 import torch
 
 from ..engine.cpu.packed_linear import pack_linears_
-from ..engine.errors import GuidedGenError
 from ..engine.models.files import model_identity, resolve_model
 from ..engine.models.loaded_model import LoadedModel
 from ..engine.models.loading import chosen_precision, device_kind, load_model, load_weights
@@ -25,7 +24,7 @@ from ..engine.models.tokenizer_loading import load_tokenizer
 from ..engine.tail import Tail
 from ..engine.vllm_backend.pooling import exported_about
 from ..engine.vllm_backend.settings import VllmSettings
-from .made_for import MadeFor, Prompts, wanted_for
+from .made_for import MadeFor, Prompts, ValueModelError, wanted_for
 from .model import ValueModel, merge_adapters
 from .text_scorer import TextScoredModel, Translation, ValueReader
 
@@ -80,18 +79,14 @@ def _tail(values: ValueModel, precision: str, device: str) -> Tail:
 # -- as a stock `*ForSequenceClassification` folder, which transformers and vLLM load with no code of ours
 
 
-class ExportError(GuidedGenError):
-    """A value model that no stock class can hold."""
-
-
 def export_classifier(model: ValueModel, base: Any, folder: Path) -> None:
-    """Write `model` above the layers of `base`, a float `*ForCausalLM`, to `folder`. Raises ExportError for heads with hidden
+    """Write `model` above the layers of `base`, a float `*ForCausalLM`, to `folder`. Raises ValueModelError for heads with hidden
     units."""
     from transformers import AutoModelForSequenceClassification
 
     head, settings = model.head, model.settings
     if settings.head.hidden:
-        raise ExportError("a head with hidden units is no matrix: stock classifiers hold linear heads only")
+        raise ValueModelError("a head with hidden units is no matrix: stock classifiers hold linear heads only")
     count = settings.fork_layer + settings.tail_layers
     config = _shortened(base.config, count)
     config.num_labels = head.width

@@ -18,15 +18,11 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from ..engine.cpu.model import CpuDecoder, CpuModel
-from ..engine.errors import GuidedGenError
 from ..engine.layout import Layout
 from ..engine.models.architecture import FAMILIES
 from ..engine.models.float_models import fill, model_config, opened_tensors
+from .made_for import ValueModelError
 from .packing import Pack, join_packs, pack_sequence
-
-
-class BaseModelError(GuidedGenError):
-    """A base that a value model cannot be made from, or not with these settings."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +78,10 @@ def empty_blocks(config: Any, first: int, count: int) -> Blocks:
 
 def copied_blocks(base: Any, first: int, count: int) -> Blocks:
     """Copies, in float32, of the layers and the final norm of `base`: a loaded causal language model or its files (Path).
-    Raises BaseModelError.
+    Raises ValueModelError.
     """
     if isinstance(base, CpuModel):
-        raise BaseModelError("a tail is copied from float weights; give the path of a quantised base instead of the model")
+        raise ValueModelError("a tail is copied from float weights; give the path of a quantised base instead of the model")
     if isinstance(base, Path):
         blocks = empty_blocks(model_config(base), first, count)
         _load_layers(base, blocks, first)
@@ -95,7 +91,7 @@ def copied_blocks(base: Any, first: int, count: int) -> Blocks:
     for own, original in zip([*blocks.layers, blocks.norm], [*decoder.layers[first : first + count], decoder.norm], strict=True):
         state = original.state_dict()
         if own.state_dict().keys() != state.keys() or any(not tensor.is_floating_point() for tensor in state.values()):
-            raise BaseModelError("a tail is copied from float weights; give the path of a quantised base instead of the model")
+            raise ValueModelError("a tail is copied from float weights; give the path of a quantised base instead of the model")
         own.load_state_dict({name: tensor.detach().float().clone() for name, tensor in state.items()}, assign=True)
     return blocks
 

@@ -12,17 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..engine.errors import GuidedGenError
 from ..engine.files import replaced_atomically
 from ..engine.policies import EarlyStop, Policy, ThresholdCurve
 from ..engine.policy_names import policy_named
-from .made_for import EARLY_STOP, local_folder, value_sha256
+from .made_for import EARLY_STOP, ValueModelError, local_folder, value_sha256
 
 _FORMAT = 1
-
-
-class EarlyStopError(GuidedGenError):
-    """Curves that cannot be fitted, are not there, or do not fit the search."""
 
 
 DEFAULT_LOST = "0.1"
@@ -38,19 +33,19 @@ def save_curves(value: Path, figures: dict[str, Any]) -> Path:
 
 
 def read_curves(value: Path) -> dict[str, Any]:
-    """What `save_curves` wrote. Raises EarlyStopError where there is nothing, or it is of other weights."""
+    """What `save_curves` wrote. Raises ValueModelError where there is nothing, or it is of other weights."""
     try:
         saved: dict[str, Any] = json.loads((value / EARLY_STOP).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise EarlyStopError(
+        raise ValueModelError(
             f"{value} holds no fitted curves of early stop; guided-gen bench fit-early-stop makes them"
         ) from None
     except (OSError, ValueError) as error:
-        raise EarlyStopError(f"{value / EARLY_STOP} cannot be read: {error}") from error
+        raise ValueModelError(f"{value / EARLY_STOP} cannot be read: {error}") from error
     if saved.get("format") != _FORMAT:
-        raise EarlyStopError(f"{value / EARLY_STOP} is of a format that this version does not read")
+        raise ValueModelError(f"{value / EARLY_STOP} is of a format that this version does not read")
     if saved["value_sha256"] != value_sha256(value):
-        raise EarlyStopError(f"{value / EARLY_STOP} was fitted to other weights than are in this folder; fit the curves again")
+        raise ValueModelError(f"{value / EARLY_STOP} was fitted to other weights than are in this folder; fit the curves again")
     return saved
 
 
@@ -59,7 +54,7 @@ def chosen_policy(text: str, scorers: Collection[str], value: str | Path | None,
     alone is that of `DEFAULT_LOST`, since without a threshold nothing would ever stop.
 
     `scorers` are the names of all that will guide it; `check_every`: tokens between two checks, None for checks at lines. Raises
-    SettingsError, and EarlyStopError where there is no such curve or its promise does not hold for this search.
+    SettingsError, and ValueModelError where there is no such curve or its promise does not hold for this search.
     """
     policy, share = parsed_policy(text)
     if share is None:
@@ -67,15 +62,15 @@ def chosen_policy(text: str, scorers: Collection[str], value: str | Path | None,
     assert isinstance(policy, EarlyStop)
     if value is None:
         instead = ", or set a threshold or a slack" if ":" not in text else ""
-        raise EarlyStopError(f"{text} takes a value model with fitted curves: name its folder with --value{instead}")
+        raise ValueModelError(f"{text} takes a value model with fitted curves: name its folder with --value{instead}")
     if set(scorers) != {"value"}:
-        raise EarlyStopError(f"{text} is a threshold on the value model's values: it goes with --scorer value alone")
+        raise ValueModelError(f"{text} is a threshold on the value model's values: it goes with --scorer value alone")
     return replace(policy, threshold=_curve(read_curves(_folder(value)), share, check_every))
 
 
 def parsed_policy(text: str) -> tuple[Policy, str | None]:
     """As far as it is known without a value model, and of "early-stop:lost=0.05" the share of its curve. Raises SettingsError and
-    EarlyStopError.
+    ValueModelError.
     """
     name, _, settings = text.partition(":")
     if text == "early-stop":
@@ -86,7 +81,7 @@ def parsed_policy(text: str) -> tuple[Policy, str | None]:
         return policy_named(text), None
     rest = ",".join(part for part in parts if part not in shares)
     if "threshold=" in rest or len(shares) > 1:
-        raise EarlyStopError("early stop takes one threshold: either threshold=... or one lost=...")
+        raise ValueModelError("early stop takes one threshold: either threshold=... or one lost=...")
     return policy_named(f"{name}:{rest}"), shares[0].partition("=")[2]
 
 
@@ -94,14 +89,14 @@ def _curve(saved: dict[str, Any], share: str, check_every: int | None) -> Thresh
     try:
         found = next((curve for curve in saved["curves"] if curve["lost"] == float(share)), None)
     except ValueError:
-        raise EarlyStopError(f"policy early-stop takes a number as lost, not {share!r}") from None
+        raise ValueModelError(f"policy early-stop takes a number as lost, not {share!r}") from None
     if found is None:
         held = ", ".join(str(curve["lost"]) for curve in saved["curves"])
-        raise EarlyStopError(f"this value model holds no curve for lost={share}; it holds {held}")
+        raise ValueModelError(f"this value model holds no curve for lost={share}; it holds {held}")
     curve = ThresholdCurve(tuple(found["tokens"]), tuple(found["values"]), fitted_every=saved["check_every"])
     if not curve.serves(check_every):
         when = "at lines" if check_every is None else f"every {check_every} tokens"
-        raise EarlyStopError(
+        raise ValueModelError(
             f"the curves were fitted for checks every {curve.fitted_every} tokens, or every multiple of it, not {when}; "
             "guided-gen bench fit-early-stop --check-every 1 makes curves for any checks"
         )

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from ..engine.tree import ROOT, Tree
-from .early_stop import EarlyStopError
+from .made_for import ValueModelError
 from .targets import outcomes
 
 _FOLDS = 5
@@ -52,12 +52,12 @@ class TracedRollouts:
     def of(cls, trees: Sequence[Tree], check_every: int) -> TracedRollouts:
         """The judged independent rollouts of trees whose nodes have values, one tree a problem.
 
-        Raises EarlyStopError where there are none, values are missing, or a tree has forks: its trunk was chosen for being
+        Raises ValueModelError where there are none, values are missing, or a tree has forks: its trunk was chosen for being
         correct.
         """
         for tree in trees:
             if (tree.rollouts.fork != ROOT).any():
-                raise EarlyStopError(
+                raise ValueModelError(
                     f"the tree of {tree.metadata.get('problem', '?')} is no pool of independent rollouts; "
                     "see guided-gen build --independent"
                 )
@@ -69,11 +69,11 @@ class TracedRollouts:
             for leaf in judged.leaves.tolist():
                 values = tree.nodes.value[tree.path(leaf)].astype(np.float64)
                 if np.isnan(values).any():
-                    raise EarlyStopError(f"rollouts of {tree.metadata.get('problem', '?')} have no values")
+                    raise ValueModelError(f"rollouts of {tree.metadata.get('problem', '?')} have no values")
                 asked = checks[checks < len(values)]
                 rows.append(np.append(values[asked - 1], np.full(len(checks) - len(asked), np.nan)))
         if not rows or not len(checks):
-            raise EarlyStopError(f"there are no judged independent rollouts longer than {check_every} tokens")
+            raise ValueModelError(f"there are no judged independent rollouts longer than {check_every} tokens")
         lengths = [tree.depth[judged.leaves] for tree, judged in zip(trees, found, strict=True)]
         return cls(
             checks=checks,
@@ -111,7 +111,7 @@ class CurveFamily:
 
     @classmethod
     def fitted(cls, rollouts: TracedRollouts) -> CurveFamily:
-        """Raises EarlyStopError where there are too few problems with correct rollouts."""
+        """Raises ValueModelError where there are too few problems with correct rollouts."""
         right = rollouts.of_problems(rollouts.solved)
         weight = _shares(right)
         medians, spreads = [], []
@@ -124,7 +124,7 @@ class CurveFamily:
             medians.append(middle)
             spreads.append(max(middle - low, _LEAST_SPREAD))
         if not medians:
-            raise EarlyStopError(
+            raise ValueModelError(
                 f"{len(rollouts.solved)} problems have correct rollouts; a curve takes at least {_FEWEST} that are longer than "
                 f"{rollouts.checks[0]} tokens"
             )
@@ -144,16 +144,16 @@ class CurveFamily:
 def fit_early_stop(rollouts: TracedRollouts, lost: Sequence[float], seed: int = 0) -> dict[str, Any]:
     """One curve for each share in `lost` of correct rollouts that may be lost, and what it does to problems it was not fitted to.
 
-    Raises EarlyStopError where a share is not between 0 and 1 or there are too few problems for it.
+    Raises ValueModelError where a share is not between 0 and 1 or there are too few problems for it.
     """
     solved = len(rollouts.solved)
     if solved < _LEAST_PROBLEMS:
-        raise EarlyStopError(f"a fit takes at least {_LEAST_PROBLEMS} problems with correct rollouts, not {solved}")
+        raise ValueModelError(f"a fit takes at least {_LEAST_PROBLEMS} problems with correct rollouts, not {solved}")
     for target in lost:
         if not 0 < target < 1:
-            raise EarlyStopError(f"the share of correct rollouts that may be lost is between 0 and 1, not {target:g}")
+            raise ValueModelError(f"the share of correct rollouts that may be lost is between 0 and 1, not {target:g}")
         if (needed := int(np.ceil(1 / target - 1e-9)) - 1) > solved:
-            raise EarlyStopError(f"a share of {target:g} takes at least {needed} problems with correct rollouts, not {solved}")
+            raise ValueModelError(f"a share of {target:g} takes at least {needed} problems with correct rollouts, not {solved}")
     family = CurveFamily.fitted(rollouts)
     curves = []
     for target in sorted(lost):

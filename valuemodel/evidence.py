@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, logit
 
-from ..engine.errors import GuidedGenError
 from ..engine.files import replaced_atomically
 from .agreement import agreement
+from .made_for import ValueModelError
 
 FORMAT = 1
 Columns = Mapping[str, np.ndarray]
@@ -33,10 +33,6 @@ LOGPROB_COLUMNS = ("log-probability", "log-probability against siblings")
 COLUMNS = (*LOGPROB_COLUMNS, *TEXT_COLUMNS, *EXAMPLE_COLUMNS, *AGREEMENT_COLUMNS, *RUN_COLUMNS, *VALUE_COLUMNS)
 NEED_VALUES = (*VALUE_COLUMNS, "agreement by value")
 """Those of `COLUMNS` that are missing without a value model."""
-
-
-class EvidenceError(GuidedGenError):
-    """An evidence model that cannot be read or fitted."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +108,10 @@ class EvidenceModel:
     about: dict[str, Any] = field(default_factory=dict)
 
     def logits(self, found: Columns) -> np.ndarray:
-        """[R]. Raises EvidenceError where a column of the model is not among `found`."""
+        """[R]. Raises ValueModelError where a column of the model is not among `found`."""
         absent = self.columns.keys() - found.keys()
         if absent:
-            raise EvidenceError(f"this evidence model reads {', '.join(sorted(absent))}, which is not known here")
+            raise ValueModelError(f"this evidence model reads {', '.join(sorted(absent))}, which is not known here")
         total = np.full(len(next(iter(found.values()))), self.bias)
         for name, column in self.columns.items():
             known = found[name]
@@ -134,12 +130,12 @@ class EvidenceModel:
 
     @classmethod
     def load(cls, path: Path) -> EvidenceModel:
-        """Raises EvidenceError for anything but what `save` wrote."""
+        """Raises ValueModelError for anything but what `save` wrote."""
         try:
             saved = json.loads(path.read_text(encoding="utf-8"))
             if saved["format"] != FORMAT:
-                raise EvidenceError(f"{path} is of a format that this version does not read")
+                raise ValueModelError(f"{path} is of a format that this version does not read")
             parts = {name: Column(**column) for name, column in saved["columns"].items()}
             return cls(parts, float(saved["bias"]), saved["about"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise EvidenceError(f"{path} is no evidence model: {error}") from error
+            raise ValueModelError(f"{path} is no evidence model: {error}") from error

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .evidence import Column, Columns, EvidenceError, EvidenceModel
+from .evidence import Column, Columns, EvidenceModel
+from .made_for import ValueModelError
 
 PENALTY = 1.0
 """Inverse of the L2 penalty of standardised columns, in units of a problem's weight."""
@@ -32,13 +33,13 @@ class Labelled:
 
 
 def fit_evidence(labelled: Sequence[Labelled], names: Sequence[str]) -> EvidenceModel:
-    """A model of the columns `names`; each problem counts `weight`, shared by its samples. Raises EvidenceError where all
+    """A model of the columns `names`; each problem counts `weight`, shared by its samples. Raises ValueModelError where all
     answers are right, or wrong.
     """
     weights = np.concatenate([one.weight * one.counts / one.counts.sum() for one in labelled])
     correct = np.concatenate([one.correct for one in labelled]).astype(bool)
     if len(np.unique(correct)) < FEWEST:
-        raise EvidenceError("evidence is fitted to problems with correct and wrong answers")
+        raise ValueModelError("evidence is fitted to problems with correct and wrong answers")
     table = {name: np.concatenate([one.columns[name] for one in labelled]) for name in names}
     features, scales = [], {}
     for name, column in table.items():
@@ -78,7 +79,7 @@ def _logistic(features: np.ndarray, correct: np.ndarray, weights: np.ndarray) ->
     try:
         from sklearn.linear_model import LogisticRegression
     except ImportError:
-        raise EvidenceError("fitting evidence takes scikit-learn: pip install 'guided-gen[fit]'") from None
+        raise ValueModelError("fitting evidence takes scikit-learn: pip install 'guided-gen[fit]'") from None
     model: Any = LogisticRegression(C=PENALTY, max_iter=1000)
     model.fit(features, correct, sample_weight=weights)
     return [float(weight) for weight in model.coef_[0]], float(model.intercept_[0])

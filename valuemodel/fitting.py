@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ..engine.errors import DataError
+from ..engine.errors import DataError, SettingsError
 from ..engine.files import replaced_atomically
 from ..engine.models.files import cache_dir, model_identity
 from ..engine.models.float_models import model_config
@@ -30,7 +30,7 @@ from .model import ValueModel
 from .packing import PromptedTree
 from .state_cache import StateCache, cached_states
 from .targets import outcomes
-from .training import History, TrainingError, TrainingSettings, train
+from .training import History, TrainingSettings, train
 
 STATEMENT = "statement.safetensors"
 
@@ -58,7 +58,7 @@ def fit_value_model(
     """Train on `training`, choose and calibrate on the independent rollouts of `validation`, and write the model to `out`.
 
     `base` is the folder of the model that the trees are from. The states of its lower layers are kept in `cache` (by default in
-    guided-gen's cache directory). Raises DataError, ValueModelMismatch and TrainingError before anything is computed.
+    guided-gen's cache directory). Raises DataError, ValueModelMismatch and SettingsError before anything is computed.
     """
     made_for = check_data(training, validation, base)
     model = _new_model(base, shape, settings, made_for)
@@ -80,14 +80,14 @@ def fit_value_model(
 
 def check_data(training: Sequence[PromptedTree], validation: Sequence[PromptedTree], base: Path) -> MadeFor:
     """The generator that all trees are from, which must be `base`; no problem may be on both sides. Raises ValueModelMismatch
-    or TrainingError.
+    or SettingsError.
     """
     vocabulary = model_config(base).vocab_size
     made_for = check_trees(training, vocabulary=vocabulary)
     made_for.check(asdict(check_trees(validation, vocabulary=vocabulary)))
     shared = {one.problem for one in training} & {one.problem for one in validation}
     if shared:
-        raise TrainingError(f"{len(shared)} problems are in the training and the validation data, such as {min(shared)}")
+        raise SettingsError(f"{len(shared)} problems are in the training and the validation data, such as {min(shared)}")
     identity = model_identity(base)
     if identity.sha256 != made_for.model_sha256:
         raise ValueModelMismatch(
@@ -185,7 +185,7 @@ def _new_model(base: Path, shape: Shape, settings: TrainingSettings, made_for: M
     total = layer_count(model_config(base))
     if settings.tune == "head":
         if shape.tail_layers:
-            raise TrainingError("a head alone has no layers of its own: choose the layer below it with the fork layer")
+            raise SettingsError("a head alone has no layers of its own: choose the layer below it with the fork layer")
         fork_layer = total if shape.fork_layer is None else shape.fork_layer
         return ValueModel.from_base(base, fork_layer, shape.head, 0, made_for=made_for)
     fork_layer = max(total - 2, 0) if shape.fork_layer is None else shape.fork_layer

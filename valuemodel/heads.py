@@ -15,13 +15,9 @@ import torch
 from torch import nn
 from torch.nn.functional import gelu
 
-from ..engine.errors import GuidedGenError
+from .made_for import ValueModelError
 
 FEATURES = ("last", "mean", "logprob")
-
-
-class HeadError(GuidedGenError):
-    """A head that cannot be built."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +30,11 @@ class HeadSettings:
     def __post_init__(self) -> None:
         unknown = [name for name in self.features if name not in FEATURES]
         if unknown:
-            raise HeadError(f"a head has no feature {unknown[0]!r}; there are {', '.join(FEATURES)}")
+            raise ValueModelError(f"a head has no feature {unknown[0]!r}; there are {', '.join(FEATURES)}")
         if not self.state_features:
-            raise HeadError("a head reads at least one of the features last and mean")
+            raise ValueModelError("a head reads at least one of the features last and mean")
         if self.hidden < 0:
-            raise HeadError(f"a head has 0 or more hidden units, not {self.hidden}")
+            raise ValueModelError(f"a head has 0 or more hidden units, not {self.hidden}")
         object.__setattr__(self, "features", tuple(name for name in FEATURES if name in self.features))
 
     @property

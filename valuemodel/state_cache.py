@@ -19,17 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..engine.errors import GuidedGenError
+from ..engine.errors import DataError
 from ..engine.progress import stage
 from .base_layers import shared_states
 from .packing import Pack, join_packs, token_batches
 
 STATES, INDEX = "states.bin", "index.jsonl"
 _BATCH_TOKENS = 2048
-
-
-class StateCacheError(GuidedGenError):
-    """A folder of states that is damaged or does not belong to this base."""
 
 
 class StateCache:
@@ -66,11 +62,11 @@ class StateCache:
             yield
 
     def add(self, key: str, states: torch.Tensor) -> None:
-        """Store the states [T, H] of a pack under its key. Raises StateCacheError."""
+        """Store the states [T, H] of a pack under its key. Raises DataError."""
         if not self._places:
             self._width, self._dtype = states.shape[1], states.dtype
         if (states.shape[1], states.dtype) != (self._width, self._dtype):
-            raise StateCacheError(f"{self.folder} holds states of another width or type: remove it")
+            raise DataError(f"{self.folder} holds states of another width or type: remove it")
         start = self._rows()
         with (self.folder / STATES).open("ab") as file:
             file.write(states.contiguous().view(self._integer()).numpy().tobytes())
@@ -102,7 +98,7 @@ class StateCache:
                 self._width, self._dtype = row["width"], getattr(torch, row["dtype"].removeprefix("torch."))
         size = (self.folder / STATES).stat().st_size if (self.folder / STATES).exists() else 0
         if size < self._rows() * self._width * self._dtype.itemsize:
-            raise StateCacheError(f"{self.folder / STATES} is shorter than its index says: remove {self.folder}")
+            raise DataError(f"{self.folder / STATES} is shorter than its index says: remove {self.folder}")
 
     def _cut_off_torn_ends(self) -> None:
         for name in (STATES, INDEX):

@@ -25,7 +25,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ..engine.errors import GuidedGenError
+from ..engine.errors import DataError, SettingsError
 from ..engine.files import errors_of, replaced_atomically
 from ..engine.progress import stage
 from . import probe
@@ -36,10 +36,6 @@ from .packing import token_batches
 from .targets import Kind
 
 Tune = Literal["full", "lora", "head"]
-
-
-class TrainingError(GuidedGenError):
-    """Training settings that make no sense."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_tokens < 1 or self.validate_every < 1 or not self.learning_rate > 0:
-            raise TrainingError("epochs, tokens a batch, steps between validations and the learning rate must be above 0")
+            raise SettingsError("epochs, tokens a batch, steps between validations and the learning rate must be above 0")
 
 
 @dataclass
@@ -97,7 +93,7 @@ def train(
     """Train `model` in place and calibrate it on `validation`, which should be of independent rollouts.
 
     Checkpoints and logs go to `folder`; an interrupted training goes on from its last checkpoint, exactly as if it had not been.
-    `stop_after` ends it, uncalibrated, after so many steps, as an interruption would. Raises CheckpointError where `folder` holds
+    `stop_after` ends it, uncalibrated, after so many steps, as an interruption would. Raises DataError where `folder` holds
     the checkpoint of another training.
     """
     history = History()
@@ -273,10 +269,6 @@ def _data_hash(examples: Sequence[Example]) -> str:
 PROGRESS, BEST = "progress.json", "best.safetensors"
 
 
-class CheckpointError(GuidedGenError):
-    """A checkpoint of another training."""
-
-
 class Checkpoint:
     """One checkpoint in `folder`, replaced as a whole by the next. `run`: all that makes two trainings the same."""
 
@@ -287,14 +279,14 @@ class Checkpoint:
 
     def load(self) -> dict[str, Any] | None:
         """Restore weights and optimiser and return what was saved beside them; None where there is no checkpoint. Raises
-        CheckpointError for that of another run."""
+        DataError for that of another run."""
         self._replace_old()
         if not (self._folder / PROGRESS).exists():
             return None
         saved: dict[str, Any] = json.loads((self._folder / PROGRESS).read_text())
         if saved["run"] != self._run:
             changed = sorted(key for key in self._run if saved["run"].get(key) != self._run[key])
-            raise CheckpointError(
+            raise DataError(
                 f"{self._folder.parent} holds a training with other {', '.join(changed)}: remove it or choose another"
             )
         self._accelerator.load_state(str(self._folder))

@@ -146,7 +146,7 @@ def main(candidates: int, prompt_tokens: int, new_tokens: int, model: str, preci
     click.echo(
         f"matrix products: {rate / 1e12:.2f} of {peak_products(loaded.precision) / 1e12:.2f} T operations a second at best;"
     )
-    read = (_bytes_of_blocks(model) or 4 * weights) * new_tokens / clock.seconds[PRODUCTS]
+    read = (_bytes_of_blocks(decoding) or 4 * weights) * new_tokens / clock.seconds[PRODUCTS]
     click.echo(f"weights read at {read / 1e9:.1f} of {bandwidth() / 1e9:.1f} GB a second")
 
 

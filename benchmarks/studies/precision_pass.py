@@ -14,7 +14,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from ...data_builder.dataset import DatasetError, read_trees
+from ...data_builder.dataset import read_trees
+from ...engine.errors import DataError
 from ...valuemodel.metrics import estimate, mean_of_defined, paired_difference, problem_weights
 from ...valuemodel.targets import outcomes
 
@@ -39,7 +40,7 @@ def main(one: Path, other: Path) -> None:
     first, second = shares(one), shares(other)
     both = sorted(set(first) & set(second))
     if not both:
-        raise DatasetError(f"{one} and {other} have no problem in common")
+        raise DataError(f"{one} and {other} have no problem in common")
     weights = problem_weights(len(both))
     columns = [np.asarray([share[name] for name in both]) for share in (first, second)]
     for folder, column in zip((one, other), columns, strict=True):

@@ -21,11 +21,12 @@ from typing import Any
 import click
 import matplotlib
 
+from ...engine.errors import DataError
+
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
 from ...data_builder.build_settings import order_key
-from ...data_builder.dataset import DatasetError
 from ...engine.files import replaced_atomically
 from ...engine.models.files import resolve_model
 from ...engine.models.known import DEFAULT_MODEL
@@ -240,7 +241,7 @@ def main(
     path = out / "experiments.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     if any((line["setting"]["seed"], line["setting"]["validation_problems"]) != (seed, len(held_out)) for line in lines):
-        raise DatasetError(f"{path} holds results of other data or settings: choose another folder")
+        raise DataError(f"{path} holds results of other data or settings: choose another folder")
     done = {(line["variant"], line["setting"]["kept"]) for line in lines}
     missing = [(name, count) for name in only or VARIANTS for count in kept if (name, count) not in done]
     training = {(name, count): training_trees(VARIANTS[name], some_trees(trees, count, seed), bare) for name, count in missing}

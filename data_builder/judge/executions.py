@@ -120,12 +120,16 @@ class PublicRuns:
 def table(executions: Sequence[Execution]) -> tuple[np.ndarray, np.ndarray]:
     """(classes, results) of R programs on I inputs, both [R, I].
 
-    classes: int, equal for outcomes on an input that are the same, NOT_RUN where there is none. results: whether there is a
-    result at all: something returned or printed, and not None or nothing.
+    classes: int, equal for outcomes on an input that are the same, numbered as they occur from the first program on, whatever
+    the order in which programs were run; NOT_RUN where there is none. results: whether there is a result at all: something
+    returned or printed, and not None or nothing.
     """
     if not executions:
         return np.zeros((0, 0), np.int64), np.zeros((0, 0), bool)
     classes = np.asarray([one.classes for one in executions], np.int64)
+    for column in classes.T:
+        numbers: dict[int, int] = {}
+        column[:] = [NOT_RUN if number == NOT_RUN else numbers.setdefault(number, len(numbers)) for number in column.tolist()]
     return classes, np.asarray([one.results for one in executions], bool)
 
 

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ...engine.errors import DataError
 from .problem import CallTest, Problem, StdinTest
-from .records import Record, RecordError, parse_json, text_field
+from .records import Record, parse_json, text_field
 
 TESTS_KINDS = ("full", "full-reconstructed", "example", "none")
 
@@ -21,7 +22,7 @@ TESTS_KINDS = ("full", "full-reconstructed", "example", "none")
 def problem_from_record(record: Record, prefix: str, where: str) -> Problem:
     """One record in the schema of `codeparrot/apps` as a problem with id "<prefix>/<problem_id>".
 
-    Raises `RecordError`, naming `where`, for a record that breaks the schema.
+    Raises `DataError`, naming `where`, for a record that breaks the schema.
     """
     starter_code = text_field(record, "starter_code", where, default="")
     entry_point, tests = _tests(record, starter_code, where)
@@ -40,29 +41,29 @@ def problem_from_record(record: Record, prefix: str, where: str) -> Problem:
 
 
 def record_number(record: Record, where: str) -> int:
-    """The number of a problem within its split: `problem_id` on the hub's viewer, `id` in its JSON lines. Raises RecordError."""
+    """The number of a problem within its split: `problem_id` on the hub's viewer, `id` in its JSON lines. Raises DataError."""
     number = record.get("problem_id", record.get("id"))
     if not isinstance(number, int):
-        raise RecordError(f"{where}: field 'problem_id' must be an integer, but is {number!r}.")
+        raise DataError(f"{where}: field 'problem_id' must be an integer, but is {number!r}.")
     return number
 
 
 def tests_kind(record: Record, has_tests: bool, where: str) -> Any:
     """What the tests are worth: the record's own `tests_kind`; the hub has no such field, and its tests are the full ones.
-    Raises RecordError.
+    Raises DataError.
     """
     kind = record.get("tests_kind") or ("full" if has_tests else "none")
     if kind not in TESTS_KINDS:
-        raise RecordError(f"{where}: field 'tests_kind' must be one of {', '.join(TESTS_KINDS)}, but is {kind!r}.")
+        raise DataError(f"{where}: field 'tests_kind' must be one of {', '.join(TESTS_KINDS)}, but is {kind!r}.")
     return kind
 
 
 def joined_lines(text: Any, where: str) -> str:
-    """Some stdin problems give an input or output as a list of lines: join them with newlines. Raises RecordError."""
+    """Some stdin problems give an input or output as a list of lines: join them with newlines. Raises DataError."""
     if isinstance(text, list) and all(isinstance(line, str) for line in text):
         return "\n".join(text)
     if not isinstance(text, str):
-        raise RecordError(f"{where}: a stdin test must be a string or a list of strings, but one is {type(text).__name__}.")
+        raise DataError(f"{where}: a stdin test must be a string or a list of strings, but one is {type(text).__name__}.")
     return text
 
 
@@ -94,14 +95,14 @@ def _tests(record: Record, starter_code: str, where: str) -> tuple[str | None, t
         inputs, outputs = content["inputs"], content["outputs"]
         pairs = list(zip(inputs, unwrapped_outputs(outputs, starter_code), strict=True))
     except (KeyError, TypeError, ValueError) as error:
-        raise RecordError(f"{where}: 'input_output' must hold two lists of one length, 'inputs' and 'outputs'.") from error
+        raise DataError(f"{where}: 'input_output' must hold two lists of one length, 'inputs' and 'outputs'.") from error
     entry_point = content.get("fn_name")
     if entry_point is None:
         return None, tuple(StdinTest(joined_lines(given, where), joined_lines(wanted, where)) for given, wanted in pairs)
     if not isinstance(entry_point, str) or not entry_point.isidentifier():
-        raise RecordError(f"{where}: 'fn_name' must be a name, but is {entry_point!r}.")
+        raise DataError(f"{where}: 'fn_name' must be a name, but is {entry_point!r}.")
     if not all(isinstance(args, list) for args in inputs):
-        raise RecordError(f"{where}: the inputs of a call-based problem must be lists of arguments.")
+        raise DataError(f"{where}: the inputs of a call-based problem must be lists of arguments.")
     return entry_point, tuple(CallTest(tuple(map(integer_keys, args)), wanted) for args, wanted in pairs)
 
 
@@ -110,7 +111,7 @@ def _solutions(record: Record, where: str) -> tuple[str, ...]:
     text = text_field(record, "solutions", where, default="")
     solutions = parse_json(text, f"{where}, field 'solutions'") if text.strip() else []
     if not isinstance(solutions, list) or not all(isinstance(solution, str) for solution in solutions):
-        raise RecordError(f"{where}: 'solutions' must hold a list of strings.")
+        raise DataError(f"{where}: 'solutions' must hold a list of strings.")
     return tuple(solutions)
 
 
@@ -121,14 +122,14 @@ def is_problem_folder(path: Path) -> bool:
 
 def read_problem_folders(path: Path) -> Iterator[tuple[str, Record]]:
     """Yield ("<folder>", record in the hub's schema) for one folder of the original layout, or for all in `path`, by name.
-    Raises RecordError.
+    Raises DataError.
     """
     folders = [path] if is_problem_folder(path) else sorted(child for child in path.iterdir() if is_problem_folder(child))
     if not folders:
-        raise RecordError(f"{path} holds no APPS problems: neither question.txt nor folders that have one.")
+        raise DataError(f"{path} holds no APPS problems: neither question.txt nor folders that have one.")
     for folder in folders:
         if not folder.name.isdigit():
-            raise RecordError(f"{folder}: a folder of the APPS layout is named by its problem's number.")
+            raise DataError(f"{folder}: a folder of the APPS layout is named by its problem's number.")
         metadata = parse_json(_text(folder / "metadata.json") or "{}", str(folder / "metadata.json"))
         yield (
             str(folder),

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ...engine.errors import GuidedGenError
+from ...engine.errors import DataError, SettingsError
 from . import apps, mbpp_and_humaneval
 from .plain_text import read_problem
 from .problem import Problem
-from .records import Record, RecordError, parse_json, read_json_lines
+from .records import Record, parse_json, read_json_lines
 
 SPLITS = ("train", "validation", "untouched", "test")
 BUILTIN = {"apps": "apps", "mbpp": "mbpp.jsonl.gz", "humaneval": "humaneval.jsonl.gz"}
@@ -26,10 +26,6 @@ HUB = {
 SHIPPED_SPLITS = Path(__file__).with_name("apps_splits.json")
 
 
-class SplitError(GuidedGenError):
-    """A split was asked for that the source does not have, or that needs a second, explicit consent."""
-
-
 def load_problems(source: str | Path, split: str | None = None, *, allow_untouched: bool = False) -> list[Problem]:
     """All problems of `source`, in the order of its file.
 
@@ -40,18 +36,18 @@ def load_problems(source: str | Path, split: str | None = None, *, allow_untouch
     split: for APPS one of train, validation, untouched (parts of its train file, after splits.json) and test; for MBPP its
     official train, validation and test, or None for all. "untouched" is for final reports and needs `allow_untouched`.
 
-    Raises `SplitError`, and `RecordError` for a missing or malformed file.
+    Raises `SettingsError`, and `DataError` for a missing or malformed file.
     """
     if split is not None and split not in SPLITS:
-        raise SplitError(f"There is no split '{split}': choose one of {', '.join(SPLITS)}.")
+        raise SettingsError(f"There is no split '{split}': choose one of {', '.join(SPLITS)}.")
     if split == "untouched" and not allow_untouched:
-        raise SplitError("The split 'untouched' is kept for final reports: reading it must be allowed explicitly.")
+        raise SettingsError("The split 'untouched' is kept for final reports: reading it must be allowed explicitly.")
     if source in BUILTIN:
         path = data_folder() / BUILTIN[str(source)]
         return _load_named(str(source), path, split)
     path = Path(source)
     if not path.exists():
-        raise RecordError(f"No problems found: {path} does not exist, and is none of {', '.join(BUILTIN)}.")
+        raise DataError(f"No problems found: {path} does not exist, and is none of {', '.join(BUILTIN)}.")
     return _load_path(path, split)
 
 
@@ -88,13 +84,13 @@ def _load_path(path: Path, split: str | None) -> list[Problem]:
     else:
         problems = [read_problem(path)]
     if not problems:
-        raise RecordError(f"{path} holds no problems.")
+        raise DataError(f"{path} holds no problems.")
     return _select(problems, split, path)
 
 
 def problem_from_record(record: Record, prefix: str, where: str) -> Problem:
     """A record in the schema of APPS, MBPP or HumanEval, told apart by their fields. `prefix` is the source of an APPS record.
-    Raises RecordError.
+    Raises DataError.
     """
     if "question" in record:
         return apps.problem_from_record(record, prefix, where)
@@ -102,7 +98,7 @@ def problem_from_record(record: Record, prefix: str, where: str) -> Problem:
         return mbpp_and_humaneval.mbpp_problem(record, where)
     if "canonical_solution" in record:
         return mbpp_and_humaneval.humaneval_problem(record, where)
-    raise RecordError(
+    raise DataError(
         f"{where}: a record of no known schema; APPS has 'question', MBPP 'test_list', HumanEval 'canonical_solution'."
     )
 
@@ -115,7 +111,7 @@ def _inside(folder: Path, split: str | None) -> Path:
     for name in _part_names(part):
         if (folder / name).exists():
             return folder / name
-    raise RecordError(f"{folder} has no part '{part}' of APPS: looked for {', '.join(_part_names(part))}.")
+    raise DataError(f"{folder} has no part '{part}' of APPS: looked for {', '.join(_part_names(part))}.")
 
 
 def _part_names(part: str) -> tuple[str, ...]:
@@ -124,7 +120,7 @@ def _part_names(part: str) -> tuple[str, ...]:
 
 def _apps_part(split: str | None, source: str) -> str:
     if split is None:
-        raise SplitError(f"APPS ({source}) needs a split: one of {', '.join(SPLITS)}.")
+        raise SettingsError(f"APPS ({source}) needs a split: one of {', '.join(SPLITS)}.")
     return "apps-test" if split == "test" else "apps-train"
 
 
@@ -141,7 +137,7 @@ def _from_hub(name: str) -> Iterator[Problem]:
     try:
         rows: Iterable[dict[str, Any]] = load_dataset(**HUB[name])
     except Exception as error:  # whatever datasets, fsspec and the network raise
-        raise RecordError(f"{where} cannot be read, and {data_folder()} has no copy: {error}") from error
+        raise DataError(f"{where} cannot be read, and {data_folder()} has no copy: {error}") from error
     for number, row in enumerate(rows):
         yield problem_from_record(dict(row), name, f"{where}, record {number}")
 
@@ -152,11 +148,11 @@ def _select(problems: Iterable[Problem], split: str | None, path: Path) -> list[
     source = problems[0].source
     if source == "apps-train":
         if split in (None, "test"):
-            raise SplitError(f"{path} is the train part of APPS and needs a split: one of train, validation, untouched.")
+            raise SettingsError(f"{path} is the train part of APPS and needs a split: one of train, validation, untouched.")
         numbers = split_numbers(path, str(split))
         return [problem for problem in problems if int(problem.id.rpartition("/")[2]) in numbers]
     if source == "mbpp" and split in mbpp_and_humaneval.MBPP_SPLITS:
         return [problem for problem in problems if mbpp_and_humaneval.in_mbpp_split(problem, str(split))]
     if split is None or (split == "test" and source in ("apps-test", "humaneval")):
         return problems
-    raise SplitError(f"{path} ({source}) has no split '{split}'.")
+    raise SettingsError(f"{path} ({source}) has no split '{split}'.")

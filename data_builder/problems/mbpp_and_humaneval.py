@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ast
 
+from ...engine.errors import DataError
 from .problem import AssertTest, Problem
-from .records import Record, RecordError, text_field
+from .records import Record, text_field
 from .syntax import parse
 
 # Appendix A of the paper; 1 to 10 are its few-shot examples.
@@ -19,13 +20,13 @@ def mbpp_problem(record: Record, where: str) -> Problem:
     """One record as a problem with one `AssertTest` for each assert of `test_list`.
 
     As in the paper's prompt the statement shows the tests, which alone name the function and its arguments' types: a
-    program can therefore be written to fit them. `challenge_test_list` is no part of the benchmark. Raises RecordError.
+    program can therefore be written to fit them. `challenge_test_list` is no part of the benchmark. Raises DataError.
     """
     number, asserts = record.get("task_id"), record.get("test_list")
     if not isinstance(number, int):
-        raise RecordError(f"{where}: field 'task_id' must be an integer, but is {number!r}.")
+        raise DataError(f"{where}: field 'task_id' must be an integer, but is {number!r}.")
     if not isinstance(asserts, list) or not asserts or not all(isinstance(test, str) for test in asserts):
-        raise RecordError(f"{where}: field 'test_list' must be a list of strings with at least one.")
+        raise DataError(f"{where}: field 'test_list' must be a list of strings with at least one.")
     asserts = [unix_lines(test).strip() for test in asserts]
     setup = unix_lines(text_field(record, "test_setup_code", where, default=""))
     code = unix_lines(text_field(record, "code", where))
@@ -52,16 +53,16 @@ def unix_lines(text: str) -> str:
 
 def tested_function(asserts: list[str], code: str, where: str) -> str:
     """The function that the first assert calls and the reference defines: it may stand inside another call, as in `set(f(x))`.
-    Raises RecordError.
+    Raises DataError.
     """
     try:
         defined = {node.name for node in parse(code).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
         calls = [node.func for node in ast.walk(parse(asserts[0])) if isinstance(node, ast.Call)]
     except SyntaxError as error:
-        raise RecordError(f"{where}: 'code' and 'test_list' must be Python ({error}).") from error
+        raise DataError(f"{where}: 'code' and 'test_list' must be Python ({error}).") from error
     names = [call.id for call in calls if isinstance(call, ast.Name) and call.id in defined]
     if not names:
-        raise RecordError(f"{where}: the first test calls no function that 'code' defines.")
+        raise DataError(f"{where}: the first test calls no function that 'code' defines.")
     return names[0]
 
 
@@ -85,13 +86,13 @@ def prompt_preamble(program: str, entry_point: str, where: str) -> str:
     """The imports and functions that stand before the entry point in `program` (prompt and solution), with their bodies.
 
     The original harness runs prompt + completion. An answer in chat need not repeat them, while its code and the check may
-    use them. Raises RecordError.
+    use them. Raises DataError.
     """
     try:
         statements = parse(program).body
     except (SyntaxError, ValueError) as error:
-        raise RecordError(f"{where}: 'prompt' and 'canonical_solution' must be Python ({error}).") from error
+        raise DataError(f"{where}: 'prompt' and 'canonical_solution' must be Python ({error}).") from error
     for number, node in enumerate(statements):
         if isinstance(node, ast.FunctionDef) and node.name == entry_point:
             return ast.unparse(ast.Module(statements[:number], []))
-    raise RecordError(f"{where}: 'prompt' does not define the entry point {entry_point!r}.")
+    raise DataError(f"{where}: 'prompt' does not define the entry point {entry_point!r}.")

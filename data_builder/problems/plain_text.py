@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ...engine.errors import DataError
 from .examples import Example, read_examples
 from .interface import header_of
 from .problem import Problem
-from .records import RecordError
 
 SIGNATURE = re.compile(
     r"^(?:class[ \t]+Solution\b[^\n]*:[ \t]*\n(?:[ \t]*\n)*)?[ \t]*(?=def[ \t]+([A-Za-z_]\w*)[ \t]*\()", re.MULTILINE
@@ -16,13 +16,13 @@ SIGNATURE = re.compile(
 
 
 def read_problem(path: Path) -> Problem:
-    """The file's statement as problem "file/<stem>". Raises `RecordError` if it cannot be read or is empty."""
+    """The file's statement as problem "file/<stem>". Raises `DataError` if it cannot be read or is empty."""
     try:
         statement = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path} cannot be read: {error}.") from error
+        raise DataError(f"{path} cannot be read: {error}.") from error
     if not statement.strip():
-        raise RecordError(f"{path} is empty.")
+        raise DataError(f"{path} is empty.")
     return problem_from_statement(statement, f"file/{path.stem}")
 
 

@@ -10,17 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ...engine.errors import GuidedGenError
+from ...engine.errors import DataError
 
 Record = dict[str, Any]
 
 
-class RecordError(GuidedGenError):
-    """A problem file, or one record in it, is not what its format says. The text names the file and the line or record."""
-
-
 def read_json_lines(path: Path) -> Iterator[tuple[str, Record]]:
-    """Yield ("<file>, line <n>", record) for every line that is not blank. Raises `RecordError` at the first malformed one."""
+    """Yield ("<file>, line <n>", record) for every line that is not blank. Raises `DataError` at the first malformed one."""
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
@@ -29,19 +25,19 @@ def read_json_lines(path: Path) -> Iterator[tuple[str, Record]]:
                 where = f"{path}, line {number}"
                 record = parse_json(line, where)
                 if not isinstance(record, dict):
-                    raise RecordError(f"{where}: expected a JSON object, found {type(record).__name__}.")
+                    raise DataError(f"{where}: expected a JSON object, found {type(record).__name__}.")
                 yield where, record
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path} cannot be read: {error}.") from error
+        raise DataError(f"{path} cannot be read: {error}.") from error
 
 
 def parse_json(text: str, where: str) -> Any:
-    """Parse JSON that may hold integers of any length. Raises `RecordError` naming `where`."""
+    """Parse JSON that may hold integers of any length. Raises `DataError` naming `where`."""
     try:
         with unlimited_digits():
             return json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise RecordError(f"{where}: not valid JSON ({error}).") from error
+        raise DataError(f"{where}: not valid JSON ({error}).") from error
 
 
 @contextmanager
@@ -59,11 +55,11 @@ def unlimited_digits() -> Iterator[None]:
 
 
 def text_field(record: Record, name: str, where: str, default: str | None = None) -> str:
-    """The string `record[name]`; `default` where it is missing or null. Raises `RecordError` for another type."""
+    """The string `record[name]`; `default` where it is missing or null. Raises `DataError` for another type."""
     value = record.get(name)
     if value is None:
         value = default
     if not isinstance(value, str):
         found = "missing" if value is None else type(value).__name__
-        raise RecordError(f"{where}: field '{name}' must be a string, but is {found}.")
+        raise DataError(f"{where}: field '{name}' must be a string, but is {found}.")
     return value

@@ -75,7 +75,7 @@ class LayerKernel:
             qkv.data_ptr(),
             torch.get_num_threads(),
         )
-        return qkv.transpose(0, 1).split([heads.query, heads.key, heads.key])
+        return qkv.transpose(0, 1).split([heads.query, heads.key, heads.key])  # type: ignore[no-untyped-call]
 
     def after_attention(self, attended: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         """attended [T, heads, d] and what the layer was given, hidden [T, H] -> what it gives [T, H]."""

@@ -21,37 +21,33 @@ from jinja2.nodes import Node, Scope
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from ..errors import GuidedGenError
+from ..errors import ModelError
 
 MAX_TEMPLATE = 1 << 20
 _MAX_TEXT = 64 << 20
 _SECONDS = 5.0
 
 
-class ChatTemplateError(GuidedGenError):
-    """A model without a chat template, or whose template does not work on these messages."""
-
-
 class ChatTemplate:
     """A compiled template. `special_tokens` (`bos_token`, ...) are variables in it."""
 
     def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
-        """Raises ChatTemplateError where it cannot be compiled."""
+        """Raises ModelError where it cannot be compiled."""
         if len(source) > MAX_TEMPLATE:
-            raise ChatTemplateError(f"this model's chat template is longer than {MAX_TEMPLATE:,} characters")
+            raise ModelError(f"this model's chat template is longer than {MAX_TEMPLATE:,} characters")
         self._special_tokens = dict(special_tokens)
         with _explained():
             self._template = _Environment().from_string(source)
 
     def render(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool) -> str:
-        """The conversation as one text. Raises ChatTemplateError with the template's own words where it refuses the messages."""
+        """The conversation as one text. Raises ModelError with the template's own words where it refuses the messages."""
         with _explained(), _time_limit():
             plain = json.loads(json.dumps(list(messages)))
             text = self._template.render(
                 messages=plain, add_generation_prompt=add_generation_prompt, tools=None, documents=None, **self._special_tokens
             )
         if len(text) > _MAX_TEXT:
-            raise ChatTemplateError(f"this model's chat template writes {len(text):,} characters")
+            raise ModelError(f"this model's chat template writes {len(text):,} characters")
         return text
 
 
@@ -122,7 +118,7 @@ def _explained() -> Iterator[None]:
         yield
     except Exception as error:  # a template is a program: it can raise anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        raise ChatTemplateError(f"this model's chat template fails: {reason}") from error
+        raise ModelError(f"this model's chat template fails: {reason}") from error
 
 
 @contextmanager

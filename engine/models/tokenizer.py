@@ -16,7 +16,7 @@ from tokenizers import Tokenizer as Backend
 
 from ..errors import ModelError
 from ..files import replaced_atomically
-from .chat_template import ChatTemplate, ChatTemplateError
+from .chat_template import ChatTemplate
 
 TOKENIZER, SETTINGS = "tokenizer.json", "tokenizer_config.json"
 """The files of a saved tokenizer, which transformers reads, too."""
@@ -90,15 +90,13 @@ class Tokenizer:
         return texts
 
     def apply_chat_template(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = False) -> list[int]:
-        """The conversation's token ids. Raises ChatTemplateError."""
+        """The conversation's token ids. Raises ModelError."""
         return self.encode(self._template.render(messages, add_generation_prompt), add_special_tokens=False)
 
     @cached_property
     def _template(self) -> ChatTemplate:
         if self.chat_template is None:
-            raise ChatTemplateError(
-                "this model has no chat template, so it cannot be asked a question: take an instruction-tuned one"
-            )
+            raise ModelError("this model has no chat template, so it cannot be asked a question: take an instruction-tuned one")
         return ChatTemplate(self.chat_template, self.special_tokens)
 
     def _id(self, name: str) -> int | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ..engine.errors import SettingsError
 from .options import CONTEXT, OUT_FOLDER
 
 COMMANDS = {
@@ -93,8 +94,7 @@ def show_report(lines: list[Path], out: Path, seed: int) -> dict[str, Any]:
 
 
 def check_value(scorers: Iterable[str], known: bool) -> None:
-    """Raise ArmError where values are asked for and there is no value model."""
-    from ..benchmarks.arms import ArmError
+    """Raise SettingsError where values are asked for and there is no value model."""
 
     if "value" in scorers and not known:
-        raise ArmError("the scorer value needs a value model: name its folder with --value")
+        raise SettingsError("the scorer value needs a value model: name its folder with --value")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..valuemodel.made_for import ValueModelError
 from .bench import check_value, show_report
 from .options import AUTO, CONTEXT, FOLDER, NONE, OUT_FOLDER, cache_option, check_options, source_option, untouched_option
 
@@ -104,14 +105,14 @@ def fit_early_stop(pool: tuple[Path, ...], value: Path, lost: str, check_every: 
     Afterwards `--policy early-stop:lost=0.05` stops candidates below the curve of 0.05, wherever this value model is named.
     """
     from ..value_data import check_reads_states, load_scored, problems_of
-    from ..valuemodel.early_stop import EarlyStopError, save_curves
+    from ..valuemodel.early_stop import save_curves
     from ..valuemodel.early_stop_fit import TracedRollouts
     from ..valuemodel.early_stop_fit import fit_early_stop as fit
 
     try:
         shares = [float(share) for share in lost.split(",") if share.strip()]
     except ValueError:
-        raise EarlyStopError(f"shares are written like 0.02,0.05, not {lost!r}") from None
+        raise ValueModelError(f"shares are written like 0.02,0.05, not {lost!r}") from None
     check_reads_states(value)
     data = load_scored(
         value, pool, model=options["model"], problems=problems_of(pool, options["problems"]), cache=options["cache"]

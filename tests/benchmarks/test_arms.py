@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from guided_gen.benchmarks.arms import ArmError, arms_named, check_guides, split_policies, split_scorers
-from guided_gen.engine.errors import GuidedGenError
+from guided_gen.benchmarks.arms import arms_named, check_guides, split_policies, split_scorers
+from guided_gen.engine.errors import GuidedGenError, SettingsError
 from guided_gen.engine.policies import Beam, BestOfN, EarlyStop
 
 
@@ -40,10 +40,10 @@ def test_nonsense_is_refused(policies: str) -> None:
 
 def test_numbers_of_candidates_and_scorers_are_checked() -> None:
     for best_of in ("x", "0"):
-        with pytest.raises(ArmError):
+        with pytest.raises(SettingsError):
             arms_named("beam", 8, best_of, None, 16)
     for scorers in ("", "value,value"):
-        with pytest.raises(ArmError):
+        with pytest.raises(SettingsError):
             split_scorers(scorers)
 
 
@@ -52,5 +52,5 @@ def test_an_arm_that_no_guide_goes_with_is_refused() -> None:
     check_guides([arm], ["logprob"])
     from dataclasses import replace
 
-    with pytest.raises(ArmError, match="value"):
+    with pytest.raises(SettingsError, match="value"):
         check_guides([replace(arm, guides=("value",))], ["logprob"])

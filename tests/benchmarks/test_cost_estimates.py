@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from guided_gen.benchmarks.cost_estimates import Data, PlanError, Sizes, build_tokens, estimates
+from guided_gen.benchmarks.cost_estimates import Data, Sizes, build_tokens, estimates
+from guided_gen.engine.errors import SettingsError
 
 SIZES = {"layers": 24, "hidden": 896, "heads": 14, "kv_heads": 2, "head_dim": 64, "intermediate": 4864, "vocabulary": 151936}
 PLAN: dict[str, Any] = {
@@ -50,5 +51,5 @@ def test_a_larger_model_costs_more_and_one_that_is_too_large_is_told() -> None:
     [({"machine": None}, "needs machine"), ({"data": {"problems": 1}}, "leaves out some of data"), ({"models": {}}, "no sizes")],
 )
 def test_a_plan_that_leaves_something_out_is_refused(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(PlanError, match=message):
+    with pytest.raises(SettingsError, match=message):
         estimates([("build", BUILD)], PLAN | change)

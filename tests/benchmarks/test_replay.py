@@ -10,18 +10,9 @@ import pytest
 import torch
 
 from guided_gen.benchmarks.arms import Arm
-from guided_gen.benchmarks.replay import (
-    Pool,
-    ReplayError,
-    ReplayModel,
-    ReplaySession,
-    ReplaySettings,
-    outcome,
-    pool_line,
-    replay,
-    replayed,
-)
+from guided_gen.benchmarks.replay import Pool, ReplayModel, ReplaySession, ReplaySettings, outcome, pool_line, replay, replayed
 from guided_gen.benchmarks.results import key_of
+from guided_gen.engine.errors import DataError
 from guided_gen.engine.language_model import Growth, Prompt
 from guided_gen.engine.policies import Beam, BestOfN, EarlyStop, Policy, SpeculativeRejection
 from guided_gen.engine.scorers import mean_logprob, self_certainty, value
@@ -190,13 +181,13 @@ def test_a_pool_is_its_samples(pool: Pool) -> None:
 
 def test_what_cannot_be_replayed_is_refused(pool: Pool, pool_tree: Tree) -> None:
     scorers = {"logprob": mean_logprob}
-    with pytest.raises(ReplayError, match="forks"):
+    with pytest.raises(DataError, match="forks"):
         list(replay(pool, [Arm("beam", Beam(1), 8)], scorers, SETTINGS))
-    with pytest.raises(ReplayError, match="fewer than"):
+    with pytest.raises(DataError, match="fewer than"):
         list(replay(pool, [Arm("best", BestOfN(), 9)], scorers, SETTINGS))
-    with pytest.raises(ReplayError, match="no scores of value"):
+    with pytest.raises(DataError, match="no scores of value"):
         list(replay(pool, [Arm("best", BestOfN(), 8)], {"value": value}, SETTINGS))
     unjudged = Tree.from_row(pool_tree.to_row())
     unjudged.verdicts[0] = None
-    with pytest.raises(ReplayError, match="not judged"):
+    with pytest.raises(DataError, match="not judged"):
         Pool.of(unjudged)

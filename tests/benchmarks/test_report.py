@@ -14,7 +14,8 @@ from guided_gen.benchmarks.readings import readings_of
 from guided_gen.benchmarks.report import figures
 from guided_gen.benchmarks.report_page import write_report
 from guided_gen.benchmarks.report_text import cells, heads, notes, title
-from guided_gen.benchmarks.results import LinesError, Results, read_results
+from guided_gen.benchmarks.results import Results, read_results
+from guided_gen.engine.errors import DataError
 
 from .made_up_lines import RUN, answer, random_searches, search, write_lines
 
@@ -202,5 +203,5 @@ def test_the_page_is_one_file_whose_texts_are_no_markup(tmp_path: Path) -> None:
 
 def test_lines_of_another_kind_make_no_report(tmp_path: Path) -> None:
     file = write_lines(tmp_path / "searches.jsonl", [], RUN | {"kind": "searches"})
-    with pytest.raises(LinesError, match="searches"):
+    with pytest.raises(DataError, match="searches"):
         figures(read_results([file]))

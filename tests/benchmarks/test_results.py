@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from guided_gen.benchmarks.results import LineFile, LinesError, RunTrees, lines_in, read_results
+from guided_gen.benchmarks.results import LineFile, RunTrees, lines_in, read_results
 from guided_gen.engine.errors import DataError
 from guided_gen.engine.files import replaced_atomically
 from guided_gen.engine.tree import ROOT, Ended, Tree
@@ -80,21 +80,21 @@ def test_a_killed_process_loses_no_line_that_it_had_added(tmp_path: Path) -> Non
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
-    with LineFile(tmp_path / "lines", RUN), pytest.raises(LinesError, match="another process"):
+    with LineFile(tmp_path / "lines", RUN), pytest.raises(DataError, match="another process"):
         LineFile(tmp_path / "lines", RUN)
 
 
 def test_a_result_is_stored_once(tmp_path: Path) -> None:
     with LineFile(tmp_path / "lines", RUN) as file:
         file.add(line(0))
-        with pytest.raises(LinesError, match="already"):
+        with pytest.raises(DataError, match="already"):
             file.add(line(0))
 
 
 @pytest.mark.parametrize("name", ["model_sha256", "kind", "value_sha256"])
 def test_a_run_goes_on_only_as_it_began(tmp_path: Path, name: str) -> None:
     LineFile(tmp_path / "lines", RUN).__exit__()
-    with pytest.raises(LinesError, match=f"{name} is"):
+    with pytest.raises(DataError, match=f"{name} is"):
         LineFile(tmp_path / "lines", RUN | {name: "another"})
 
 
@@ -111,25 +111,25 @@ def test_files_are_read_together_where_their_hashes_agree(tmp_path: Path) -> Non
         results = read_results(files)
         assert len(results.lines) == len(files) and results.run["value_sha256"] == "1"
     other = write(tmp_path / "four", RUN | {"value": "values", "value_sha256": "2"}, line(3))
-    with pytest.raises(LinesError, match="value_sha256 is"):
+    with pytest.raises(DataError, match="value_sha256 is"):
         read_results([one, valued, other])
-    with pytest.raises(LinesError, match="model_sha256 is"):
+    with pytest.raises(DataError, match="model_sha256 is"):
         read_results([one, write(tmp_path / "five", RUN | {"model_sha256": "9"}, line(4))])
-    with pytest.raises(LinesError, match="two results"):
+    with pytest.raises(DataError, match="two results"):
         read_results([one, write(tmp_path / "six", RUN, line(0))])
 
 
 def test_another_statement_or_another_meaning_of_a_policy_is_no_comparison(tmp_path: Path) -> None:
-    with pytest.raises(LinesError, match="tests of made/0"):
+    with pytest.raises(DataError, match="tests of made/0"):
         read_results([write(tmp_path / "one", RUN, line(0), line(0, n=8, data="other"))])
-    with pytest.raises(LinesError, match="beam means"):
+    with pytest.raises(DataError, match="beam means"):
         read_results([write(tmp_path / "two", RUN, line(0), line(1, settings="other"))])
 
 
 @pytest.mark.parametrize("text", ["", "{}\n", "[1]\n", "nonsense\n", '{"run": {}}\n{"half\n'])
 def test_what_is_no_file_of_results_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "lines").write_text(text)
-    with pytest.raises(LinesError):
+    with pytest.raises(DataError):
         read_results([tmp_path / "lines"])
 
 
@@ -145,16 +145,16 @@ def test_lines_that_were_compressed_are_read_and_gone_on_from(tmp_path: Path) ->
         file.add(line(1))
     assert (tmp_path / "lines").read_bytes().startswith(plain) and lines_in(tmp_path, "lines") == tmp_path / "lines"
     (tmp_path / "lines.gz").write_bytes(gzip.compress(plain)[:-9])
-    with pytest.raises(LinesError, match="cannot be read"):
+    with pytest.raises(DataError, match="cannot be read"):
         read_results([tmp_path / "lines.gz"])
 
 
 def test_a_folder_names_one_file_of_lines(tmp_path: Path) -> None:
-    with pytest.raises(LinesError, match="holds no lines and no others"):
+    with pytest.raises(DataError, match="holds no lines and no others"):
         lines_in(tmp_path, "lines", "others")
     for name in ("lines", "others"):
         write(tmp_path / name, RUN, line(0))
-    with pytest.raises(LinesError, match="both lines and others"):
+    with pytest.raises(DataError, match="both lines and others"):
         lines_in(tmp_path, "lines", "others")
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from guided_gen.benchmarks.judging import JudgingError, check_examples, printed_examples
-from guided_gen.benchmarks.text_scorers import TEXT_SCORERS, Judgement, TextScorerError, first_tokens, judged_scores
+from guided_gen.benchmarks.judging import check_examples, printed_examples
+from guided_gen.benchmarks.text_scorers import TEXT_SCORERS, Judgement, first_tokens, judged_scores
 from guided_gen.data_builder.problems.problem import CallTest, Problem
 from guided_gen.data_builder.problems.prompts import CODE
-from guided_gen.engine.errors import SettingsError
+from guided_gen.engine.errors import DataError, ModelError, SettingsError
 
 from ..engine.made_up import MadeUpModel
 
@@ -66,7 +66,7 @@ def test_nothing_is_held_after_an_error() -> None:
 
 def test_words_that_begin_alike_are_refused() -> None:
     assert len(first_tokens(Letters(), TEXT_SCORERS["rating"])) == 4
-    with pytest.raises(TextScorerError, match="apart"):
+    with pytest.raises(ModelError, match="apart"):
         first_tokens(Letters(), Judgement("?", {"yes": 1.0, "yet": 0.0}))
 
 
@@ -80,8 +80,8 @@ def test_printed_examples_are_a_problem_of_their_own_and_refused_without_full_te
     assert shown.tests == (CallTest((21,), 42),) and shown.id != PROBLEM.id
     for kind in ("example", "full-reconstructed", "none"):
         weak = Problem("made/2", PROBLEM.statement, "made", entry_point="f", tests=TESTS, tests_kind=kind)  # type: ignore[arg-type]
-        with pytest.raises(JudgingError, match="kind"):
+        with pytest.raises(DataError, match="kind"):
             printed_examples(weak)
-        with pytest.raises(JudgingError, match="grading tests"):
+        with pytest.raises(DataError, match="grading tests"):
             check_examples([kind])
     check_examples(["example", "full"])

@@ -16,13 +16,8 @@ from guided_gen.data_builder.judge.executions import PublicRuns
 from guided_gen.data_builder.problems.problem import CallTest, Problem
 from guided_gen.data_builder.problems.prompts import DEFAULT_TEMPLATE
 from guided_gen.data_builder.public_inputs import MOST_WRITTEN, public_inputs
-from guided_gen.data_builder.stored_executions import (
-    NAME,
-    ExecutionsError,
-    independent_counts,
-    read_executions,
-    store_executions,
-)
+from guided_gen.data_builder.stored_executions import NAME, independent_counts, read_executions, store_executions
+from guided_gen.engine.errors import DataError
 from guided_gen.engine.tree import ROOT, Ended, Tree, save_trees
 
 SETTINGS = {"problems": "made", "split": None, "template": DEFAULT_TEMPLATE.name, "template_hash": DEFAULT_TEMPLATE.hash}
@@ -137,10 +132,10 @@ def test_branches_are_no_independent_samples():
 
 
 def test_a_folder_without_is_an_error(tmp_path: Path):
-    with pytest.raises(ExecutionsError, match="guided-gen dataset execute"):
+    with pytest.raises(DataError, match="guided-gen dataset execute"):
         read_executions(tmp_path)
     (tmp_path / NAME).write_bytes(b"PAR1")
-    with pytest.raises(ExecutionsError, match="cannot be read"):
+    with pytest.raises(DataError, match="cannot be read"):
         read_executions(tmp_path)
 
 

@@ -16,8 +16,9 @@ from scipy.special import expit
 from guided_gen.engine.errors import SettingsError
 from guided_gen.engine.policies import EarlyStop, ThresholdCurve
 from guided_gen.engine.tree import ROOT, Ended, Tree
-from guided_gen.valuemodel.early_stop import EarlyStopError, chosen_policy, read_curves, save_curves
+from guided_gen.valuemodel.early_stop import chosen_policy, read_curves, save_curves
 from guided_gen.valuemodel.early_stop_fit import CurveFamily, TracedRollouts, fit_early_stop
+from guided_gen.valuemodel.made_for import ValueModelError
 
 CHECKS = np.arange(16, 160, 16)
 
@@ -115,14 +116,14 @@ def test_a_perfect_value_model_loses_nothing_and_stops_nearly_all_wrong_rollouts
 
 
 def test_what_cannot_be_fitted_is_refused() -> None:
-    with pytest.raises(EarlyStopError, match="at least 49 problems"):
+    with pytest.raises(ValueModelError, match="at least 49 problems"):
         fit_early_stop(simulated(40, 0), [0.02])
-    with pytest.raises(EarlyStopError, match="at least 20 problems"):
+    with pytest.raises(ValueModelError, match="at least 20 problems"):
         fit_early_stop(simulated(15, 0), [0.3])
-    with pytest.raises(EarlyStopError, match="between 0 and 1"):
+    with pytest.raises(ValueModelError, match="between 0 and 1"):
         fit_early_stop(simulated(40, 0), [1.5])
     wrong = simulated(40, 0)
-    with pytest.raises(EarlyStopError, match="correct rollouts"):
+    with pytest.raises(ValueModelError, match="correct rollouts"):
         fit_early_stop(replace(wrong, correct=np.zeros_like(wrong.correct)), [0.1])
 
 
@@ -144,10 +145,10 @@ def test_traces_are_read_from_trees_at_the_checks_before_each_end() -> None:
     assert (found.counts.tolist(), found.correct.tolist(), found.lengths.tolist()) == ([1, 2, 1], [True, False, True], [5, 3, 2])
     np.testing.assert_allclose(found.values, [[0.2, 0.4], [0.7, np.nan], [np.nan, np.nan]], rtol=1e-6)
     tree.nodes.value[1] = np.nan
-    with pytest.raises(EarlyStopError, match="no values"):
+    with pytest.raises(ValueModelError, match="no values"):
         TracedRollouts.of([tree], 2)
     tree.verdicts[tree.add_rollout(3, 1, Ended.EOS, 0)] = "passed"
-    with pytest.raises(EarlyStopError, match="no pool of independent"):
+    with pytest.raises(ValueModelError, match="no pool of independent"):
         TracedRollouts.of([tree], 2)
 
 
@@ -201,7 +202,7 @@ def test_without_settings_it_is_the_curve_of_one_in_ten_and_with_a_slack_alone_n
 def test_promises_that_do_not_hold_are_not_made(
     folder: Path, text: str, scorers: list[str], check_every: int | None, says: str
 ) -> None:
-    with pytest.raises((EarlyStopError, SettingsError), match=says):
+    with pytest.raises((ValueModelError, SettingsError), match=says):
         chosen_policy(text, scorers, folder, check_every)
 
 
@@ -209,9 +210,9 @@ def test_curves_belong_to_the_weights_that_they_were_fitted_to(folder: Path, tmp
     assert read_curves(folder)["check_every"] == 16
     json.loads((folder / "early_stop.json").read_text())
     (folder / "model.safetensors").write_bytes(b"others")
-    with pytest.raises(EarlyStopError, match="other weights"):
+    with pytest.raises(ValueModelError, match="other weights"):
         read_curves(folder)
-    with pytest.raises(EarlyStopError, match="fit-early-stop"):
+    with pytest.raises(ValueModelError, match="fit-early-stop"):
         read_curves(tmp_path / "elsewhere")
-    with pytest.raises(EarlyStopError, match="--value"):
+    with pytest.raises(ValueModelError, match="--value"):
         chosen_policy("early-stop:lost=0.05", ["value"], None, 16)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from guided_gen.engine.errors import SettingsError
 from guided_gen.engine.models.files import model_identity
 from guided_gen.valuemodel.evaluation import balanced_counts, evaluate
 from guided_gen.valuemodel.fitting import Shape, fit_value_model, load_statement, scored_trees
@@ -19,7 +20,7 @@ from guided_gen.valuemodel.model import ValueModel
 from guided_gen.valuemodel.packing import PromptedTree
 from guided_gen.valuemodel.report import grids, markdown, plot_all, report_page
 from guided_gen.valuemodel.rollout_table import Answer, RolloutTable, rollout_table
-from guided_gen.valuemodel.training import TrainingError, TrainingSettings
+from guided_gen.valuemodel.training import TrainingSettings
 
 from .made_up import learnable, tiny_base
 
@@ -130,7 +131,7 @@ def test_trees_of_another_base_are_refused_before_anything_is_computed(base_fold
 
 def test_a_problem_on_both_sides_is_refused(base_folder: Path, tmp_path: Path) -> None:
     trees = from_base(learnable(4), base_folder)
-    with pytest.raises(TrainingError, match="validation"):
+    with pytest.raises(SettingsError, match="validation"):
         fit_value_model(trees, trees[:2], base_folder, Shape(), TrainingSettings(), tmp_path / "value")
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from guided_gen.valuemodel.evidence import COLUMNS, Column, EvidenceError, EvidenceModel, Finished, columns
+from guided_gen.valuemodel.evidence import COLUMNS, Column, EvidenceModel, Finished, columns
 from guided_gen.valuemodel.evidence_fit import Labelled, fit_evidence, refitted
+from guided_gen.valuemodel.made_for import ValueModelError
 
 THREE = Finished(
     counts=np.asarray([2, 1, 1]),
@@ -54,7 +55,7 @@ def test_a_model_adds_up_its_columns_and_survives_its_file(tmp_path):
     assert model.logits(found).tolist() == pytest.approx([0.25 + 1 - 0.25, 0.25 - 0.5 - 1])
     model.save(tmp_path / "evidence.json")
     assert EvidenceModel.load(tmp_path / "evidence.json") == model
-    with pytest.raises(EvidenceError, match="reads b, which is not known"):
+    with pytest.raises(ValueModelError, match="reads b, which is not known"):
         model.logits({"a": np.zeros(2)})
 
 
@@ -64,7 +65,7 @@ def test_a_model_adds_up_its_columns_and_survives_its_file(tmp_path):
 def test_other_files_are_refused_in_a_sentence(tmp_path, text):
     path = tmp_path / "evidence.json"
     path.write_text(text)
-    with pytest.raises(EvidenceError):
+    with pytest.raises(ValueModelError):
         EvidenceModel.load(path)
 
 
@@ -116,5 +117,5 @@ def test_a_column_that_is_nowhere_known_is_left_out():
 
 def test_one_class_cannot_be_fitted():
     labelled = [Labelled(one.columns, one.counts, np.ones(8, bool)) for one in made_up(5, 0)]
-    with pytest.raises(EvidenceError, match="correct and wrong"):
+    with pytest.raises(ValueModelError, match="correct and wrong"):
         fit_evidence(labelled, ("noise",))

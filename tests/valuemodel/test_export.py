@@ -12,8 +12,9 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from guided_gen.valuemodel.attach import ExportError, export_classifier
+from guided_gen.valuemodel.attach import export_classifier
 from guided_gen.valuemodel.heads import HeadSettings
+from guided_gen.valuemodel.made_for import ValueModelError
 from guided_gen.valuemodel.model import ValueModel
 from guided_gen.valuemodel.packing import PromptedTree
 
@@ -59,5 +60,5 @@ def test_exporting_leaves_the_value_model_as_it_was(qwen: Any, make_tree: MakeTr
 
 
 def test_a_head_with_hidden_units_is_no_stock_classifier(qwen: Any, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="hidden"):
+    with pytest.raises(ValueModelError, match="hidden"):
         export_classifier(ValueModel.from_base(qwen, 2, HeadSettings(("last",), hidden=4)), qwen, tmp_path)

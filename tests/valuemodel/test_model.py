@@ -21,8 +21,8 @@ from guided_gen.engine.search import Search, SearchSettings, run
 from guided_gen.engine.torch_backend.model import TorchLanguageModel
 from guided_gen.engine.tree import ROOT, Tree
 from guided_gen.engine.tree_policies import DVTS, MCTS, ForkingSearch
-from guided_gen.valuemodel.base_layers import BaseModelError, shared_states
-from guided_gen.valuemodel.heads import HeadError, HeadSettings
+from guided_gen.valuemodel.base_layers import shared_states
+from guided_gen.valuemodel.heads import HeadSettings
 from guided_gen.valuemodel.made_for import MadeFor, ValueModelError, ValueModelMismatch
 from guided_gen.valuemodel.model import ValueModel
 from guided_gen.valuemodel.packing import PromptedTree, pack_tree
@@ -236,7 +236,7 @@ def test_layers_that_a_base_does_not_have_are_refused(qwen: Any, fork_layer: int
 
 @pytest.mark.parametrize("features", [(), ("logprob",), ("last", "first")])
 def test_heads_without_a_state_or_with_unknown_features_are_refused(features: tuple[str, ...]) -> None:
-    with pytest.raises(HeadError):
+    with pytest.raises(ValueModelError):
         HeadSettings(features)
 
 
@@ -259,5 +259,5 @@ def test_damaged_and_foreign_folders_are_refused(qwen: Any, tmp_path: Path) -> N
 
 def test_a_quantised_base_gives_no_tail(qwen: Any) -> None:
     qwen.get_decoder().layers[3].mlp = torch.nn.Identity()
-    with pytest.raises(BaseModelError, match="float"):
+    with pytest.raises(ValueModelError, match="float"):
         ValueModel.from_base(qwen, 2)

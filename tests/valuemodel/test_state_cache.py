@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from guided_gen.engine.errors import DataError
 from guided_gen.valuemodel.base_layers import shared_states
 from guided_gen.valuemodel.packing import Pack, PromptedTree, pack_tree
-from guided_gen.valuemodel.state_cache import INDEX, STATES, StateCache, StateCacheError, cached_states, pack_key
+from guided_gen.valuemodel.state_cache import INDEX, STATES, StateCache, cached_states, pack_key
 
 MakeTree = Callable[..., PromptedTree]
 
@@ -89,5 +90,5 @@ def test_a_truncated_file_is_an_error(qwen: Any, make_tree: MakeTree, tmp_path: 
     cached_states(tmp_path, wanted, [2], lambda: qwen)
     states = tmp_path / "layer-2" / STATES
     states.write_bytes(states.read_bytes()[:-100])
-    with pytest.raises(StateCacheError, match="shorter"):
+    with pytest.raises(DataError, match="shorter"):
         cached_states(tmp_path, wanted, [2], lambda: qwen)

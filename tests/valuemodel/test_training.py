@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guided_gen.engine.errors import DataError
+from guided_gen.engine.errors import DataError, SettingsError
 from guided_gen.engine.tree import Tree
 from guided_gen.valuemodel.base_layers import shared_states
 from guided_gen.valuemodel.examples import Example, check_trees, join_examples, make_examples
@@ -22,16 +22,7 @@ from guided_gen.valuemodel.made_for import MadeFor
 from guided_gen.valuemodel.model import ValueModel
 from guided_gen.valuemodel.packing import PromptedTree, pack_tree
 from guided_gen.valuemodel.state_cache import pack_key
-from guided_gen.valuemodel.training import (
-    CheckpointError,
-    TrainingError,
-    TrainingSettings,
-    batch_loss,
-    calibrate,
-    rate_at,
-    train,
-    validation_loss,
-)
+from guided_gen.valuemodel.training import TrainingSettings, batch_loss, calibrate, rate_at, train, validation_loss
 
 from .made_up import VOCABULARY, learnable
 
@@ -125,12 +116,12 @@ def test_a_checkpoint_of_other_settings_or_data_is_refused(qwen: Any, tmp_path: 
     training, validation, states = setting(qwen)
     settings = TrainingSettings(batch_tokens=200, validate_every=1, fit_head_first=False)
     train(ValueModel.from_base(qwen, 3), training, validation, states, settings, tmp_path, stop_after=2)
-    with pytest.raises(CheckpointError, match="other data:"):
+    with pytest.raises(DataError, match="other data:"):
         train(ValueModel.from_base(qwen, 3), training[:-1], validation, states, settings, tmp_path)
-    with pytest.raises(CheckpointError, match="other validation:"):
+    with pytest.raises(DataError, match="other validation:"):
         train(ValueModel.from_base(qwen, 3), training, validation[:-1], states, settings, tmp_path)
     other = TrainingSettings(batch_tokens=200, validate_every=1, fit_head_first=False, learning_rate=1.0)
-    with pytest.raises(CheckpointError, match="learning_rate"):
+    with pytest.raises(DataError, match="learning_rate"):
         train(ValueModel.from_base(qwen, 3), training, validation, states, other, tmp_path)
 
 
@@ -151,7 +142,7 @@ def test_a_checkpoint_of_another_model_is_refused(qwen: Any, tmp_path: Path, nam
     settings = TrainingSettings(batch_tokens=200, validate_every=1, fit_head_first=False)
     train(ValueModel.from_base(qwen, 3, HEAD), training, validation, states, settings, tmp_path, stop_after=1)
     other = ValueModel.from_base(qwen, **({"fork_layer": 3, "head": HEAD} | change))
-    with pytest.raises(CheckpointError, match=f"other {name}:"):
+    with pytest.raises(DataError, match=f"other {name}:"):
         train(other, training, validation, states, settings, tmp_path)
 
 
@@ -256,5 +247,5 @@ def test_bad_data_is_refused_in_one_sentence(make_tree: MakeTree, how: str, mess
 
 @pytest.mark.parametrize("change", [{"epochs": 0}, {"learning_rate": 0.0}, {"learning_rate": float("nan")}, {"batch_tokens": 0}])
 def test_settings_that_make_no_sense_are_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(TrainingError):
+    with pytest.raises(SettingsError):
         TrainingSettings(**change)

@@ -13,12 +13,11 @@ from click.testing import CliRunner
 from guided_gen.cli.build import command as build
 from guided_gen.cli.build_display import progress_line
 from guided_gen.cli.dataset import command as dataset
-from guided_gen.data_builder.build_settings import BuildError
 from guided_gen.data_builder.builder import BuildProgress
 from guided_gen.data_builder.dataset import read_trees
 from guided_gen.data_builder.judge.judge import Judge
 from guided_gen.data_builder.judge.program import JudgeError
-from guided_gen.data_builder.problems.loaders import SplitError
+from guided_gen.engine.errors import DataError, SettingsError
 
 
 @pytest.fixture
@@ -35,9 +34,9 @@ def test_the_same_command_goes_on_and_other_settings_are_refused(tmp_path, argum
     assert "2 of them built before" in second.stderr and "6 trees in" in second.stderr
     after = {tree.metadata["problem"]: tree for tree in read_trees([tmp_path / "out"])}
     assert all(after[tree.metadata["problem"]] == tree for tree in before)
-    with pytest.raises(BuildError, match="seed"):
+    with pytest.raises(DataError, match="seed"):
         CliRunner().invoke(build, [*arguments, "--seed", "1"], catch_exceptions=False)
-    with pytest.raises(BuildError, match="independent"):
+    with pytest.raises(DataError, match="independent"):
         CliRunner().invoke(build, [*arguments, "--independent", "3"], catch_exceptions=False)
 
 
@@ -81,7 +80,7 @@ def test_the_statistics_are_printed(tmp_path, arguments, problem_file):
 
 
 def test_the_untouched_split_needs_a_second_flag(tmp_path):
-    with pytest.raises(SplitError, match="untouched"):
+    with pytest.raises(SettingsError, match="untouched"):
         CliRunner().invoke(build, ["--split", "untouched", "--out", str(tmp_path)], catch_exceptions=False)
 
 

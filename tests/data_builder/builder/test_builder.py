@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from guided_gen.data_builder.build_settings import BuildError, BuildSettings, Shard, build_order
+from guided_gen.data_builder.build_settings import BuildSettings, Shard, build_order
 from guided_gen.data_builder.builder import Skipped, run
 from guided_gen.data_builder.dataset import parts
 from guided_gen.data_builder.judge.judge import Judge
 from guided_gen.data_builder.judge.program import JudgeError
 from guided_gen.data_builder.problems.problem import CallTest
 from guided_gen.data_builder.problems.prompts import prompt_ids
+from guided_gen.engine.errors import DataError
 from guided_gen.engine.tree import ROOT, Tree
 
 
@@ -210,6 +211,6 @@ def test_shards_are_apart_and_together_the_whole(make_problems):
 
 def test_a_shard_that_there_is_not_is_refused():
     for text in ("2/2", "1", "0/0", "-1/2", "a/b"):
-        with pytest.raises(BuildError):
+        with pytest.raises(DataError):
             Shard.parse(text)
     assert Shard.parse("1/2") == Shard(1, 2)

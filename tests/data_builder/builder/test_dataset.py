@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from guided_gen.data_builder.build_settings import BuildSettings
 from guided_gen.data_builder.builder import run
-from guided_gen.data_builder.dataset import DatasetError, Part, held_out, load, oversampled, read_trees
+from guided_gen.data_builder.dataset import Part, held_out, load, oversampled, read_trees
 from guided_gen.data_builder.dataset_statistics import dataset_statistics, plot_fork_positions
 from guided_gen.data_builder.tree_folder import TreeFolder
+from guided_gen.engine.errors import DataError
 from guided_gen.engine.tree import Tree
 
 
@@ -146,15 +147,15 @@ def test_the_problems_text_is_joined_in(folder, problems):
 
 def test_a_changed_or_missing_statement_is_an_error(folder, problems):
     changed = [replace(problems[0], statement="Write something else."), *problems[1:]]
-    with pytest.raises(DatasetError, match="made-up/0"):
+    with pytest.raises(DataError, match="made-up/0"):
         load([folder], tries=True, problems=changed)
-    with pytest.raises(DatasetError, match="made-up/39"):
+    with pytest.raises(DataError, match="made-up/39"):
         load([folder], tries=True, problems=problems[:-1])
 
 
 def test_folders_with_different_settings_do_not_mix(folder, tmp_path, pinned, problems):
     TreeFolder(tmp_path, pinned | {"seed": 5}).close()
-    with pytest.raises(DatasetError, match="different settings"):
+    with pytest.raises(DataError, match="different settings"):
         load([folder, tmp_path], problems=problems)
 
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guided_gen.data_builder.forking import STRATEGIES, ForkingError, branch_points
+from guided_gen.data_builder.forking import STRATEGIES, branch_points
+from guided_gen.engine.errors import SettingsError
 from guided_gen.engine.tree import ROOT, Tree
 
 
@@ -52,5 +53,5 @@ def test_random_forks_follow_the_seed():
 
 def test_an_unknown_strategy_is_refused():
     tree, leaf = chain([0.0])
-    with pytest.raises(ForkingError, match="lowest_prob"):
+    with pytest.raises(SettingsError, match="lowest_prob"):
         branch_points(tree, leaf, 1, "luckiest")

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from guided_gen.data_builder.build_settings import BuildError, Shard
+from guided_gen.data_builder.build_settings import Shard
 from guided_gen.data_builder.builder import Skipped, run
 from guided_gen.data_builder.dataset import load, read_trees
 from guided_gen.data_builder.dataset_statistics import dataset_statistics
@@ -90,7 +90,7 @@ def test_two_shards_together_equal_the_whole(tmp_path, pinned, scripted, make_pr
 def test_a_folder_built_with_other_settings_is_refused(tmp_path, pinned, scripted, make_problems, settings, judge):
     build(tmp_path, pinned, scripted, make_problems(3), settings, judge)
     for change in ({"seed": 1}, {"model_sha256": "f" * 64}, {"precision": "int8"}, {"split": "train"}, {"forks": 2}):
-        with pytest.raises(BuildError, match=next(iter(change))):
+        with pytest.raises(DataError, match=next(iter(change))):
             TreeFolder(tmp_path, pinned | change)
     TreeFolder(tmp_path, pinned).close()
 
@@ -98,13 +98,13 @@ def test_a_folder_built_with_other_settings_is_refused(tmp_path, pinned, scripte
 def test_trees_without_settings_are_refused(tmp_path, pinned, scripted, make_problems, settings, judge):
     build(tmp_path, pinned, scripted, make_problems(3), settings, judge)
     (tmp_path / "settings.json").unlink()
-    with pytest.raises(BuildError, match="no settings"):
+    with pytest.raises(DataError, match="no settings"):
         TreeFolder(tmp_path, pinned)
 
 
 def test_a_shard_has_one_builder_at_a_time(tmp_path, pinned):
     with TreeFolder(tmp_path, pinned, Shard(0, 2)):
-        with pytest.raises(BuildError, match="another process"):
+        with pytest.raises(DataError, match="another process"):
             TreeFolder(tmp_path, pinned, Shard(0, 2))
         TreeFolder(tmp_path, pinned, Shard(1, 2)).close()
     TreeFolder(tmp_path, pinned, Shard(0, 2)).close()

@@ -12,7 +12,7 @@ from guided_gen.data_builder.problems.apps import (
     unwrapped_outputs,
 )
 from guided_gen.data_builder.problems.problem import CallTest, StdinTest
-from guided_gen.data_builder.problems.records import RecordError
+from guided_gen.engine.errors import DataError
 
 
 def record(**changes):
@@ -125,7 +125,7 @@ def test_integers_with_more_digits_than_python_converts_load():
     ],
 )
 def test_a_malformed_record_is_named(changes):
-    with pytest.raises(RecordError, match="here, line 3"):
+    with pytest.raises(DataError, match="here, line 3"):
         load(**changes)
 
 
@@ -155,5 +155,5 @@ def test_a_folder_that_is_not_named_by_a_number_is_an_error(tmp_path):
     folder = tmp_path / "three"
     folder.mkdir()
     (folder / "question.txt").write_text("Do it.")
-    with pytest.raises(RecordError, match="three"):
+    with pytest.raises(DataError, match="three"):
         list(read_problem_folders(folder))

@@ -8,7 +8,7 @@ from guided_gen.data_builder.problems.examples import MAX_STATEMENT, Example, ca
 from guided_gen.data_builder.problems.loaders import data_folder, load_problems
 from guided_gen.data_builder.problems.plain_text import problem_from_statement, read_problem
 from guided_gen.data_builder.problems.problem import CallTest, Problem, StdinTest
-from guided_gen.data_builder.problems.records import RecordError
+from guided_gen.engine.errors import DataError
 
 BLOCKS = "Add.\n\nExamples\nInput\n1 2\nOutput\n3\n"
 
@@ -78,7 +78,7 @@ def test_an_empty_or_unreadable_file_is_an_error(tmp_path):
     (tmp_path / "empty.txt").write_text(" \n")
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
     for name in ("empty.txt", "binary.txt", "absent.txt"):
-        with pytest.raises(RecordError, match=name):
+        with pytest.raises(DataError, match=name):
             read_problem(tmp_path / name)
 
 

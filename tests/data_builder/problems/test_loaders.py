@@ -9,9 +9,9 @@ import pytest
 
 from guided_gen.data_builder.problems import loaders
 from guided_gen.data_builder.problems.asserts import as_call_based
-from guided_gen.data_builder.problems.loaders import SplitError, data_folder, load_problems
+from guided_gen.data_builder.problems.loaders import data_folder, load_problems
 from guided_gen.data_builder.problems.quality import skip_reason
-from guided_gen.data_builder.problems.records import RecordError
+from guided_gen.engine.errors import DataError, SettingsError
 
 needs_data = pytest.mark.skipif(not data_folder().is_dir(), reason="the data folder (GUIDED_GEN_DATA) is absent")
 NUMBERS = {"train": [1, 4], "validation": [2], "untouched": [3]}
@@ -74,9 +74,9 @@ def test_names_are_read_from_the_data_folder(data):
 @pytest.mark.parametrize("source", ["apps", "apps/train.jsonl.gz", "apps/"])
 def test_untouched_problems_are_never_read_by_accident(data, source):
     source = source if source == "apps" else str(data / source)
-    with pytest.raises(SplitError, match="untouched"):
+    with pytest.raises(SettingsError, match="untouched"):
         load_problems(source, "untouched")
-    with pytest.raises(SplitError, match="split"):
+    with pytest.raises(SettingsError, match="split"):
         load_problems(source)
     assert ids(load_problems(source, "untouched", allow_untouched=True)) == ["apps-train/3"]
 
@@ -132,13 +132,13 @@ def test_where_there_is_no_copy_apps_is_read_as_json_lines_through_datasets(data
 def test_an_unreachable_hub_is_one_sentence(monkeypatch, tmp_path):
     monkeypatch.setenv("GUIDED_GEN_DATA", str(tmp_path))
     monkeypatch.setitem(loaders.HUB, "mbpp", {"path": "json", "data_files": str(tmp_path / "absent.jsonl"), "split": "train"})
-    with pytest.raises(RecordError, match="mbpp on the Hugging Face hub cannot be read"):
+    with pytest.raises(DataError, match="mbpp on the Hugging Face hub cannot be read"):
         load_problems("mbpp")
 
 
 @pytest.mark.parametrize(("source", "split"), [("mbpp", "untouched"), ("humaneval", "train"), ("apps", "tests"), ("apps", None)])
 def test_a_split_that_a_source_does_not_have_is_an_error(data, source, split):
-    with pytest.raises(SplitError):
+    with pytest.raises(SettingsError):
         load_problems(source, split, allow_untouched=True)
 
 
@@ -149,14 +149,14 @@ def test_a_split_that_a_source_does_not_have_is_an_error(data, source, split):
 def test_a_malformed_line_is_named_by_file_and_number(tmp_path, lines):
     path = tmp_path / "mine.jsonl"
     path.write_bytes((json.dumps(apps_record(1)) + "\n\n").encode() + lines.encode(errors="surrogatepass") + b"\n")
-    with pytest.raises(RecordError, match=r"mine\.jsonl"):
+    with pytest.raises(DataError, match=r"mine\.jsonl"):
         load_problems(str(path))
 
 
 def test_the_line_number_counts_blank_lines(tmp_path):
     path = tmp_path / "mine.jsonl"
     path.write_text(json.dumps(apps_record(1)) + "\n\nnot JSON\n")
-    with pytest.raises(RecordError, match="line 3"):
+    with pytest.raises(DataError, match="line 3"):
         load_problems(str(path))
 
 
@@ -166,7 +166,7 @@ def test_what_cannot_be_read_is_an_error_that_names_it(tmp_path, name):
     (tmp_path / "plain.jsonl.gz").write_text("{}")
     (tmp_path / "empty.jsonl").write_text("")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(RecordError, match=name.split(".")[0]):
+    with pytest.raises(DataError, match=name.split(".")[0]):
         load_problems(str(tmp_path / name))
 
 

@@ -3,7 +3,7 @@ import pytest
 from guided_gen.data_builder.problems import mbpp_and_humaneval
 from guided_gen.data_builder.problems.mbpp_and_humaneval import MBPP_SPLITS, humaneval_problem, in_mbpp_split, mbpp_problem
 from guided_gen.data_builder.problems.problem import AssertTest
-from guided_gen.data_builder.problems.records import RecordError
+from guided_gen.engine.errors import DataError
 
 MBPP = {
     "task_id": 602,
@@ -58,7 +58,7 @@ def test_splits_are_the_papers_and_do_not_overlap():
     "change", [{"task_id": "x"}, {"test_list": []}, {"test_list": "assert"}, {"code": "def ("}, {"code": "x = 1"}, {"text": None}]
 )
 def test_a_malformed_mbpp_record_is_named(change):
-    with pytest.raises(RecordError, match="here"):
+    with pytest.raises(DataError, match="here"):
         mbpp_problem(MBPP | change, "here")
 
 
@@ -78,5 +78,5 @@ def test_an_answer_need_not_repeat_what_the_prompt_defines():
 
 @pytest.mark.parametrize("change", [{"entry_point": "g"}, {"prompt": "def ("}, {"test": None}])
 def test_a_malformed_humaneval_record_is_named(change):
-    with pytest.raises(RecordError, match="here"):
+    with pytest.raises(DataError, match="here"):
         humaneval_problem(HUMANEVAL | change, "here")

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from guided_gen.engine.errors import ModelError
 from guided_gen.engine.models import files as model_files
-from guided_gen.engine.models.files import ModelFilesError, list_models, model_identity, resolve_model
+from guided_gen.engine.models.files import list_models, model_identity, resolve_model
 from guided_gen.engine.models.known import KNOWN_MODELS
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -94,7 +95,7 @@ def test_a_damaged_file_of_the_hubs_cache_is_refused(tmp_path: Path) -> None:
         (folder / file.name).symlink_to(blob)
     assert model_identity(folder).name == "owner/name"
     flip_a_bit((folder / "model.safetensors").resolve())
-    with pytest.raises(ModelFilesError, match="is damaged"):
+    with pytest.raises(ModelError, match="is damaged"):
         model_identity(folder)
 
 
@@ -110,7 +111,7 @@ def test_what_earlier_versions_converted_is_listed_as_unused(cache: Path) -> Non
 
 def test_cache_that_is_a_file_is_explained(cache: Path) -> None:
     cache.write_text("")
-    with pytest.raises(ModelFilesError, match=r"cannot be written to .* set GUIDED_GEN_CACHE"):
+    with pytest.raises(ModelError, match=r"cannot be written to .* set GUIDED_GEN_CACHE"):
         resolve_model()
 
 
@@ -128,14 +129,14 @@ def test_cache_that_is_a_file_is_explained(cache: Path) -> None:
     ],
 )
 def test_names_that_lead_nowhere(name: str, sentence: str) -> None:
-    with pytest.raises(ModelFilesError, match=sentence):
+    with pytest.raises(ModelError, match=sentence):
         resolve_model(name)
 
 
 def test_a_folder_of_gguf_files_says_to_name_one(tiny_gguf: Path, tmp_path: Path) -> None:
     shutil.copy(tiny_gguf, tmp_path / "b.gguf")
     shutil.copy(tiny_gguf, tmp_path / "a.gguf")
-    with pytest.raises(ModelFilesError, match=r"pass one of them, such as .*a\.gguf"):
+    with pytest.raises(ModelError, match=r"pass one of them, such as .*a\.gguf"):
         resolve_model(str(tmp_path))
 
 
@@ -144,7 +145,7 @@ def test_folder_lacking_a_shard_is_refused(tmp_path: Path) -> None:
     assert resolve_model(str(folder)) == folder
     index = {"weight_map": {"w": "model.safetensors", "v": "model-2.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(ModelFilesError, match="all its safetensors"):
+    with pytest.raises(ModelError, match="all its safetensors"):
         resolve_model(str(folder))
 
 
@@ -154,5 +155,5 @@ def test_folder_lacking_a_shard_is_refused(tmp_path: Path) -> None:
 def test_a_broken_index_is_one_sentence(index: str, tmp_path: Path) -> None:
     folder = hf_folder(tmp_path / "model")
     (folder / "model.safetensors.index.json").write_text(index)
-    with pytest.raises(ModelFilesError, match="is no index of safetensors files"):
+    with pytest.raises(ModelError, match="is no index of safetensors files"):
         resolve_model(str(folder))

