@@ -158,8 +158,8 @@ def independent_counts(tree: Tree) -> np.ndarray:
 
 def _read(path: Path) -> Iterator[StoredExecutions]:
     try:
-        rows = pq.read_table(path, partitioning=None, schema=SCHEMA).to_pylist()
-    except (OSError, pa.ArrowException) as error:
+        rows = pq.read_table(path, partitioning=None, schema=SCHEMA, page_checksum_verification=True).to_pylist()
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     for row in rows:
         shape = (len(row["rollouts"]), -1) if row["classes"] else (len(row["rollouts"]), 0)
@@ -176,4 +176,4 @@ def _write(path: Path, stored: Sequence[StoredExecutions]) -> None:
         for one in stored
     ]
     with replaced_atomically(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary, compression="zstd")
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary, compression="zstd", write_page_checksum=True)

@@ -26,6 +26,7 @@ _FLOATS = [name for name, dtype in NODE_COLUMNS.items() if np.dtype(dtype).kind 
 PARQUET: dict[str, Any] = {
     "compression": "zstd",
     "use_dictionary": False,
+    "write_page_checksum": True,
     # The first bytes of numbers that are alike pack well, the last ones do not; a parent is mostly the node before.
     "column_encoding": {f"nodes.{name}.list.element": "BYTE_STREAM_SPLIT" for name in _FLOATS}
     | {"nodes.parent.list.element": "DELTA_BINARY_PACKED"},
@@ -45,6 +46,6 @@ def read_table(
 ) -> pa.Table:
     """A file of trees as a table: all columns that it has, or those named. Raises DataError where it is none."""
     try:
-        return pq.read_table(path, columns=columns, filters=rows, partitioning=None)
-    except (OSError, pa.ArrowException) as error:
+        return pq.read_table(path, columns=columns, filters=rows, partitioning=None, page_checksum_verification=True)
+    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: a column's name is no UTF-8
         raise DataError(f"{path} cannot be read as a file of token trees: {error}") from error

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import random
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -15,6 +17,7 @@ from safetensors import SafetensorError
 from guided_gen.engine.errors import DataError
 from guided_gen.engine.files import replaced_atomically
 from guided_gen.engine.tree import ROOT, Ended, Tree, load_trees, save_trees
+from guided_gen.engine.tree_files import PARQUET, SCHEMA
 
 sequences = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=8), min_size=1, max_size=12)
 
@@ -76,6 +79,39 @@ def test_files_that_are_no_trees_are_refused(tmp_path: Path) -> None:
         load_trees(path)
     with pytest.raises(DataError, match="cannot be read"):
         load_trees(tmp_path / "missing.parquet")
+
+
+def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path: Path) -> None:
+    path, trees = tmp_path / "trees.parquet", [tree_of([[1, 2, 3, 4], [1, 2, 5], [2, 2]])]
+    save_trees(trees, path)
+    whole = path.read_bytes()
+    refused = 0
+    for place in random.Random(0).sample(range(8 * len(whole)), 30):
+        flipped = bytearray(whole)
+        flipped[place // 8] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        try:
+            assert load_trees(path) == trees
+        except DataError:
+            refused += 1
+    assert refused >= 10
+
+
+def test_a_flipped_bit_of_a_stored_number_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "trees.parquet"
+    save_trees([tree_of([list(range(200))])], path)
+    column = pq.read_metadata(path).row_group(0).column(SCHEMA.names.index("nodes.token_id"))
+    flipped = bytearray(path.read_bytes())
+    flipped[column.data_page_offset + column.total_compressed_size - 8] ^= 1
+    path.write_bytes(flipped)
+    with pytest.raises(DataError, match="cannot be read"):
+        load_trees(path)
+
+
+def test_files_without_checksums_are_loaded(tmp_path: Path) -> None:
+    table = pa.Table.from_pylist([tree_of([[1, 2, 3]]).to_row()], schema=SCHEMA)
+    pq.write_table(table, tmp_path / "old.parquet", **PARQUET | {"write_page_checksum": False})
+    assert Tree.load(tmp_path / "old.parquet") == tree_of([[1, 2, 3]])
 
 
 @pytest.mark.parametrize(
