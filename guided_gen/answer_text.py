@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .engine.models.tokenizer import MidText
 from .engine.search import Search
 from .engine.tree import ROOT, Ended, Tree
 
@@ -12,10 +13,12 @@ _INCOMPLETE = "\ufffd"  # how a decoder shows the first bytes of a character
 
 
 class AnswerText:
-    """Decodes answers, each up to the first of `stops` that it holds."""
+    """Decodes answers, each up to the first of `stops` that it holds. `goes_on`: they go on with a text, so that a space at their
+    beginning is theirs, as it is not in a text of its own.
+    """
 
-    def __init__(self, tokenizer: Any, stops: Sequence[str] = ()) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: Any, stops: Sequence[str] = (), goes_on: bool = False) -> None:
+        self._decoder = MidText(tokenizer) if goes_on else tokenizer
         self.stops = [stop for stop in stops if stop]
 
     def whole(self, tree: Tree, leaf: int) -> str:
@@ -39,7 +42,15 @@ class AnswerText:
         return text[: len(text) - longest]
 
     def _decoded(self, tree: Tree, node: int) -> str:
-        text: str = self._tokenizer.decode(tree.tokens(node), skip_special_tokens=True)
+        ids = tree.tokens(node).tolist()
+        text: str = self._decoder.decode(ids, skip_special_tokens=True)
+        if not text.endswith(_INCOMPLETE):
+            return text
+        # Where tokens are bytes, the first ones of a character make the whole characters before them look incomplete, too.
+        for count in range(1, 4):
+            before: str = self._decoder.decode(ids[:-count], skip_special_tokens=True)
+            if not before.endswith(_INCOMPLETE):
+                return text if text.startswith(before) else before + _INCOMPLETE
         return text
 
     def _end(self, text: str) -> int:

@@ -27,7 +27,7 @@ from .engine.search import SearchSettings
 from .engine.vllm_backend.settings import VllmSettings
 from .evidence import shipped_evidence
 from .notebook import NotebookBar
-from .question import Question, QuestionLike, as_question, problem_of
+from .question import Continuation, Question, QuestionLike, as_question, problem_of
 from .scheduler import Scheduler
 from .scoring import ScoredText, read_text, score_text
 from .shipped_values import AUTO, shipped_value
@@ -148,7 +148,8 @@ class GuidedGenerator:
     ) -> Solving:
         """The same search as an iterator of events, the last being `Solved`; `astream` to read it by `async for`."""
         asked = Asked(as_question(question), self.loaded, self.template, self.max_prompt_tokens, self.evidence)
-        text = AnswerText(self.loaded.tokenizer, [stop] if isinstance(stop, str) else stop)
+        stops = [stop] if isinstance(stop, str) else stop
+        text = AnswerText(self.loaded.tokenizer, stops, goes_on=isinstance(asked.question, Continuation))
         return Solving(self.scheduler, asked, self._settings(asked.question, text, settings, changes), text, accept)
 
     astream = stream

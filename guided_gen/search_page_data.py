@@ -10,6 +10,7 @@ import numpy as np
 from pygments.lexers import PythonLexer
 from pygments.token import Comment, Keyword, Name, Number, Operator, String, _TokenType
 
+from .engine.models.tokenizer import MidText
 from .engine.scorers import mean_logprob
 from .engine.tree import ROOT, Ended, Tree
 
@@ -69,15 +70,14 @@ def search_data(tree: Tree, tokenizer: Any, statement: str | None = None) -> dic
 def node_texts(tree: Tree, tokenizer: Any) -> list[str]:
     """The text of each node's token. A character that several tokens share is the last one's."""
     ids = sorted(set(tree.nodes.token_id.tolist()))
-    anchor = tokenizer("a", add_special_tokens=False)["input_ids"][-1]  # some decoders drop the space before a first word
-    first = len(tokenizer.decode([anchor]))
-    known = {token: text[first:] for token, text in zip(ids, tokenizer.batch_decode([[anchor, i] for i in ids]), strict=True)}
+    decoder = MidText(tokenizer)
+    known = dict(zip(ids, decoder.batch_decode([i] for i in ids), strict=True))
     texts, partial = [], [()] * len(tree)
     for node, (parent, token) in enumerate(zip(tree.nodes.parent.tolist(), tree.nodes.token_id.tolist(), strict=True)):
         before: tuple[int, ...] = partial[parent] if parent != ROOT else ()
         text = known[token]
         if before or _INCOMPLETE in text:
-            text = tokenizer.decode([anchor, *before, token])[first:]
+            text = decoder.decode([*before, token])
             if text.endswith(_INCOMPLETE) and len(before) < 3:
                 partial[node], text = (*before, token), ""
         texts.append(text)

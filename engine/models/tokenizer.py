@@ -102,3 +102,21 @@ class Tokenizer:
     def _id(self, name: str) -> int | None:
         token = self.special_tokens.get(name)
         return None if token is None else self.backend_tokenizer.token_to_id(token)
+
+
+class MidText:
+    """Decodes tokens as what stands amid a text. SentencePiece's decoders drop the space before a text's first word, which is a
+    part of the indentation where the text goes on from another; behind an anchor token nothing is dropped.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._anchor: int = tokenizer("a", add_special_tokens=False)["input_ids"][-1]
+
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = False) -> str:
+        return self.batch_decode([ids], skip_special_tokens)[0]
+
+    def batch_decode(self, sequences: Iterable[Iterable[int]], skip_special_tokens: bool = False) -> list[str]:
+        lists = [[self._anchor], *([self._anchor, *ids] for ids in sequences)]
+        anchor, *texts = self._tokenizer.batch_decode(lists, skip_special_tokens=skip_special_tokens)
+        return [text[len(anchor) :] for text in texts]

@@ -14,6 +14,7 @@ from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any, Protocol
 
+from ..engine.models.tokenizer import MidText
 from ..search_page_data import search_data
 from ..solution import Candidate, Event, Progress, Settled, Solution, Solved
 from .errors import as_api_error
@@ -162,12 +163,11 @@ class OpenAIAnswer:
         return {"id": self._id, "object": kind, "created": self._created, "model": self._model, "choices": choices}
 
     def _logprobs(self, candidate: Candidate) -> dict[str, Any] | None:
-        pieces = [self._tokenizer.decode([token]) for token in candidate.token_ids.tolist()]
         logprobs = [float(x) for x in candidate.logprobs]
         if isinstance(self._request, ChatRequest):
             if not self._request.logprobs:
                 return None
-            rows = zip(pieces, logprobs, candidate.values.tolist(), strict=True)
+            rows = zip(self._pieces(candidate), logprobs, candidate.values.tolist(), strict=True)
             return {
                 "content": [
                     {"token": piece, "logprob": logprob, "bytes": _bytes(piece), "top_logprobs": [], "value": _number(value)}
@@ -177,8 +177,16 @@ class OpenAIAnswer:
             }
         if isinstance(self._request, CompletionRequest) and self._request.logprobs is None:
             return None
+        pieces = self._pieces(candidate)
         offsets = [sum(map(len, pieces[:i])) for i in range(len(pieces))]
         return {"tokens": pieces, "token_logprobs": logprobs, "top_logprobs": None, "text_offset": offsets}
+
+    def _pieces(self, candidate: Candidate) -> list[str]:
+        tokens = candidate.token_ids.tolist()
+        pieces = MidText(self._tokenizer).batch_decode([token] for token in tokens)
+        if self._chat:  # the answer is a text of its own
+            pieces[:1] = self._tokenizer.batch_decode([token] for token in tokens[:1])
+        return pieces
 
 
 def best_of(solution: Solution, count: int) -> list[Candidate]:
