@@ -1,4 +1,4 @@
-"""The engine on the real default model, in float32: the same tokens and log-probabilities as transformers' own decoding."""
+"""The engine on a real model, read from its GGUF: tokens and log-probabilities are those of transformers' own decoding."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from guided_gen.engine.search import Search, SearchSettings, advance_round, run
 
 pytestmark = pytest.mark.model
 
+MODEL = "qwen2.5-coder-0.5b"
 QUESTION = "Write a Python function is_prime(n). Answer with one code block and nothing else."
 
 
 @pytest.fixture(scope="module")
 def prompt() -> list[int]:
-    tokenizer = load_tokenizer(resolve_model())
+    tokenizer = load_tokenizer(resolve_model(MODEL))
     messages = [{"role": "user", "content": QUESTION}]
     ids: list[int] = tokenizer.apply_chat_template(messages, add_generation_prompt=True)
     return ids
@@ -32,15 +33,30 @@ def prompt() -> list[int]:
 
 @pytest.fixture(scope="module")
 def plain() -> Any:
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, GgufConfig
 
-    model: Any = AutoModelForCausalLM.from_pretrained(resolve_model(), dtype=torch.float32)
+    path = resolve_model(MODEL)
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        path.parent, gguf_file=path.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+    )
     return model.eval()
 
 
 @pytest.fixture(scope="module")
 def loaded() -> LoadedModel:
-    return load_model(precision="float32")
+    return load_model(MODEL, precision="float32")
+
+
+def test_token_ids_are_those_of_transformers() -> None:
+    from transformers import AutoTokenizer
+
+    path = resolve_model(MODEL)
+    own, expected = load_tokenizer(path), AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    for text in (QUESTION, "  naïve\n\tdéjà vu 12345 <|im_end|> 你好"):
+        messages = [{"role": "user", "content": text}]
+        ids = expected.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+        assert own.apply_chat_template(messages, add_generation_prompt=True) == ids
+        assert own.decode(ids) == expected.decode(ids)
 
 
 def searched(loaded: LoadedModel, prompt: list[int], settings: SearchSettings) -> Any:
@@ -71,14 +87,14 @@ def test_logprobs_of_a_pruned_search_equal_an_uncached_pass(loaded: LoadedModel,
 
 def test_int8_draws_an_answer_that_float32_finds_likely(loaded: LoadedModel, prompt: list[int]) -> None:
     settings = SearchSettings(n=1, max_new_tokens=60, sampling=Sampling(0), stop_ids=loaded.stop_ids)
-    quantised = load_model(precision="int8")
+    quantised = load_model(MODEL, precision="int8")
     tree = searched(quantised, prompt, settings)
     reference = searched(loaded, prompt, settings)
     assert tree.nodes.logprob.mean() == pytest.approx(reference.nodes.logprob.mean(), abs=0.05)
 
 
 def test_an_int8_search_is_the_same_to_the_bit_alone_and_beside_longer_ones(prompt: list[int]) -> None:
-    model = load_model(precision="int8").language_model
+    model = load_model(MODEL, precision="int8").language_model
     settings = SearchSettings(n=4, max_new_tokens=40, seed=3)
     alone = Search(model, Prompt(prompt), settings)
     run(model, [alone])

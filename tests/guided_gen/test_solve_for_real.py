@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,4 +20,4 @@ def test_solving_an_example_prints_a_program() -> None:
     assert run.returncode == 0, run.stderr
     functions = [node.name for node in ast.parse(run.stdout).body if isinstance(node, ast.FunctionDef)]
     assert "longest_dry_spell" in functions
-    assert "pass the statement's examples" in run.stderr
+    assert re.search(r"pass the \d+ examples", run.stderr), run.stderr
