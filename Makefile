@@ -27,6 +27,7 @@ test: $(INSTALLED) lint
 	$(BIN)/python -m pytest
 
 test-model: $(INSTALLED) model
+	@$(BIN)/guided-gen models pull qwen2.5-coder-0.5b >&2
 	$(BIN)/python -m pytest -m model
 
 # One wheel for all CPUs of this architecture: the kernels choose among the instructions that they find.
