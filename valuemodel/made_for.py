@@ -27,7 +27,7 @@ class ValueModelMismatch(ValueModelError):
 class MadeFor:
     """The generator whose partial answers a value model has learnt to judge: the fields are those of a tree's metadata.
 
-    `model_sha256` stands for weights and tokenizer together (`engine.model_files.ModelIdentity`). A text scorer reads the
+    `model_sha256` stands for weights and tokenizer together (`engine.models.files.ModelIdentity`). A text scorer reads the
     answers of another model: `model` is then its own base, and `generator` the one that wrote the answers.
     """
 

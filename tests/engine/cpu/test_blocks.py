@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from guided_gen.engine.cpu import kernels
 from guided_gen.engine.cpu.blocks import BLOCK_TYPES, BlockMatrix, BlockType, QuantizedRows, bytes_of_row, quantize_to_q8_0
 
+from .levels import on_all_levels
+
 pytestmark = pytest.mark.skipif(not kernels.levels(), reason="this machine has no kernels")
 
 _HALVES = {BlockType.Q6_K: (208,), BlockType.Q4_K: (0, 2), BlockType.Q5_K: (0, 2)}  # where a block's float16 scales are
@@ -23,16 +25,6 @@ _HALVES = {BlockType.Q6_K: (208,), BlockType.Q4_K: (0, 2), BlockType.Q5_K: (0, 2
 def best_level() -> Iterator[None]:
     yield
     kernels.use(kernels.levels()[-1])
-
-
-def on_all_levels(compute: Callable[[], torch.Tensor]) -> torch.Tensor:
-    """What `compute` gives, which must be the same to the bit on each."""
-    found = []
-    for level in kernels.levels():
-        kernels.use(level)
-        found.append(compute())
-    assert all(torch.equal(found[0], other) for other in found)
-    return found[0]
 
 
 def stored(kind: BlockType, rows: int, columns: int, seed: int) -> np.ndarray:

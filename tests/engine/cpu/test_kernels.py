@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +15,8 @@ from guided_gen.engine.cpu import kernels
 from guided_gen.engine.torch_backend import kv_cache
 from guided_gen.engine.torch_backend.kv_cache import DecodeLayout, PromptCache, SlotPool
 
+from .levels import on_all_levels
+
 pytestmark = pytest.mark.skipif(not kernels.levels(), reason="this machine has no kernels")
 
 
@@ -22,16 +24,6 @@ pytestmark = pytest.mark.skipif(not kernels.levels(), reason="this machine has n
 def best_level() -> Iterator[None]:
     yield
     kernels.use(kernels.levels()[-1])
-
-
-def on_all_levels(compute: Callable[[], torch.Tensor]) -> torch.Tensor:
-    """What `compute` gives, which must be the same to the bit on each."""
-    found = []
-    for level in kernels.levels():
-        kernels.use(level)
-        found.append(compute())
-    assert all(torch.equal(found[0], other) for other in found)
-    return found[0]
 
 
 @pytest.mark.parametrize("width", [3, 16, 50, 896])
