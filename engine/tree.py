@@ -49,6 +49,8 @@ class Tree:
         self.nodes = Table(NODE_COLUMNS)
         self.rollouts = Table(ROLLOUT_COLUMNS)
         self.verdicts: list[str | None] = []
+        # Where sampling asks for them, below a node: the model's most likely tokens and their log-probabilities. Not saved.
+        self.alternatives: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._child: dict[tuple[int, int], int] = {}
         self._depth: list[int] = []
         self._logprob_sum: list[float] = []

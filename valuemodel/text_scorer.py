@@ -70,7 +70,7 @@ class TextScoredModel(LanguageModel):
         """As `LanguageModel.open`. Raises SettingsError where the prompt's form for the reader is not given."""
         if prompt.reader_ids is None:
             raise SettingsError("the value model has another base than the generator, and its form of this prompt was not given")
-        reading = self._reader.open(Prompt(prompt.reader_ids), sampling, seed)
+        reading = self._reader.open(Prompt(prompt.reader_ids), Sampling(), seed)  # which only reads
         return ScoredSession(self._generator.open(prompt, sampling, seed, stop_ids), reading)
 
     def advance(self, growths: Sequence[Growth]) -> list[np.ndarray]:

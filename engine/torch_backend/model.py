@@ -17,12 +17,13 @@ import torch
 from torch import nn
 
 from ..cpu.model import CpuModel
-from ..errors import ContextError
+from ..errors import ContextError, SettingsError
 from ..language_model import Growth, LanguageModel, Prompt, Statistics
 from ..language_model import Session as AnySession
 from ..models.context import longest_text
 from ..randomness import problem_key, uniforms
 from ..sampling import Distributions, Sampling, distributions
+from ..shaping import Shaping
 from ..tail import EmittedSums, Tail, set_values
 from ..tree import ROOT, Tree
 from .kv_cache import DecodeLayout, PrefillLayout, PromptCache, SlotPool
@@ -46,6 +47,7 @@ class TorchSession:
         self.paths: dict[int, np.ndarray] = {ROOT: np.empty(0, np.int64)}  # slots from the first token on, at the leaves
         self.next: dict[int, tuple[Distributions, int]] = {}  # what can be drawn below a node, where it is known
         self.sums = EmittedSums(head_width)
+        self.shaping = Shaping(sampling, tree) if sampling.shapes else None
 
     def slot(self, node: int) -> int:
         self.slots.extend([_NO_SLOT] * (len(self.tree) - len(self.slots)))
@@ -90,6 +92,8 @@ class TorchLanguageModel(LanguageModel):
     @torch.inference_mode()
     def open(self, prompt: Prompt, sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()) -> TorchSession:
         """Prefill a prompt, as far as it is not held. Raises ContextError where it leaves no room for an answer."""
+        if any(not 0 <= token < self.vocabulary_size for token, _ in sampling.bias):
+            raise SettingsError(f"a biased token is not in this model's vocabulary of {self.vocabulary_size}")
         cached, state = self._read_prompt(prompt.token_ids)
         width = self._tail.head.width if self._tail else 0
         session = TorchSession(Tree.below(prompt.token_ids), cached, sampling, seed, width)
@@ -156,6 +160,8 @@ class TorchLanguageModel(LanguageModel):
         self._free(session, dropped)
         for node in [node for node in session.next if node not in wanted]:
             del session.next[node]
+        if session.shaping is not None:
+            session.shaping.keep(set(leaves.tolist()))
 
     def close(self, session: AnySession) -> None:
         self.keep(session, np.empty(0, np.int64))
@@ -192,6 +198,8 @@ class TorchLanguageModel(LanguageModel):
         children = np.empty(len(leaves), np.int64)
         for i, (leaf, uniform) in enumerate(zip(leaves.tolist(), draws.tolist(), strict=True)):
             dist, row = session.next[leaf]
+            if dist.alternatives is not None:
+                tree.alternatives[leaf] = dist.alternatives[0][row], dist.alternatives[1][row]
             column = dist.draw(row, uniform)
             token = int(dist.tokens[row, column])
             node = tree.child(leaf, token)
@@ -353,7 +361,16 @@ class TorchLanguageModel(LanguageModel):
             by_setting.setdefault(session.sampling, []).append(i)
         for sampling, indices in by_setting.items():
             chosen = logits if len(indices) == len(rows) else logits[indices]
-            dist = distributions(chosen, sampling)
+            shaped = self._shaped(chosen, [rows[i] for i in indices]) if sampling.shapes else None
+            dist = distributions(chosen, sampling, shaped)
             for row, i in enumerate(indices):
                 session, node = rows[i]
                 session.next[node] = dist, row
+
+    @staticmethod
+    def _shaped(logits: torch.Tensor, rows: list[tuple[TorchSession, int]]) -> torch.Tensor:
+        shaped = logits.to(torch.float32, copy=True)
+        for row, (session, node) in zip(shaped, rows, strict=True):
+            assert session.shaping is not None
+            session.shaping.apply_(row, node)
+        return shaped

@@ -17,7 +17,7 @@ from typing import cast
 
 import numpy as np
 
-from ..errors import ContextError
+from ..errors import ContextError, SettingsError
 from ..language_model import Growth, LanguageModel, Prompt, Statistics
 from ..language_model import Session as AnySession
 from ..randomness import problem_key
@@ -73,7 +73,9 @@ class VllmLanguageModel(LanguageModel):
         return Statistics(self.engine.counts.steps, nan if self.scores else 0.0, in_process=False)
 
     def open(self, prompt: Prompt, sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()) -> VllmSession:
-        """Nothing is read yet: the first request reads the prompt, the others find it. Raises ContextError."""
+        """Nothing is read yet: the first request reads the prompt, the others find it. Raises ContextError, SettingsError."""
+        if sampling.shapes or sampling.alternatives:
+            raise SettingsError("the vLLM backend knows no schemas, penalties or biases, and tells no alternatives to a token")
         token_ids = list(map(int, prompt.token_ids))
         if not token_ids:
             raise ContextError("the prompt is empty")

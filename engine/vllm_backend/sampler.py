@@ -90,7 +90,7 @@ def _stream(params: Any, prompt_ids: list[int] | None, tokens: list[int]) -> _St
     own = (params.extra_args or {}).get(REQUEST_KEY)
     if own is None:
         return None
-    sampling = Sampling(own["temperature"], own["top_p"], own["top_k"])
+    sampling = Sampling(own["temperature"], own["top_p"], own["top_k"], own["min_p"])
     return _Stream(sampling, own["seed"], own["problem"], own["stream"], own["depth"], tokens)
 
 
