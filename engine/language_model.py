@@ -67,6 +67,7 @@ class LanguageModel:
     max_length: int  # tokens of a prompt and its answer together
     limit: str = "this model's context"  # what sets it
     scores: bool = False  # whether `read` fills the nodes' values
+    forks: bool = True  # whether samples may begin at any node
     reader_tokenizer: Any = None  # of a model that reads the answers in tokens of its own
 
     @property
@@ -80,11 +81,16 @@ class LanguageModel:
         raise NotImplementedError
 
     def advance(self, growths: Sequence[Growth]) -> list[np.ndarray]:
-        """Grow all samples of all sessions in one batch, by one token or up to `tokens`. Returns each growth's new leaves [N].
+        """Grow all samples of all sessions in one batch, by one token or up to `tokens`. Returns each growth's new leaves [N]; a
+        sample for which there is no token yet keeps its leaf.
 
         Raises ContextError where a sample has no room for a further token.
         """
         raise NotImplementedError
+
+    def cut(self, session: Session, stream: int) -> bool:
+        """Whether a sample that has not ended can get no further token, as at the longest answer allowed."""
+        return False
 
     def read(self, wanted: Sequence[tuple[Session, np.ndarray]]) -> None:
         """Fill the columns that are computed on demand, at the given nodes and on the paths to them, each once."""

@@ -97,8 +97,10 @@ class EarlyStop:
     the best goes on.
     """
 
-    threshold: float | Callable[[np.ndarray], np.ndarray] = -np.inf
-    slack: float = np.inf
+    threshold: float | Callable[[np.ndarray], np.ndarray] = field(
+        default=-np.inf, metadata={"about": "Candidates that score less are stopped."}
+    )
+    slack: float = field(default=np.inf, metadata={"about": "Candidates that score so much less than the best are stopped."})
     reason = Ended.STOPPED
     revisits = False
 
@@ -146,7 +148,7 @@ class ThresholdCurve:
 class Beam:
     """Beam pruning: the `width` most promising leaves share the population evenly, the rest are dropped."""
 
-    width: int = 4
+    width: int = field(default=4, metadata={"about": "The best so many candidates are kept, and share the places of all."})
     reason = Ended.PRUNED
     revisits = False
 
@@ -176,7 +178,7 @@ class SpeculativeRejection:
     """The least promising fraction `alpha` of the live samples is dropped (Sun et al., "Fast best-of-N decoding via speculative
     rejection", 2024)."""
 
-    alpha: float = 0.5
+    alpha: float = field(default=0.5, metadata={"about": "The share of the growing candidates that is dropped at each check."})
     reason = Ended.PRUNED
     revisits = False
 

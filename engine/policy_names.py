@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -76,3 +77,24 @@ def policy_named(text: str) -> Policy:
             raise SettingsError(f"policy {name} takes a finite number as {key}, not {value!r}")
         chosen[key] = number
     return kind(**chosen)
+
+
+def described() -> list[dict[str, Any]]:
+    """Every policy as its class declares it, JSON-able: `name`, `about`, and `settings`, each with `name`, `about`, `whole` (in
+    whole numbers) and `default` (None: off).
+    """
+    return [{"name": name, "about": _about(kind), "settings": _settings(kind)} for name, kind in POLICIES.items()]
+
+
+def _about(kind: type[Policy]) -> str:
+    """The first paragraph of its docstring, in one line."""
+    return " ".join((kind.__doc__ or "").split("\n\n")[0].split())
+
+
+def _settings(kind: type[Policy]) -> list[dict[str, Any]]:
+    settings = []
+    for field in fields(kind):  # type: ignore[arg-type]
+        default: Any = field.default
+        known = {"name": field.name, "about": field.metadata["about"], "whole": field.type == "int"}
+        settings.append(known | {"default": default if math.isfinite(default) else None})
+    return settings

@@ -105,7 +105,7 @@ class Search:
         self._scorer = as_scorer(settings.scorer or (value if model.scores else mean_logprob))
         if isinstance(below, Prompt):
             below = model.open(below, settings.sampling, settings.seed, settings.stop_ids)
-        self.session = below
+        self.session, self._cut = below, model.cut
         self.tree: Tree = self.session.tree
         begin = list(starts) or [ROOT] * settings.n
         self._population = len(begin)
@@ -132,6 +132,11 @@ class Search:
     def samples(self, *ended: Ended) -> Counter[int]:
         """How many samples that ended so stand at each node."""
         return Counter(sample.leaf for sample in self._samples if sample.ended in ended)
+
+    @property
+    def samples_begun(self) -> Sequence[_Sample]:
+        """All samples in the order in which they began."""
+        return self._samples
 
     @property
     def begun(self) -> int:
@@ -268,12 +273,12 @@ class Search:
         tokens, complete = self.tree.nodes.token_id, self.settings.complete
         for sample, leaf in zip(moving, leaves.tolist(), strict=True):
             most = max(most, self.tree.depth_of(leaf) - self.tree.depth_of(sample.leaf))
-            sample.leaf = leaf
-            if int(tokens[leaf]) in self.settings.stop_ids or (complete is not None and complete(self.tree, leaf)):
+            moved, sample.leaf = leaf != sample.leaf, leaf
+            if moved and (int(tokens[leaf]) in self.settings.stop_ids or (complete is not None and complete(self.tree, leaf))):
                 sample.ended = Ended.EOS
-            elif self.tree.depth_of(leaf) >= self.settings.max_new_tokens:
+            elif self.tree.depth_of(leaf) >= self.settings.max_new_tokens or self._cut(self.session, sample.stream):
                 sample.ended = Ended.LENGTH
-            elif int(tokens[leaf]) in self.settings.line_ends:
+            elif moved and int(tokens[leaf]) in self.settings.line_ends:
                 sample.waits = True
         self._since_check += most
 

@@ -7,7 +7,7 @@ sample's worth is always the value at its last token so far. Each class says whe
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -29,8 +29,8 @@ class DVTS:
     the population stays its own, whatever the others do.
     """
 
-    subtrees: int = 4
-    width: int = 1
+    subtrees: int = field(default=4, metadata={"about": "Parts of the tree that are searched apart from each other."})
+    width: int = field(default=1, metadata={"about": "The best so many candidates are kept in each of them."})
     reason = Ended.PRUNED
     revisits = False
 
@@ -80,7 +80,7 @@ class REBASE:
     can miss the population, the places are apportioned by largest remainders; equal answers are one leaf.
     """
 
-    temperature: float = 0.1
+    temperature: float = field(default=0.1, metadata={"about": "The lower it is, the more places the best candidates get."})
     reason = Ended.PRUNED
     revisits = False
 
@@ -108,7 +108,7 @@ class ParticleFilter:
     places instead of being resampled; weights are exponentials of the value, not its odds, so that any scorer will do.
     """
 
-    temperature: float = 0.1
+    temperature: float = field(default=0.1, metadata={"about": "The lower it is, the likelier the best candidates are drawn."})
     reason = Ended.PRUNED
     revisits = False
 
@@ -139,9 +139,9 @@ class ForkingSearch:
     The forks are those of this project's datasets: at the least likely tokens.
     """
 
-    alpha: float = 0.25
-    unlikely: float = 0.5
-    total: float = 2.0
+    alpha: float = field(default=0.25, metadata={"about": "The share of the growing candidates that is dropped at each check."})
+    unlikely: float = field(default=0.5, metadata={"about": "New candidates begin where another token has at least this chance."})
+    total: float = field(default=2.0, metadata={"about": "Candidates begun in all, as a multiple of those asked for."})
     reason = Ended.PRUNED
     revisits = True
 
@@ -196,9 +196,9 @@ class MCTS:
     live samples grow to their end.
     """
 
-    exploration: float = 1.0
-    simulations: int = 16
-    planning: float = 0.5
+    exploration: float = field(default=1.0, metadata={"about": "The higher it is, the more rarely visited tokens are tried."})
+    simulations: int = field(default=16, metadata={"about": "Candidates begun while planning, as a multiple of those asked for."})
+    planning: float = field(default=0.5, metadata={"about": "The share of the budget that planning may use."})
     reason = Ended.PRUNED
     revisits = True
 

@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 _DEFINED_IN = {
     "generator": ["GuidedGenerator"],
     "solving": ["Solving"],
-    "solution": ["Candidate", "Finished", "Progress", "Settled", "Solution", "Solved"],
+    "solution": ["Candidate", "Finished", "Grown", "Progress", "Settled", "Solution", "Solved", "Standing"],
     "question": ["Chat", "Continuation"],
     "scoring": ["ScoredText"],
     "data_builder.judge.judge": ["Judge"],
@@ -46,6 +46,7 @@ __all__ = [
     "Ended",
     "Finished",
     "ForkingSearch",
+    "Grown",
     "GuidedGenError",
     "GuidedGenerator",
     "Judge",
@@ -62,6 +63,7 @@ __all__ = [
     "Solved",
     "Solving",
     "SpeculativeRejection",
+    "Standing",
     "ThresholdCurve",
     "Tree",
     "ValueModel",
@@ -87,7 +89,7 @@ if TYPE_CHECKING:
     from .generator import GuidedGenerator
     from .question import Chat, Continuation
     from .scoring import ScoredText
-    from .solution import Candidate, Finished, Progress, Settled, Solution, Solved
+    from .solution import Candidate, Finished, Grown, Progress, Settled, Solution, Solved, Standing
     from .solving import Solving
     from .valuemodel.model import ValueModel
 

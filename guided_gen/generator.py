@@ -21,12 +21,14 @@ from .engine.models.known import DEFAULT_MODEL
 from .engine.models.loaded_model import LoadedModel
 from .engine.models.loading import load_model
 from .engine.models.tokenizer_loading import line_end_ids
+from .engine.openai_backend.endpoint import Endpoint
 from .engine.scorers import Scorer, as_scorer, mean_logprob
 from .engine.scorers import value as value_scorer
 from .engine.search import SearchSettings
 from .engine.vllm_backend.settings import VllmSettings
 from .evidence import shipped_evidence
 from .notebook import NotebookBar
+from .other_servers import as_endpoint, check_whole_answers
 from .question import Continuation, Question, QuestionLike, as_question, problem_of
 from .scheduler import Scheduler
 from .scoring import ScoredText, read_text, score_text
@@ -74,14 +76,19 @@ class GuidedGenerator:
         value_base: str | None = None,
         backend: str = "torch",
         vllm: VllmSettings | None = None,
+        endpoint: Endpoint | None = None,
     ) -> GuidedGenerator:
         """Load a model by name, folder, GGUF file or hub id (see `load_model`).
 
         `value` is the folder of a value model for it, or auto: the one that comes with the package, if one does for this model in
         this precision (`loaded.language_model.scores` says so). `value_base`: where a text scorer's base is, if not where its
         name says.
-        `backend` vllm has vLLM serve it, as `vllm` says.
+        `backend` vllm has vLLM serve it, as `vllm` says. `backend` openai asks another server for whole answers, at `endpoint`.
         """
+        if backend == "openai":
+            from .engine.openai_backend.model import load_remote
+
+            return cls(load_remote(model, as_endpoint(endpoint, precision, value)))
         if value == AUTO:
             value = shipped_value(model, precision, backend)
         if value is None:
@@ -144,13 +151,16 @@ class GuidedGenerator:
         *,
         accept: Accept | None = None,
         stop: str | Sequence[str] = (),
+        watch: bool = False,
         **changes: Any,
     ) -> Solving:
-        """The same search as an iterator of events, the last being `Solved`; `astream` to read it by `async for`."""
+        """The same search as an iterator of events, the last being `Solved`; `astream` to read it by `async for`. `watch`: after
+        each step also a `Grown`, with the new tokens and how every candidate stands.
+        """
         asked = Asked(as_question(question), self.loaded, self.template, self.max_prompt_tokens, self.evidence)
         stops = [stop] if isinstance(stop, str) else stop
         text = AnswerText(self.loaded.tokenizer, stops, goes_on=isinstance(asked.question, Continuation))
-        return Solving(self.scheduler, asked, self._settings(asked.question, text, settings, changes), text, accept)
+        return Solving(self.scheduler, asked, self._settings(asked.question, text, settings, changes), text, accept, watch)
 
     astream = stream
 
@@ -177,6 +187,8 @@ class GuidedGenerator:
             found["complete"] = text.stopped
         found["scorer"] = as_scorer(found.get("scorer") or settings.scorer or self.scorer_for(question))
         policy = found.get("policy", settings.policy)
+        if not self.loaded.language_model.forks:
+            check_whole_answers(policy, found["scorer"])
         if isinstance(policy, str):  # it may name a curve that was fitted to the values
             lines = found.get("line_ends", settings.line_ends)
             check_every = None if lines else found.get("check_every", settings.check_every)
@@ -208,4 +220,6 @@ class GuidedGenerator:
     def _line_ends_at(self, check_at: str) -> frozenset[int]:
         if check_at not in ("tokens", "lines"):
             raise SettingsError(f"a policy is asked at tokens or at lines, not at {check_at!r}")
+        if check_at == "lines" and not self.loaded.language_model.forks:
+            raise SettingsError("where lines end is known of a model's own tokens, not of another server's: check at tokens")
         return self.line_ends() if check_at == "lines" else frozenset()

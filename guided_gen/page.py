@@ -9,11 +9,17 @@ from typing import Any
 
 from .engine.html_page import html_page
 
+# Read in this order, as one script.
+SCRIPTS = ("diff.min.js", "page.js", "search.js", "compare.js", "watch.js", "ask.js")
 
-def page(searches: Sequence[dict[str, Any]], title: str, live: bool = False) -> str:
-    """The page of searches as `search_data` makes them. `live`: with a form that asks the server it comes from."""
+
+def page(searches: Sequence[dict[str, Any]], title: str, live: dict[str, Any] | None = None) -> str:
+    """The page of searches as `search_data` makes them. `live`: with a form that asks the server it comes from, which has these
+    `policies` and allows at `most` so much.
+    """
     body = _asset("page.html").replace("{{title}}", html.escape(title), 1)
-    return html_page(title, body, _asset("page.css"), _asset("page.js"), {"searches": list(searches), "live": live}, live)
+    script = "\n".join(map(_asset, SCRIPTS))
+    return html_page(title, body, _asset("page.css"), script, {"searches": list(searches), "live": live}, live is not None)
 
 
 def frame(text: str) -> str:

@@ -148,6 +148,14 @@ class ScheduledSearch(Generic[Event]):
         self._scheduler.go_on()
         return events, ended
 
+    def tell(self, events: Sequence[Event]) -> None:
+        """Have the reader take `events` that belong to no step, unless its last ones were told."""
+        with self._scheduler.lock:
+            if self._closed or self._ended:
+                return
+            self._events.extend(events)
+        self._wake()
+
     def leave(self, hold: int | None = None) -> None:
         """Free its caches, after the step in progress. `hold` keeps the prompt with the answer at this node for later prompts."""
         with self._scheduler.lock:

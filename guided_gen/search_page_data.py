@@ -10,10 +10,12 @@ import numpy as np
 from pygments.lexers import PythonLexer
 from pygments.token import Comment, Keyword, Name, Number, Operator, String, _TokenType
 
+from .data_builder.problems.extraction import extract_program
 from .engine.models.tokenizer import MidText
 from .engine.scorers import mean_logprob
 from .engine.tree import ROOT, Ended, Tree
 
+_OF_ROWS = ("failures", "examples", "likelihoods")  # metadata that are known by a rollout's row
 _INCOMPLETE = "\ufffd"
 _BLOCK = re.compile(r"```\w*\n(.*?)(?=```|\Z)", re.DOTALL)  # the last one possibly unclosed
 _ALL = re.compile(r"(.*)", re.DOTALL)
@@ -32,14 +34,18 @@ _COLOURS: list[tuple[_TokenType, str]] = [
 
 def search_data(tree: Tree, tokenizer: Any, statement: str | None = None) -> dict[str, Any]:
     """What page.js reads of one search; JSON-able. Scores are values, or where the tree has none, mean token probabilities."""
-    texts = node_texts(tree, tokenizer)
+    texts = NodeTexts(tokenizer).extend(tree.nodes.parent.tolist(), tree.nodes.token_id.tolist())
     valued = bool((~np.isnan(tree.nodes.value)).any())
     scores = tree.nodes.value if valued else np.exp(mean_logprob(tree))
     depth = tree.depth
     best = np.full(int(depth.max(initial=0)) + 1, -np.inf)  # the highest score at each depth
     np.fmax.at(best, depth, scores)
-    failures = tree.metadata.get("failures", {})
+    failures, examples, likelihoods = (tree.metadata.get(name, {}) for name in _OF_ROWS)
     ends = [Ended(ended) for ended in tree.rollouts.ended.tolist()]
+
+    def whole(leaf: int) -> str:
+        return "".join(texts[node] for node in tree.path(leaf).tolist())
+
     candidates = [
         {
             "leaf": leaf,
@@ -49,11 +55,14 @@ def search_data(tree: Tree, tokenizer: Any, statement: str | None = None) -> dic
             "why": _why(tree, ends[row], leaf) + _compared(ends[row], leaf, depth, scores, best),
             "verdict": tree.verdicts[row],
             "failure": failures.get(str(row)),
-            "colours": colours("".join(texts[node] for node in tree.path(leaf).tolist())),
+            "examples": examples.get(str(row)),
+            "likelihood": likelihoods.get(str(row)),
+            "program": extract_program(tokenizer.decode(tree.tokens(leaf).tolist(), skip_special_tokens=True)),
+            "colours": colours(text),
         }
-        for row, leaf in enumerate(tree.rollouts.leaf.tolist())
+        for row, (leaf, text) in enumerate((leaf, whole(leaf)) for leaf in tree.rollouts.leaf.tolist())
     ]
-    about = {key: value for key, value in tree.metadata.items() if key != "failures"}
+    about = {key: value for key, value in tree.metadata.items() if key not in _OF_ROWS}
     return {
         "title": str(tree.metadata.get("problem") or "a search"),
         "statement": statement,
@@ -67,21 +76,30 @@ def search_data(tree: Tree, tokenizer: Any, statement: str | None = None) -> dic
     }
 
 
-def node_texts(tree: Tree, tokenizer: Any) -> list[str]:
-    """The text of each node's token. A character that several tokens share is the last one's."""
-    ids = sorted(set(tree.nodes.token_id.tolist()))
-    decoder = MidText(tokenizer)
-    known = dict(zip(ids, decoder.batch_decode([i] for i in ids), strict=True))
-    texts, partial = [], [()] * len(tree)
-    for node, (parent, token) in enumerate(zip(tree.nodes.parent.tolist(), tree.nodes.token_id.tolist(), strict=True)):
-        before: tuple[int, ...] = partial[parent] if parent != ROOT else ()
-        text = known[token]
+class NodeTexts:
+    """The text of each node's token, as a tree grows. A character that several tokens share is the last one's."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._decoder = MidText(tokenizer)
+        self._known: dict[int, str] = {}  # by token
+        self._partial: list[tuple[int, ...]] = []  # by node: the tokens of a character that is not whole yet
+
+    def extend(self, parents: Sequence[int], token_ids: Sequence[int]) -> list[str]:
+        """The texts of the next nodes."""
+        new = sorted(set(token_ids) - self._known.keys())
+        self._known |= zip(new, self._decoder.batch_decode([i] for i in new), strict=True)
+        return [self._text(parent, token) for parent, token in zip(parents, token_ids, strict=True)]
+
+    def _text(self, parent: int, token: int) -> str:
+        before = self._partial[parent] if parent != ROOT else ()
+        text = self._known[token]
+        partial: tuple[int, ...] = ()
         if before or _INCOMPLETE in text:
-            text = decoder.decode([*before, token])
+            text = self._decoder.decode([*before, token])
             if text.endswith(_INCOMPLETE) and len(before) < 3:
-                partial[node], text = (*before, token), ""
-        texts.append(text)
-    return texts
+                partial, text = (*before, token), ""
+        self._partial.append(partial)
+        return text
 
 
 def colours(text: str) -> list[list[Any]]:

@@ -177,10 +177,37 @@ class Settled:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """How a sample stands. `leaf`: its last node so far, -1 before the first; `fork`: the node that it began at. `state`: grows,
+    pruned, stopped, cut (the longest answer allowed), runs (is complete, and being checked), and then passes or fails (the
+    examples), or complete where there are none. `score`: None where nobody knows it yet. `examples`: (passed, shown), once known.
+    """
+
+    leaf: int
+    fork: int
+    state: str
+    score: float | None
+    probability: float | None
+    examples: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Grown:
+    """For who watches: the tree's nodes from `begin` on, which are new, each with its parent and token, and all samples in the
+    order in which they began.
+    """
+
+    begin: int
+    parents: list[int]
+    token_ids: list[int]
+    samples: list[Standing]
+
+
+@dataclass(frozen=True)
 class Solved:
     """The last event of every search."""
 
     solution: Solution
 
 
-Event = Progress | Finished | Settled | Solved
+Event = Progress | Finished | Settled | Grown | Solved

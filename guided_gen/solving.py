@@ -18,6 +18,7 @@ from .candidate_checks import Accept, CandidateChecks
 from .data_builder.build_settings import generator_record
 from .data_builder.problems.extraction import extract_program
 from .data_builder.problems.prompts import PromptTemplate
+from .engine.errors import BackendError
 from .engine.models.loaded_model import LoadedModel
 from .engine.scorers import value as value_scorer
 from .engine.search import Search, SearchSettings
@@ -27,6 +28,7 @@ from .question import Question, problem_of, question_prompt
 from .scheduler import ScheduledSearch, Scheduler
 from .solution import Candidate, Event, Finished, Likelihood, Progress, Settled, Solution, Solved, is_python
 from .valuemodel.evidence import EvidenceModel
+from .watching import Watch
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,13 @@ class Solving(ScheduledSearch[Event]):
         settings: SearchSettings,
         text: AnswerText,
         accept: Accept | None,
+        watch: bool = False,
     ) -> None:
         super().__init__(scheduler)
         self.asked, self.settings = asked, settings
         self.problem = problem_of(asked.question)
         self._text, self._settled, self._accept = text, SettledText(text), accept
+        self._watch = Watch() if watch else None
         self._checks: CandidateChecks | None = None
         self._complete: dict[int, bool] = {}  # the nodes at which answers ended that were told: whether they are Python
         self._evidence = asked.evidence if self.problem is not None else None
@@ -152,13 +156,26 @@ class Solving(ScheduledSearch[Event]):
         for leaf in search.finished_leaves() - self._complete.keys():
             text = self._text.whole(search.tree, leaf)
             self._complete[leaf] = self.problem is None or is_python(extract_program(text))
-            self.checks.start(leaf, text, self._scheduler.go_on)
+            self.checks.start(leaf, text, self._checked)
             events.append(Finished(text))
         self._weigh(search)
         settled = self._settled.advance(search)
         if settled:
             events.append(Settled(settled))
+        if self._watch is not None:
+            events.append(self._watch.grown(search, self.checks, self._known))
         return [*events, self._progress(search)]
+
+    def _checked(self) -> None:
+        """An answer's checks have ended; called by their thread."""
+        self._scheduler.go_on()
+        if self._watch is not None:
+            with suppress(BackendError):  # of a scheduler that was closed
+                self._scheduler.between_steps(self._tell_checked)
+
+    def _tell_checked(self) -> None:
+        if self._watch is not None and self._search is not None:
+            self.tell([self._watch.grown(self._search, self.checks, self._known)])
 
     @property
     def _ready(self) -> bool:
@@ -244,8 +261,11 @@ class Solving(ScheduledSearch[Event]):
             tree.verdicts[row] = verdict.status
             if verdict.failure is not None:
                 tree.metadata.setdefault("failures", {})[str(row)] = asdict(verdict.failure)
+            tree.metadata.setdefault("examples", {})[str(row)] = examples
         text = self._text.whole(tree, leaf)
         known = self._known.get(leaf) if tree.rollouts.ended[row] == Ended.EOS else None
+        if known is not None:
+            tree.metadata.setdefault("likelihoods", {})[str(row)] = asdict(known)
         accepted = self.checks.accepted(leaf)
         return Candidate(
             text=text,

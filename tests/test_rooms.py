@@ -18,6 +18,7 @@ ROOMS = (
     "engine.cpu",
     "engine.torch_backend",
     "engine.vllm_backend",
+    "engine.openai_backend",
     "engine.loading",
     "data_builder.problems",
     "data_builder.judge",
@@ -33,6 +34,7 @@ ROOMS = (
 FORBIDDEN = {
     ("valuemodel", "data_builder"): "value models know no problems",
     ("engine.vllm_backend", "engine.torch_backend"): "a backend knows no other",
+    ("engine.openai_backend", "engine.torch_backend"): "a backend knows no other",
     ("guided_gen.server", "benchmarks"): "the server measures nothing",
 }
 # Sampling uses the kernels where there are any; loading joins the rooms of the engine; __main__ is the command line.

@@ -1,17 +1,22 @@
-"""Many clients, many of whom hang up: does the server leak memory, cache nodes or threads, and is every answer its question's?
+"""Many clients, many of whom hang up, and slow ones: does the server leak memory, cache nodes or threads, is every answer its
+question's, and are those that are under way sent when it is told to end?
 
-python -m guided_gen.benchmarks.studies.serving_endurance [--minutes 5] [--clients 32] [--json]
+python -m guided_gen.benchmarks.studies.serving_endurance [--minutes 10] [--clients 64] [--json]
 
 The server is a process of its own. Each question asks for a sentence about a word; an answer is foreign if it has another
-question's word and not its own. Before the clients come, each question is asked alone, and later answers that are equal to these
-are counted: in another batch, rounding may turn a draw.
+question's word and not its own, or, where a float32 model is asked greedily (--greedy), if it equals another question's.
+Before the clients come, each question is asked alone, and later answers that are equal to these are counted (in another batch,
+rounding may turn a draw). Beside them some send headers slowly, and somebody asks once a second whether the server answers.
+At the end SIGTERM comes while all are asking.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -33,41 +38,56 @@ START_SECONDS = 900
 
 @dataclass
 class Counts:
+    """`statuses` of answers; `health_seconds`: the longest time in which the server said that it is well."""
+
     requests: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[int] = field(default_factory=Counter)
     foreign: list[tuple[str, str]] = field(default_factory=list)
+    health_seconds: float = 0.0
 
 
 @click.command()
 @click.option("--model", default=DEFAULT_MODEL, show_default=True)
 @click.option("--precision", default="auto", show_default=True)
-@click.option("--minutes", default=5.0, show_default=True)
-@click.option("--clients", default=32, show_default=True)
+@click.option("--minutes", default=10.0, show_default=True)
+@click.option("--clients", default=64, show_default=True)
 @click.option("--n", default=2, show_default=True, help="Candidates of each search.")
 @click.option("--tokens", default=24, show_default=True, help="Longest answer.")
 @click.option("--patience", default=8.0, show_default=True, help="Seconds after which a client that hangs up has done so.")
+@click.option("--slow", default=20, show_default=True, help="Clients that send headers, and no end of them.")
+@click.option("--greedy", is_flag=True, help="Temperature 0: an answer is foreign that equals another question's.")
 @click.option("--json", "as_json", is_flag=True)
-def main(model: str, precision: str, minutes: float, clients: int, n: int, tokens: int, patience: float, as_json: bool) -> None:
-    """Exits with 1 where a cache, a search or a thread is left, or an answer is another question's."""
+def main(as_json: bool, **options: Any) -> None:
+    """Exits with 1 where a cache, a search or a thread is left, an answer is another question's, the server failed (5xx) or broke
+    off an answer, or memory grew by more than a tenth after half of the time.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "guided_gen", "serve", "--port", str(port), "--model", model, "--precision", precision]
-    server = subprocess.Popen([*command, "--waiting", str(clients)])
+    command = [sys.executable, "-m", "guided_gen", "serve", "--port", str(port), "--model", options["model"]]
+    server = subprocess.Popen([*command, "--precision", options["precision"], "--waiting", str(2 * options["clients"])])
     try:
-        figures = asyncio.run(_endure(server.pid, f"http://127.0.0.1:{port}", minutes * 60, clients, n, tokens, patience))
+        figures = asyncio.run(_endure(server.pid, f"http://127.0.0.1:{port}", **options))
     finally:
         server.terminate()
-        server.wait()
+        figures["exit_code"] = server.wait()
     click.echo(json.dumps(figures) if as_json else "\n".join(f"{name:>24}: {value}" for name, value in figures.items()))
-    sys.exit(
-        bool(figures["foreign_answers"] or figures["live_searches"] or figures["cached_tokens"] or figures["more_threads"] > 0)
-    )
+    wrong = [
+        figures[name] for name in ("foreign_answers", "live_searches", "cached_tokens", "server_errors", "broken_at_the_end")
+    ]
+    grew = figures["mb_after"] > 1.1 * figures["mb_at_half_time"]
+    sys.exit(bool(any(wrong) or grew or figures["more_threads"] > 0))
 
 
-async def _endure(pid: int, url: str, seconds: float, clients: int, n: int, tokens: int, patience: float) -> dict[str, Any]:
+async def _endure(
+    pid: int, url: str, minutes: float, clients: int, n: int, tokens: int, patience: float, slow: int, greedy: bool, **_: Any
+) -> dict[str, Any]:
+    seconds = minutes * 60
     async with httpx.AsyncClient(base_url=url, timeout=600, limits=httpx.Limits(max_connections=None)) as http:
         await _until_up(http)
-        body = {"model": "guided-gen", "max_tokens": tokens, "guided": {"n": n}}
+        body: dict[str, Any] = {"model": "guided-gen", "max_tokens": tokens, "guided": {"n": n}}
+        if greedy:
+            body["temperature"] = 0
         questions = [
             body | {"seed": i, "messages": [{"role": "user", "content": f"Write one sentence about the word {word}."}]}
             for i, word in enumerate(WORDS)
@@ -77,18 +97,23 @@ async def _endure(pid: int, url: str, seconds: float, clients: int, n: int, toke
         samples = [_process(pid)]
         end = time.monotonic() + seconds
         work = [asyncio.create_task(_client(http, i, questions, expected, end, patience, counts)) for i in range(clients)]
+        beside = [asyncio.create_task(_slow(url, end)) for _ in range(slow)] + [asyncio.create_task(_well(http, end, counts))]
         half: dict[str, int] | None = None
         while not all(task.done() for task in work):
             await asyncio.wait(work, timeout=10)
             samples.append(_process(pid))
             if half is None and time.monotonic() > end - seconds / 2:
                 half = samples[-1]
-        await asyncio.gather(*work)
+        await asyncio.gather(*work, *beside)
         left = await _left(http)
         last = _process(pid)
+        at_the_end = await _ended(http, pid, questions, clients)
     half = half or samples[0]
     return {
         **counts.requests,
+        "statuses": dict(counts.statuses),
+        "server_errors": sum(count for status, count in counts.statuses.items() if status >= 500),
+        "health_seconds": round(counts.health_seconds, 2),
         "foreign_answers": len(counts.foreign),
         "foreign": counts.foreign[:3],
         **left,
@@ -98,7 +123,58 @@ async def _endure(pid: int, url: str, seconds: float, clients: int, n: int, toke
         "threads_at_half_time": half["threads"],
         "threads_after": last["threads"],
         "more_threads": last["threads"] - max(sample["threads"] for sample in samples[: len(samples) // 2 + 1]),
+        **at_the_end,
     }
+
+
+async def _slow(url: str, end: float) -> None:
+    """Sends a header a second, again and again on new connections."""
+    host, port = url.removeprefix("http://").split(":")
+    while time.monotonic() < end:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        try:
+            writer.write(b"GET /health HTTP/1.1\r\n")
+            refused = asyncio.ensure_future(reader.read(1000))
+            while time.monotonic() < end and not refused.done():
+                writer.write(b"X-Slow: x\r\n")
+                await writer.drain()
+                await asyncio.wait([refused], timeout=1)
+            refused.cancel()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+
+async def _well(http: httpx.AsyncClient, end: float, counts: Counts) -> None:
+    while time.monotonic() < end:
+        begun = time.monotonic()
+        (await http.get("/health")).raise_for_status()
+        counts.health_seconds = max(counts.health_seconds, time.monotonic() - begun)
+        await asyncio.sleep(1)
+
+
+async def _ended(http: httpx.AsyncClient, pid: int, questions: list[dict[str, Any]], clients: int) -> dict[str, int]:
+    """SIGTERM while all ask: what is decoded is answered, what waits is refused (503), and no answer breaks off."""
+    longer = [question | {"max_tokens": 2000} for question in questions]
+
+    async def ask(i: int) -> str:
+        try:
+            if i % 2:
+                await _streamed(http, longer[i % len(longer)])
+            else:
+                await _whole(http, longer[i % len(longer)])
+            return "answered"
+        except httpx.HTTPStatusError as error:
+            return "refused" if error.response.status_code == 503 else "broken"
+        except (httpx.HTTPError, ValueError):
+            return "broken"
+
+    asking = [asyncio.create_task(ask(i)) for i in range(clients)]
+    await asyncio.sleep(3)
+    os.kill(pid, signal.SIGTERM)
+    found = Counter(await asyncio.gather(*asking))
+    return {f"{what}_at_the_end": found[what] for what in ("answered", "refused", "broken")}
 
 
 async def _client(
@@ -120,14 +196,19 @@ async def _client(
         except TimeoutError:
             counts.requests["hung_up"] += 1
             continue
+        except httpx.HTTPStatusError as error:
+            counts.statuses[error.response.status_code] += 1
+            continue
         except (httpx.HTTPError, ValueError) as error:
             counts.requests[f"failed: {type(error).__name__}"] += 1
             continue
+        counts.statuses[200] += 1
         counts.requests["answered"] += 1
         counts.requests["equal"] += text == expected[which]
         named = [word for word in WORDS if word in text.lower()]
         counts.requests["name their word"] += WORDS[which] in named
-        if named and WORDS[which] not in named:
+        others = "temperature" in questions[which] and text in expected and text != expected[which]
+        if (named and WORDS[which] not in named) or others:
             counts.foreign.append((WORDS[which], text))
 
 

@@ -5,6 +5,7 @@ A group is a decorator. What a group's options mean is said here once; a command
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +18,7 @@ from ..engine.vllm_backend.settings import VllmSettings
 
 if TYPE_CHECKING:
     from ..data_builder.problems.problem import Problem
+    from ..engine.openai_backend.endpoint import Endpoint
     from ..engine.sampling import Sampling
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -38,13 +40,30 @@ def group(*options: Decorator[Any]) -> Decorator[Any]:
     return add
 
 
+_model = click.option("--model", default=DEFAULT_MODEL, help="A known name, a folder, a GGUF file or a hub id.")
+_precision = click.option("--precision", default="auto", help="auto, float32, bfloat16 or int8.")
+_vllm = click.option(
+    "--vllm", multiple=True, metavar="NAME=VALUE", help="A setting of vLLM, such as tensor_parallel_size=2; see docs/vllm.md."
+)
 model_options = group(
-    click.option("--model", default=DEFAULT_MODEL, help="A known name, a folder, a GGUF file or a hub id."),
-    click.option("--precision", default="auto", help="auto, float32, bfloat16 or int8."),
+    _model,
+    _precision,
     click.option("--backend", type=click.Choice(["torch", "vllm"]), default="torch", help="What decodes."),
+    _vllm,
+)
+# Of commands that can do with another server's whole answers.
+generator_options = group(
+    _model,
+    _precision,
     click.option(
-        "--vllm", multiple=True, metavar="NAME=VALUE", help="A setting of vLLM, such as tensor_parallel_size=2; see docs/vllm.md."
+        "--backend",
+        type=click.Choice(["torch", "vllm", "openai"]),
+        default="torch",
+        help="What decodes; openai: another server, at --base-url.",
     ),
+    _vllm,
+    click.option("--base-url", default=None, help="Where a server speaks OpenAI's API, such as http://localhost:11434/v1."),
+    click.option("--api-key-env", metavar="NAME", default=None, help="The environment variable that holds that server's key."),
 )
 value_options = group(
     click.option(
@@ -112,6 +131,24 @@ def vllm_settings(options: dict[str, Any]) -> VllmSettings | None:
     return VllmSettings.parse(options["vllm"])
 
 
+def endpoint(options: dict[str, Any], max_tokens: int) -> Endpoint | None:
+    """The server of --base-url; None with another backend. Raises GuidedGenError where what it needs is missing or makes no
+    sense.
+    """
+    name, url = options["api_key_env"], options["base_url"]
+    if options["backend"] != "openai":
+        if (name, url) != (None, None):
+            raise GuidedGenError("--base-url and --api-key-env belong to --backend openai")
+        return None
+    from ..engine.openai_backend.endpoint import Endpoint
+    from ..other_servers import as_endpoint
+
+    if name is not None and not os.environ.get(name):
+        raise GuidedGenError(f"the environment has no {name}, which should hold an API key")
+    found = None if url is None else Endpoint(url, None if name is None else os.environ[name], max_tokens)
+    return as_endpoint(found, options["precision"], None if options["value"] == NONE else options["value"])
+
+
 def chosen_sampling(options: dict[str, Any]) -> Sampling:
     from ..engine.sampling import Sampling
 
@@ -148,7 +185,7 @@ def check_names(options: dict[str, Any]) -> None:
 
 def chosen_value(options: dict[str, Any]) -> Path | None:
     """The folder of the value model for the generator --model, or None; says which where that was left to us."""
-    if options["value"] == NONE:
+    if options["value"] == NONE or options["backend"] == "openai":
         return None
     if options["value"] != AUTO:
         return Path(options["value"])

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..engine.errors import GuidedGenError
+from ..engine.errors import GuidedGenError, SettingsError
 from .options import (
     AUTO,
     CONTEXT,
     check_names,
     chosen_scorer,
     chosen_value,
-    model_options,
+    endpoint,
+    generator_options,
     scorer_option,
     value_options,
     vllm_settings,
 )
 
+if TYPE_CHECKING:
+    from ..server.limits import ServerLimits
+
 
 @click.command(context_settings=CONTEXT)
 @click.option("--host", default="127.0.0.1", help="Address to listen at; 0.0.0.0 is every network.")
 @click.option("--port", default=8000)
-@model_options
+@generator_options
 @value_options
 @scorer_option
 @click.option("--api-key-file", type=click.Path(path_type=Path), default=None, help="Keys that clients must present, one a line.")
@@ -38,32 +42,25 @@ from .options import (
 @click.option("--most-prompt-tokens", default=8192, help="Longest prompt.")
 @click.option("--most-body-bytes", default=1 << 20, help="Largest request.")
 @click.option("--most-seconds", default=600.0, help="Longest search; it then ends with what there is.")
-@click.option("--prefix-bytes", default=256 << 20, help="Memory for prompts that are kept between calls.")
+@click.option("--prefix-bytes", type=click.IntRange(0), default=256 << 20, help="Memory for prompts that are kept between calls.")
 def command(**options: Any) -> None:
     """Serve the search at /v1 as OpenAI's API, scores at /v1/score, metrics at /metrics, and a page at /."""
     try:
         import fastapi  # noqa: F401
-        import uvicorn
+        import uvicorn  # noqa: F401
     except ImportError:
         raise GuidedGenError("the server needs the extra serve: pip install '.[serve]' in the checkout") from None
     from ..engine.scorers import scorer_named
     from ..engine.search import SearchSettings
     from ..generator import GuidedGenerator
     from ..server.access import LOOPBACK, read_api_keys
-    from ..server.app import create_app, server_config
+    from ..server.app import create_app
+    from ..server.http_server import bound_socket, http_server
     from ..server.limits import ServerLimits
     from ..valuemodel.early_stop import chosen_policy
 
     check_names(options)
-    keys = read_api_keys(options["api_key_file"]) if options["api_key_file"] else frozenset()
-    value = chosen_value(options)
-    scorer = chosen_scorer(options, value)
-    settings = SearchSettings(
-        n=options["n"],
-        max_new_tokens=options["max_new_tokens"],
-        policy=chosen_policy(options["policy"], [scorer], value, SearchSettings.check_every),
-        scorer=None if options["scorer"] is None and options["value"] == AUTO else scorer_named(scorer),
-    )
+    server = endpoint(options, options["most_new_tokens"])
     limits = ServerLimits(
         searches=options["searches"],
         waiting=options["waiting"],
@@ -73,6 +70,17 @@ def command(**options: Any) -> None:
         body_bytes=options["most_body_bytes"],
         seconds=options["most_seconds"],
     )
+    _check_beside(options, limits)
+    listening = bound_socket(options["host"], options["port"])
+    keys = read_api_keys(options["api_key_file"]) if options["api_key_file"] else frozenset()
+    value = chosen_value(options)
+    scorer = chosen_scorer(options, value)
+    settings = SearchSettings(
+        n=options["n"],
+        max_new_tokens=options["max_new_tokens"],
+        policy=chosen_policy(options["policy"], [scorer], value, SearchSettings.check_every),
+        scorer=None if options["scorer"] is None and options["value"] == AUTO else scorer_named(scorer),
+    )
     click.echo(f"Loading {options['model']}", err=True)
     generator = GuidedGenerator.from_pretrained(
         options["model"],
@@ -81,10 +89,20 @@ def command(**options: Any) -> None:
         value_base=options["value_base"],
         backend=options["backend"],
         vllm=vllm_settings(options),
+        endpoint=server,
     )
     generator.loaded.language_model.hold_prefixes(options["prefix_bytes"])
     local = options["host"] in ("127.0.0.1", "localhost", "::1")
     if not local and not keys:
         click.echo(f"Listening at {options['host']} without API keys: whoever reaches this machine may use it", err=True)
     app = create_app(generator, settings, limits, keys, LOOPBACK if local else frozenset())
-    uvicorn.Server(server_config(app, options["host"], options["port"], limits)).run()
+    click.echo(f"Serving at http://{options['host']}:{listening.getsockname()[1]}", err=True)
+    http_server(app, limits).run([listening])
+
+
+def _check_beside(options: dict[str, Any], limits: ServerLimits) -> None:
+    """Raise SettingsError where a default is beyond what may be asked for."""
+    for name, most in (("n", limits.candidates), ("max_new_tokens", limits.new_tokens)):
+        if options[name] > most:
+            limit = {"n": "--most-candidates", "max_new_tokens": "--most-new-tokens"}[name]
+            raise SettingsError(f"--{name.replace('_', '-')} {options[name]} is above {limit} {most}")

@@ -18,7 +18,8 @@ from .options import (
     chosen_sampling,
     chosen_scorer,
     chosen_value,
-    model_options,
+    endpoint,
+    generator_options,
     sampling_options,
     scorer_option,
     value_options,
@@ -36,7 +37,7 @@ OUT_FILE = click.Path(path_type=Path, dir_okay=False)
 
 @click.command(context_settings=CONTEXT)
 @click.argument("problem")
-@model_options
+@generator_options
 @click.option(
     "--policy",
     default="best-of-n",
@@ -79,7 +80,7 @@ def command(problem: str, **options: Any) -> int:
     statement = read_statement(problem)
     for path in filter(None, (options["save"], options["output"])):
         _check_writable(path)
-    vllm = vllm_settings(options)
+    vllm, server = vllm_settings(options), endpoint(options, options["max_new_tokens"])
     if not options["quiet"]:  # at once: what follows imports torch
         click.echo(f"guided-gen: searching with {options['model']}", err=True)
     # Settings are checked before the model is looked for, which may take minutes, and loaded, which takes seconds.
@@ -112,6 +113,7 @@ def command(problem: str, **options: Any) -> int:
         value_base=options["value_base"],
         backend=options["backend"],
         vllm=vllm,
+        endpoint=server,
     ) as generator:
         solving = generator.stream(asked, settings, policy=policy, scorer=scorer, check_at=options["check_at"])
         solution, interrupted = _run(solving, options["quiet"])
@@ -195,6 +197,8 @@ def _print(solution: Solution, options: dict[str, Any]) -> None:
     from ..engine.files import replaced_atomically
     from .solve_report import as_json, failed_example, summary
 
+    if options["backend"] == "openai":  # pieces of text, which no model's files tell
+        solution.tree.metadata["pieces"] = solution.tokenizer.pieces
     try:
         if not options["quiet"]:
             click.echo(summary(solution), err=True)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..engine.errors import GuidedGenError
+
+if TYPE_CHECKING:
+    from ..engine.tree import Tree
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -65,6 +70,8 @@ def _trees_page(tree: Path, model: str | None, text: str | None, wanted: tuple[s
             break
     if not trees:
         raise GuidedGenError(f"{tree} holds no tree{' of these problems' if wanted else ''}")
+    if any("pieces" in one.metadata for one in trees):
+        return _page_of_pieces(tree, trees[:limit], text)
     names = {model or str(one.metadata.get("model") or "") for one in trees[:limit]}
     if len(names) > 1 or "" in names:
         raise GuidedGenError("these trees do not name one model whose tokens they hold: name it with --model")
@@ -77,3 +84,13 @@ def _trees_page(tree: Path, model: str | None, text: str | None, wanted: tuple[s
         ) from None
     html = page([search_data(one, tokenizer, text) for one in trees[:limit]], title=f"guided-gen: {tree.name}")
     return html, f"{len(trees[:limit])} searches"
+
+
+def _page_of_pieces(path: Path, trees: Sequence[Tree], text: str | None) -> tuple[str, str]:
+    """Of answers of another server, whose trees hold the pieces that they consist of."""
+    from ..engine.openai_backend.pieces import PieceTokenizer
+    from ..page import page
+    from ..search_page_data import search_data
+
+    searches = [search_data(one, PieceTokenizer(one.metadata.pop("pieces")), text) for one in trees if "pieces" in one.metadata]
+    return page(searches, title=f"guided-gen: {path.name}"), f"{len(searches)} searches"

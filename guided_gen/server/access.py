@@ -43,6 +43,8 @@ class AccessControl:
                 await self._app(scope, receive, send)
             return
         headers = {name.lower(): value for name, value in scope["headers"]}
+        if scope["method"] == "HEAD":  # as GET; the connection sends no body
+            scope = {**scope, "method": "GET"}
         try:
             self._check(scope, headers)
             body = await self._body(receive)
@@ -61,6 +63,8 @@ class AccessControl:
         await self._app(scope, replayed, send)
 
     def _check(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
+        if b"content-length" in headers and b"transfer-encoding" in headers:  # whoever stands before us may read another body
+            raise ApiError(400, "a request has a length or a transfer encoding, not both", close=True)
         host = headers.get(b"host", b"").decode("latin-1").lower()
         name = host.rsplit(":", 1)[0] if host.rpartition(":")[2].isdigit() else host
         if self._hosts and name not in self._hosts:  # a foreign page whose name resolves to this machine

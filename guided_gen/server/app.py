@@ -9,29 +9,24 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from .. import __version__
-from ..engine.html_page import content_security_policy
 from ..engine.search import SearchSettings
 from ..generator import GuidedGenerator
-from ..page import page
-from ..question import Question, as_question
 from ..scoring import ScoredText
-from ..solving import Solving
 from .access import LOOPBACK, AccessControl
 from .errors import ApiError, report_errors
 from .limits import ServerLimits
 from .metrics import RequestMetrics
-from .requests import ChatRequest, CompletionRequest, PageRequest, ScoreRequest, SearchRequest
-from .responses import OpenAIAnswer, PageLines, encoded
+from .page_routes import add_page
+from .requests import ChatRequest, CompletionRequest, ScoreRequest
+from .responses import OpenAIAnswer, encoded
 from .service import EventStream, SearchService, while_connected
 
 ALIAS = "guided-gen"  # a name for whatever model is served
-HEADER_BYTES = 1 << 16  # of one request, all its headers together
 
 
 def create_app(
@@ -51,7 +46,7 @@ def create_app(
     _add_searches(app, service)
     _add_models(app, service)
     _add_score(app, service)
-    _add_page(app, service)
+    add_page(app, service)
     _add_health(app, service)
     paths = frozenset(getattr(route, "path", "") for route in app.routes)
     app.add_middleware(AccessControl, limits=limits, keys=tuple(keys), hosts=hosts)
@@ -59,26 +54,10 @@ def create_app(
     return app
 
 
-def server_config(app: FastAPI, host: str, port: int, limits: ServerLimits) -> uvicorn.Config:
-    """How uvicorn serves it: bounded headers, bounded connections, no web sockets; port 0 is any free one."""
-    return uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        http="h11",  # the parser whose headers can be bounded
-        ws="none",
-        h11_max_incomplete_event_size=HEADER_BYTES,
-        limit_concurrency=4 * (limits.searches + limits.waiting) + 64,
-        timeout_graceful_shutdown=10,
-        server_header=False,
-        log_level="warning",
-    )
-
-
 def _add_searches(app: FastAPI, service: SearchService) -> None:
     async def search(request: Request, asked: ChatRequest | CompletionRequest) -> Response:
         _check_model(asked.model, _name(service))
-        solving = await _begun(service, asked, asked.question())
+        solving = await service.begun(asked, asked.question)
         answer = OpenAIAnswer(asked, _name(service), service.generator.loaded.tokenizer, service.metrics.completion.inc)
         if asked.stream:
             chunks = encoded(service.events(solving), answer)
@@ -131,23 +110,6 @@ def _add_score(app: FastAPI, service: SearchService) -> None:
         return JSONResponse({"object": "list", "model": _name(service), "data": scores})
 
 
-def _add_page(app: FastAPI, service: SearchService) -> None:
-    shown = page([], title="guided-gen", live=True)
-    policy = content_security_policy(shown, live=True)
-
-    @app.get("/")
-    async def live_page() -> HTMLResponse:
-        """A page on which to type a problem and watch the search for its answer."""
-        return HTMLResponse(shown, headers={"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff"})
-
-    @app.post("/search")
-    async def page_search(request: Request, asked: PageRequest) -> Response:
-        """For the page: JSON lines of progress, the last with the whole search."""
-        solving = await _begun(service, asked.as_search(), as_question(asked.statement))
-        lines = PageLines(service.generator.loaded.tokenizer, asked.statement)
-        return await EventStream.of(request, encoded(service.events(solving), lines), lines.media_type, service.limits)
-
-
 def _add_health(app: FastAPI, service: SearchService) -> None:
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -158,16 +120,6 @@ def _add_health(app: FastAPI, service: SearchService) -> None:
     async def metrics() -> Response:
         """For Prometheus."""
         return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
-
-
-async def _begun(service: SearchService, asked: SearchRequest, question: Question) -> Solving:
-    """A search with what was asked for, checked and not yet decoded; on a thread, since that may take the whole vocabulary."""
-
-    def begun() -> Solving:
-        changes = asked.changes(service.generator, service.settings, service.limits, question)
-        return service.generator.astream(question, service.settings, stop=asked.stops, **changes)
-
-    return await asyncio.to_thread(begun)
 
 
 def _name(service: SearchService) -> str:

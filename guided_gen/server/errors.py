@@ -23,12 +23,20 @@ class ClientGone(Exception):
 
 
 class ApiError(Exception):
-    """An answer that is no result: an HTTP status, one sentence, and what OpenAI's clients look for."""
+    """An answer that is no result: an HTTP status, one sentence, and what OpenAI's clients look for. `close`: the connection."""
 
     def __init__(
-        self, status: int, message: str, *, param: str | None = None, code: str | None = None, retry_after: int | None = None
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: int | None = None,
+        close: bool = False,
     ) -> None:
         super().__init__(message)
+        self.close = close
         self.status, self.message, self.param, self.code, self.retry_after = status, message, param, code, retry_after
 
     @property
@@ -40,6 +48,8 @@ class ApiError(Exception):
 
     def response(self) -> JSONResponse:
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        if self.close:
+            headers["Connection"] = "close"
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         return JSONResponse(self.body, self.status, headers)

@@ -9,14 +9,30 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from ..engine.errors import SettingsError
 from .errors import ApiError
+
+_LEAST: dict[str, float] = {
+    "searches": 1,
+    "waiting": 0,
+    "candidates": 1,
+    "new_tokens": 1,
+    "prompt_tokens": 1,
+    "texts": 1,
+    "body_bytes": 1,
+}
+_LEAST |= {"seconds": 1e-3, "header_seconds": 1e-3, "body_seconds": 1e-3, "reading_seconds": 1e-3, "ending_seconds": 1e-3}
+_NAMES = {"new_tokens": "tokens of an answer", "prompt_tokens": "tokens of a prompt", "body_bytes": "bytes of a body"}
 
 
 @dataclass(frozen=True)
 class ServerLimits:
     """`searches` are decoded at once, `waiting` more may wait. `candidates` bounds a search's n, `new_tokens` an answer,
     `prompt_tokens` what is asked, `texts` what one request may have scored. `seconds` ends a search with its best answer so far,
-    `body_seconds` a slow upload, and `reading_seconds` more than `seconds` a stream that is not read to its end.
+    `header_seconds` and `body_seconds` a slow request, and `reading_seconds` a client that reads nothing, or so long after
+    `seconds` not all. `ending_seconds`: what a server that is told to end leaves its searches for their last words.
+
+    Raises SettingsError for a number that makes no sense.
     """
 
     searches: int = 8
@@ -27,8 +43,21 @@ class ServerLimits:
     texts: int = 64
     body_bytes: int = 1 << 20
     seconds: float = 600.0
+    header_seconds: float = 10.0
     body_seconds: float = 30.0
     reading_seconds: float = 30.0
+    ending_seconds: float = 20.0
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            number = getattr(self, name)
+            if not least <= number < math.inf:  # also of NaN
+                raise SettingsError(f"a server's limit of {_NAMES.get(name, name)} is a number of {least} or more, not {number}")
+
+    @property
+    def connections(self) -> int:
+        """Most at once, whether or not they ask for anything."""
+        return 4 * (self.searches + self.waiting) + 64
 
 
 class AdmissionQueue:

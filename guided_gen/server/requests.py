@@ -216,20 +216,6 @@ class ScoreRequest(Strict):
         return Continuation(self.prompt)
 
 
-class PageRequest(Strict):
-    """A problem typed into the page."""
-
-    statement: Annotated[str, StringConstraints(min_length=1)]
-    n: Annotated[int, Field(ge=1, le=128)] = 8
-    policy: Annotated[str, Field(max_length=200)] = "best-of-n"
-    max_tokens: Annotated[int, Field(ge=1, lt=1 << 31)] = 512
-    seed: Int64 = 0
-
-    def as_search(self) -> SearchRequest:
-        guided = Guided(policy=self.policy, n=self.n)
-        return SearchRequest(model="", max_tokens=self.max_tokens, seed=self.seed, guided=guided)
-
-
 def _policy(text: str) -> Policy:
     policy = policy_named(text)
     if any(MOST < number < math.inf for number in asdict(policy).values()):  # type: ignore[call-overload]

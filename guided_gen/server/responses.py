@@ -1,6 +1,4 @@
-"""What a server answers: a search as OpenAI's API reports it, whole or as a stream whose text is never taken back, and as lines
-for the page.
-"""
+"""What a server answers: a search as OpenAI's API reports it, whole or as a stream whose text is never taken back."""
 
 from __future__ import annotations
 
@@ -15,7 +13,6 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from ..engine.models.tokenizer import MidText
-from ..search_page_data import search_data
 from ..solution import Candidate, Event, Progress, Settled, Solution, Solved
 from .errors import as_api_error
 from .requests import ChatRequest, CompletionRequest, SearchRequest
@@ -48,34 +45,6 @@ async def encoded(events: AsyncGenerator[Event, None], encoder: Encoder) -> Asyn
         except Exception as error:
             last = encoder.failed(error)
         yield last
-
-
-class PageLines:
-    """One JSON object a line: `progress` and `settled` text, at last `search`, with all that the page shows, or `error`."""
-
-    media_type = "application/x-ndjson"
-
-    def __init__(self, tokenizer: Any, statement: str) -> None:
-        self._tokenizer, self._statement = tokenizer, statement
-
-    def begun(self) -> bytes:
-        return b""
-
-    def event(self, event: Event) -> bytes:
-        if isinstance(event, Progress):
-            return self._line({"progress": {name: _number(value) for name, value in asdict(event).items()}})
-        if isinstance(event, Settled):
-            return self._line({"settled": event.text})
-        if isinstance(event, Solved):
-            return self._line({"search": search_data(event.solution.tree, self._tokenizer, self._statement)})
-        return b""
-
-    def failed(self, error: Exception) -> bytes:
-        return self._line(as_api_error(error).body)
-
-    @staticmethod
-    def _line(data: dict[str, Any]) -> bytes:
-        return json.dumps(data).encode() + b"\n"
 
 
 class OpenAIAnswer:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from typing import TypeVar
 
 from fastapi import Request
@@ -13,11 +13,13 @@ from starlette.types import Receive, Scope, Send
 
 from ..engine.search import SearchSettings
 from ..generator import GuidedGenerator
+from ..question import Question
 from ..solution import Event, Progress, Solution, Solved
 from ..solving import Solving
-from .errors import ClientGone, log
+from .errors import ApiError, ClientGone, log
 from .limits import AdmissionQueue, ServerLimits
 from .metrics import Metrics
+from .requests import SearchRequest
 
 Result = TypeVar("Result")
 
@@ -30,6 +32,26 @@ class SearchService:
         self.admission = AdmissionQueue(limits)
         self.metrics = Metrics(generator, self.admission)
         generator.max_prompt_tokens = limits.prompt_tokens
+        self._live: set[Solving] = set()
+        self._ending = False
+
+    async def begun(self, asked: SearchRequest, question: Callable[[], Question], watch: bool = False) -> Solving:
+        """A search with what was asked for, checked and not yet decoded. On a thread: `question` may read a long statement, and
+        the settings may take the whole vocabulary.
+        """
+
+        def begin() -> Solving:
+            read = question()
+            changes = asked.changes(self.generator, self.settings, self.limits, read)
+            return self.generator.astream(read, self.settings, stop=asked.stops, watch=watch, **changes)
+
+        return await asyncio.to_thread(begin)
+
+    def end(self) -> None:
+        """Have the searches end with their best answers so far, and begin no others: the server is about to end."""
+        self._ending = True
+        for solving in self._live:
+            solving.cancel()
 
     async def solution(self, solving: Solving) -> Solution:
         """The whole search, read to its end."""
@@ -46,7 +68,7 @@ class SearchService:
         """
         decoded = 0
         try:
-            async with self.admission.place(), aclosing(solving.__aiter__()) as events:
+            async with self.admission.place(), self._alive(solving), aclosing(solving.__aiter__()) as events:
                 late = asyncio.get_running_loop().call_later(self.limits.seconds, solving.cancel)
                 try:
                     async for event in events:
@@ -66,6 +88,17 @@ class SearchService:
         assert isinstance(event, Solved)
         self.metrics.prompt.inc(event.solution.prompt_tokens)
         yield event
+
+    @asynccontextmanager
+    async def _alive(self, solving: Solving) -> AsyncIterator[None]:
+        """While it is decoded, `end` reaches it. Raises ApiError once the server is about to end."""
+        if self._ending:
+            raise ApiError(503, "the server is about to end", code="ending")
+        self._live.add(solving)
+        try:
+            yield
+        finally:
+            self._live.discard(solving)
 
 
 async def while_connected(request: Request, work: Awaitable[Result]) -> Result:

@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import uvicorn
-
 from guided_gen.engine.search import SearchSettings
 from guided_gen.generator import GuidedGenerator
-from guided_gen.server.app import create_app, server_config
+from guided_gen.server.app import create_app
+from guided_gen.server.http_server import bound_socket, http_server, port_of
 from guided_gen.server.limits import ServerLimits
 
 LIMITS = ServerLimits(new_tokens=3000, prompt_tokens=1000, body_bytes=200_000, candidates=16, body_seconds=5)
@@ -25,6 +24,7 @@ class Served:
     url: str
     generator: GuidedGenerator
     app: Any
+    server: Any = None
 
     @property
     def idle(self) -> bool:
@@ -54,14 +54,15 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @contextmanager
 def serving(generator: GuidedGenerator, limits: ServerLimits = LIMITS, **options: Any) -> Iterator[Served]:
+    prompt_tokens = generator.max_prompt_tokens  # a server sets its own
     app = create_app(generator, options.pop("settings", SearchSettings(n=2, max_new_tokens=24)), limits, **options)
-    server = uvicorn.Server(server_config(app, "127.0.0.1", 0, limits))
-    thread = threading.Thread(target=server.run)
+    server = http_server(app, limits)
+    thread = threading.Thread(target=server.run, args=([bound_socket("127.0.0.1", 0)],))
     thread.start()
     try:
         assert eventually(lambda: server.started)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield Served(f"http://127.0.0.1:{port}", generator, app)
+        yield Served(f"http://127.0.0.1:{port_of(server)}", generator, app, server)
     finally:
         server.should_exit = True
         thread.join()
+        generator.max_prompt_tokens = prompt_tokens

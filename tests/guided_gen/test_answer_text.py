@@ -13,7 +13,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers
 from guided_gen.answer_text import AnswerText, SettledText
 from guided_gen.engine.models.tokenizer import MidText, Tokenizer
 from guided_gen.engine.tree import ROOT, Tree
-from guided_gen.search_page_data import node_texts
+from guided_gen.search_page_data import NodeTexts
 
 PIECES = [*(f"<0x{byte:02X}>" for byte in range(256)), *"abdefiklnoprtuwy():", "▁", "▁▁", "▁▁▁", "▁▁▁▁"]
 MERGES = [("▁", "▁"), ("▁▁", "▁"), ("▁▁", "▁▁")]
@@ -60,7 +60,7 @@ def test_a_continuation_keeps_its_indentation(kind: str, text: str) -> None:
     tree = behind(tokenizer, "def f(a):\n", text)
     answers = AnswerText(tokenizer, goes_on=True)
     assert answers.whole(tree, len(tree) - 1) == text
-    assert "".join(node_texts(tree, tokenizer)) == text
+    assert "".join(NodeTexts(tokenizer).extend(tree.nodes.parent.tolist(), tree.nodes.token_id.tolist())) == text
     assert AnswerText(tokenizer, ["b"], goes_on=True).whole(tree, len(tree) - 1) == text.split("b")[0]
 
 

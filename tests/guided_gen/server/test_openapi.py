@@ -28,7 +28,7 @@ def test_no_request_is_too_much(api_schema: Any, kind: str) -> None:
     tried = set()
     for found in api_schema.get_all_operations():
         operation = found.ok()
-        if kind == "negative" and operation.method == "get":  # there is nothing to get wrong
+        if kind == "negative" and not operation.body:  # there is nothing to get wrong
             continue
 
         @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))

@@ -73,7 +73,7 @@ def test_a_search_has_left_its_place_when_the_last_data_are_sent(served: Served,
 
     asyncio.run(ask(app, path, body, send))
     assert running[1] == 1 and running[-2:] == [0, 0]  # of the first data, and of the last and the end
-    assert (b"[DONE]" in data) != (b'{"search": ' in data)
+    assert (b"[DONE]" in data) != (b'{"search":' in data)
     assert counted(app, "abandoned_searches") == 0
 
 
@@ -85,8 +85,8 @@ def test_the_tokens_of_the_pages_searches_are_counted(served: Served) -> None:
         lines.extend(map(json.loads, message.get("body", b"").splitlines()))
 
     asyncio.run(ask(app, "/search", PAGE, send))
-    progress = [line["progress"] for line in lines if "progress" in line]
-    assert counted(app, "searched_tokens") == progress[-1]["decoded_tokens"] > 0
+    frames = [line["frame"] for line in lines if "frame" in line]
+    assert counted(app, "searched_tokens") == frames[-1]["tokens"] > 0
     assert counted(app, "prompt_tokens") > 0
 
 
