@@ -24,7 +24,7 @@ solve: $(INSTALLED) model
 	@$(BIN)/guided-gen solve examples/$(PROBLEM).txt
 
 test: $(INSTALLED) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-model: $(INSTALLED) model
 	@$(BIN)/guided-gen models pull qwen2.5-coder-0.5b >&2
@@ -98,11 +98,12 @@ lint: $(INSTALLED) types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# mypy sees the packages under their installed names: guided_gen with the top-level folders inside.
+# mypy sees the packages under their installed names: guided_gen with the top-level folders inside, and the tests beside it.
 types: $(INSTALLED)
 	@rm -rf build/types && mkdir -p build/types/guided_gen
 	@ln -s $(CURDIR)/guided_gen/* $(CURDIR)/engine $(CURDIR)/valuemodel $(CURDIR)/data_builder $(CURDIR)/benchmarks build/types/guided_gen/
-	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p guided_gen
+	@ln -s $(CURDIR)/tests build/types/
+	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p guided_gen -p tests
 
 # Setting up prints to stderr: the standard output of `make solve` is the program and nothing else.
 $(INSTALLED): pyproject.toml constraints.txt $(KERNELS)

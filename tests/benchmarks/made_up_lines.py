@@ -82,13 +82,13 @@ def random_searches(problems: int, seed: int = 0) -> list[dict[str, Any]]:
             candidates = []
             for _ in range(max(n // 2, 1)):
                 right = bool(rng.random() < rate)
-                scores = {"logprob": float(rng.normal(-0.3 + 0.1 * right, 0.2)), "value": float(rng.beta(2 + 3 * right, 4))}
+                logprob, value = float(rng.normal(-0.3 + 0.1 * right, 0.2)), float(rng.beta(2 + 3 * right, 4))
                 verdict = None if saved < 1 and rng.random() < 0.5 else "passed" if right else "wrong_answer"
                 shown = bool(right or rng.random() < 0.3) if kind == "full" and verdict else None
                 program = f"def solve(x):\n    # {'right' if right else 'wrong'} <b>&\n    return x + {rng.integers(99)}\n"
-                made = answer(verdict, scores, shown, int(rng.integers(1, 3)), program)
+                made = answer(verdict, {"logprob": logprob, "value": value}, shown, int(rng.integers(1, 3)), program)
                 length = int(rng.integers(20, 140))
-                made["trace"] = np.round(np.linspace(0.3, scores["value"], length), 3).tolist()
+                made["trace"] = np.round(np.linspace(0.3, value, length), 3).tolist()
                 candidates.append(made)
             cost = {
                 "tokens": 100.0 * n * saved,

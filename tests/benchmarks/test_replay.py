@@ -15,7 +15,7 @@ from guided_gen.benchmarks.results import key_of
 from guided_gen.engine.errors import DataError
 from guided_gen.engine.language_model import Growth, Prompt
 from guided_gen.engine.policies import Beam, BestOfN, EarlyStop, Policy, SpeculativeRejection
-from guided_gen.engine.scorers import mean_logprob, self_certainty, value
+from guided_gen.engine.scorers import Scorer, mean_logprob, self_certainty, value
 from guided_gen.engine.search import Search, SearchSettings, run
 from guided_gen.engine.tail import Tail
 from guided_gen.engine.torch_backend.model import TorchLanguageModel
@@ -28,7 +28,7 @@ from ..engine.tiny_models import tiny_model
 PROMPT = [5, 7, 9]
 LIVE = SearchSettings(n=8, max_new_tokens=30, check_every=4, stop_ids=frozenset(range(10)), seed=3)
 SETTINGS = ReplaySettings(check_every=4, resamples=5, seed=3)
-POLICIES = [BestOfN(), EarlyStop(-2.0), EarlyStop(slack=0.3), SpeculativeRejection(0.3), SpeculativeRejection(0.6)]
+POLICIES: list[Policy] = [BestOfN(), EarlyStop(-2.0), EarlyStop(slack=0.3), SpeculativeRejection(0.3), SpeculativeRejection(0.6)]
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +65,10 @@ def ends(tree: Tree) -> list[tuple[list[int], int, int]]:
 @pytest.mark.parametrize("scorer", [mean_logprob, self_certainty])
 @pytest.mark.parametrize("policy", POLICIES, ids=repr)
 def test_a_replay_ends_each_candidate_where_the_live_search_does(
-    engine: TorchLanguageModel, pool: Pool, policy: Policy, scorer: object, budget: int | None
+    engine: TorchLanguageModel, pool: Pool, policy: Policy, scorer: Scorer, budget: int | None
 ) -> None:
-    run_live = live(engine, replace(LIVE, policy=policy, scorer=scorer, budget=budget))  # type: ignore[arg-type]
-    again, steps = replayed(pool, pool.leaves.tolist(), policy, scorer, replace(SETTINGS, budget=budget))  # type: ignore[arg-type]
+    run_live = live(engine, replace(LIVE, policy=policy, scorer=scorer, budget=budget))
+    again, steps = replayed(pool, pool.leaves.tolist(), policy, scorer, replace(SETTINGS, budget=budget))
     assert ends(again.tree) == ends(run_live.tree)
     assert again.decoded_tokens == run_live.decoded_tokens
     assert steps == run_live.tree.depth.max()

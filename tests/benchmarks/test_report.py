@@ -98,7 +98,7 @@ def test_costs_that_were_not_measured_are_a_dash() -> None:
 
 
 def one_of(right: bool, **scores: float) -> dict[str, Any]:
-    return answer("passed" if right else "wrong_answer", {"logprob": 0.0, "value": 0.0} | scores)
+    return answer("passed" if right else "wrong_answer", {"logprob": 0.0, "value": 0.0, **scores})
 
 
 def rows_of(made: dict[str, Any], table: int = 0) -> dict[tuple[Any, ...], dict[str, Any]]:

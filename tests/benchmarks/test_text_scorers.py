@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ class Opinion(MadeUpModel):
         self.asked: list[str] = []
         self.held: list[int] = []
 
-    def logprobs(self, prompt_ids: list[int], token_ids: list[int]) -> np.ndarray:
+    def logprobs(self, prompt_ids: Sequence[int], token_ids: Sequence[int]) -> np.ndarray:
         prompt = "".join(map(chr, prompt_ids))
         self.asked.append(prompt)
         true = 0.009 if "* 2" in prompt else 0.001

@@ -71,7 +71,7 @@ def value_tail(model: Any, fork_layer: int, count: int) -> Tail:
         layer.self_attn.config = source.self_attn.config  # which says how they attend, whoever runs them
     with torch.no_grad():
         for parameter in layers.parameters():
-            parameter += 0.05 * torch.randn_like(parameter)
+            parameter.add_(0.05 * torch.randn_like(parameter))
     return (
         Tail(fork_layer, layers, copy.deepcopy(model.model.norm), LinearHead(model.config.hidden_size))
         .eval()

@@ -51,7 +51,8 @@ def test_token_ids_are_those_of_transformers() -> None:
     from transformers import AutoTokenizer
 
     path = resolve_model(MODEL)
-    own, expected = load_tokenizer(path), AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    own: Any = load_tokenizer(path)
+    expected: Any = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     for text in (QUESTION, "  naïve\n\tdéjà vu 12345 <|im_end|> 你好"):
         messages = [{"role": "user", "content": text}]
         ids = expected.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from guided_gen.engine import sampling
+from guided_gen.engine.cpu import kernels
 from guided_gen.engine.errors import SettingsError
 from guided_gen.engine.randomness import path_keys, uniforms
 from guided_gen.engine.sampling import Sampling, distributions, largest
@@ -18,7 +18,7 @@ from guided_gen.engine.sampling import Sampling, distributions, largest
 @pytest.fixture(params=[False, True], ids=["", "without kernels"])
 def without_kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param:
-        monkeypatch.setattr(sampling.kernels, "compute", lambda tensor: False)
+        monkeypatch.setattr(kernels, "compute", lambda tensor: False)
 
 
 def expected_probabilities(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
@@ -47,7 +47,7 @@ def test_distributions_equal_those_of_transformers(
     settings = Sampling(temperature, top_p, top_k)
     with pytest.MonkeyPatch.context() as patch:
         if not with_kernels:
-            patch.setattr(sampling.kernels, "compute", lambda tensor: False)
+            patch.setattr(kernels, "compute", lambda tensor: False)
         found = distributions(logits, settings)
     probabilities = np.diff(found.cumulative, prepend=0, axis=1)
     scattered = np.zeros((3, 150))
@@ -76,7 +76,7 @@ def test_the_largest_of_a_large_vocabulary_are_found_wherever_they_are(seed: int
 def test_low_temperatures_are_almost_greedy(temperature: float, without_kernels: None) -> None:
     logits = torch.tensor([[30.0, 30.0, 29.9, -5.0], [-3.0, 1e4, 0.0, 9999.0]])
     found = distributions(logits, Sampling(temperature, 0.95))
-    np.testing.assert_allclose(found.cumulative, [[0.5, 1], [1, 1]])
+    np.testing.assert_allclose(found.cumulative, np.asarray([[0.5, 1], [1, 1]]))
 
 
 def test_signals_are_entropy_margin_and_self_certainty() -> None:

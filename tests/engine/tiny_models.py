@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, Phi3Config, Qwen2Config, Qwen3Config
 
 VOCABULARY = 300
-SHAPE = {
+SHAPE: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,
     "intermediate_size": 64,
@@ -23,7 +23,7 @@ CONFIGS = {
     "qwen2": lambda: Qwen2Config(**SHAPE, num_key_value_heads=2),
     "qwen3": lambda: Qwen3Config(**SHAPE, num_key_value_heads=2, head_dim=16),
     "llama": lambda: LlamaConfig(**SHAPE, num_key_value_heads=1),
-    "phi3": lambda: Phi3Config(**SHAPE, num_key_value_heads=4, partial_rotary_factor=0.75),
+    "phi3": lambda: Phi3Config(**SHAPE | {"num_key_value_heads": 4, "partial_rotary_factor": 0.75}),
 }
 ARCHITECTURES = sorted(CONFIGS)
 

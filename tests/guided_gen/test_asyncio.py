@@ -149,7 +149,7 @@ def test_a_policy_that_fails_ends_its_own_search_only(endless: GuidedGenerator) 
     async def both() -> list[Any]:
         good = endless.asolve(CHAT, n=2, max_new_tokens=40, seed=2)
         bad = endless.asolve(CHAT, n=2, max_new_tokens=40, policy=Failing(), check_every=8)
-        return await asyncio.gather(good, bad, return_exceptions=True)
+        return list(await asyncio.gather(good, bad, return_exceptions=True))
 
     good, bad = asyncio.run(both())
     assert isinstance(bad, ZeroDivisionError)
@@ -235,7 +235,7 @@ def test_a_stop_string_ends_an_answer_and_is_not_part_of_it(generator: GuidedGen
 
 
 def test_a_chats_next_turn_reads_only_what_is_new(generator: GuidedGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = generator.loaded.language_model
+    model: Any = generator.loaded.language_model
     first = generator.solve(CHAT, n=2, max_new_tokens=30, seed=1)
     turn = [*CHAT, {"role": "assistant", "content": first.best.text}, {"role": "user", "content": "And now?"}]
     read: list[int] = []

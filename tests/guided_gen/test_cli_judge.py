@@ -4,6 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from guided_gen.cli.judge import command
+from guided_gen.data_builder.judge.sandbox import Sandbox
 from guided_gen.engine.errors import GuidedGenError
 
 RECORD = {
@@ -69,7 +70,6 @@ def test_answers_that_are_not_judged_are_told_at_the_end(files, monkeypatch):
             raise OSError("no processes")
         return Sandbox(*arguments)
 
-    Sandbox = program.Sandbox
     monkeypatch.setattr(program, "Sandbox", dead)
     monkeypatch.setattr(program, "START_PAUSES", ())
     result = run("--problems", files[0], "--answers", files[1], "--isolation", "rlimits")

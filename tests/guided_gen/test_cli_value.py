@@ -165,8 +165,8 @@ def test_another_base_reads_the_text_when_asked_to(
     dataset: Path, tiny_folder: Path, endless_folder: Path, problems_file: Path, tmp_path: Path
 ) -> None:
     """Training on another model's states is refused unless it is said that the text is what is read."""
-    common = ("--data", dataset, "--out", tmp_path / "value", "--model", endless_folder, "--problems", problems_file)
-    common = (*common, "--cache", tmp_path / "cache", "--validation-share", 0.3, "--tune", "head")
+    paths = ("--data", dataset, "--out", tmp_path / "value", "--model", endless_folder, "--problems", problems_file)
+    common = (*paths, "--cache", tmp_path / "cache", "--validation-share", 0.3, "--tune", "head")
     result = invoke("train", *common)
     assert isinstance(result.exception, GuidedGenError) and "not from the base model" in str(result.exception)
     result = invoke("train", *common, "--as-text", "--generator", tiny_folder)

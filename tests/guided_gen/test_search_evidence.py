@@ -10,7 +10,7 @@ import pytest
 
 from guided_gen.candidate_checks import CandidateChecks, ProgramChecks
 from guided_gen.data_builder.judge.executions import Execution
-from guided_gen.data_builder.judge.verdict import Verdict
+from guided_gen.data_builder.judge.verdict import Status, Verdict
 from guided_gen.data_builder.problems.plain_text import problem_from_statement
 from guided_gen.data_builder.problems.problem import AssertTest, Problem
 from guided_gen.engine.search import SearchSettings
@@ -40,7 +40,7 @@ def solved(generator: GuidedGenerator, monkeypatch: pytest.MonkeyPatch, probabil
     passed = bool(changes.pop("passed", False))
 
     def check(checks: ProgramChecks, program: str) -> tuple[Verdict, Execution]:
-        status = "passed" if passed else "wrong_answer"
+        status: Status = "passed" if passed else "wrong_answer"
         return Verdict(checks.problem.id, status, (status, status), None, checks.isolation, 0.0), Execution()
 
     monkeypatch.setattr(ProgramChecks, "check", check)

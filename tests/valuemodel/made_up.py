@@ -87,9 +87,9 @@ def trained(model: ValueModel) -> ValueModel:
     with torch.no_grad():
         for parameter in model.tail.parameters():
             if parameter.requires_grad:
-                parameter += 0.05 * torch.randn_like(parameter)
+                parameter.add_(0.05 * torch.randn_like(parameter))
         for parameter in model.head.parameters():  # far from zero, where a new head begins
-            parameter += 0.2 * torch.randn_like(parameter)
+            parameter.add_(0.2 * torch.randn_like(parameter))
         model.head.calibration.copy_(torch.tensor([0.7, -0.2]))
     return model.eval()
 

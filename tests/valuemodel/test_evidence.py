@@ -39,8 +39,9 @@ def test_columns_of_three_answers():
 
 
 def test_what_is_not_known_is_missing_and_not_zero():
-    alone = Finished(*(getattr(THREE, name)[:1] for name in ("counts", "lengths", "logprobs", "ended", "parses", "passed")), 0,
-                     np.zeros((1, 0), int), np.zeros((1, 0), bool), np.asarray([np.nan]))  # fmt: skip
+    columns_of_one = {name: column[:1] for name, column in vars(THREE).items() if name != "shown"}
+    nothing_run = {"classes": np.zeros((1, 0), int), "results": np.zeros((1, 0), bool), "values": np.asarray([np.nan])}
+    alone = Finished(**columns_of_one | nothing_run, shown=0)
     found = columns(replace(alone, counts=np.asarray([1])))
     missing = {name for name, column in found.items() if np.isnan(column).all()}
     assert missing == {

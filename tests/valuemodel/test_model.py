@@ -198,7 +198,7 @@ def test_layers_come_from_a_folder_as_from_the_model(base: Any, make_tree: MakeT
     for source in (base, tmp_path):
         model = trained(ValueModel.from_base(source, 1, None, 2))
         values.append(packed_values(model, base, tree.tree, tree.prompt_ids))
-    assert np.array_equal(*values)
+    assert np.array_equal(values[0], values[1])
 
 
 def test_an_untrained_tail_is_a_copy_of_its_base(base: Any, make_tree: MakeTree) -> None:

@@ -141,7 +141,7 @@ def test_a_checkpoint_of_another_model_is_refused(qwen: Any, tmp_path: Path, nam
     training, validation, states = setting(qwen)
     settings = TrainingSettings(batch_tokens=200, validate_every=1, fit_head_first=False)
     train(ValueModel.from_base(qwen, 3, HEAD), training, validation, states, settings, tmp_path, stop_after=1)
-    other = ValueModel.from_base(qwen, **({"fork_layer": 3, "head": HEAD} | change))
+    other = ValueModel.from_base(qwen, **{"fork_layer": 3, "head": HEAD, **change})
     with pytest.raises(DataError, match=f"other {name}:"):
         train(other, training, validation, states, settings, tmp_path)
 
@@ -197,7 +197,7 @@ def test_calibration_leaves_the_mean_value_at_the_base_rate(qwen: Any) -> None:
 def test_equal_problems_weigh_the_same_however_many_trees_they_have(make_tree: MakeTree) -> None:
     one, other = make_tree(1), make_tree(2)
     again = PromptedTree(make_tree(3).tree, make_tree(3).prompt_ids, one.problem)
-    sums = {}
+    sums: dict[str, float] = {}
     for example in make_examples([one, other, again]):
         sums[example.problem] = sums.get(example.problem, 0.0) + float(example.weights.sum())
     assert sums == pytest.approx({one.problem: 1.0, other.problem: 1.0})

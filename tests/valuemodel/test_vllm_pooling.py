@@ -88,8 +88,8 @@ def assert_only_new_blocks_were_read(model: PooledLanguageModel, tree: Tree) -> 
     at_check, at_end = (int((tree.depth == depth).sum()) for depth in (32, 64))
     assert counts.looked_up == at_check * (len(PROMPT) + 32) + at_end * (len(PROMPT) + 64)
     assert counts.found == 96 * (at_check - 1) + 128 * at_end
-    assert model.passes == model.engine.counts.steps + counts.steps
-    assert model.engine.counts.steps >= 64 and counts.steps >= 2 and model.scoring_seconds > 0
+    assert model.statistics.passes == model.engine.counts.steps + counts.steps
+    assert model.engine.counts.steps >= 64 and counts.steps >= 2 and model.statistics.scoring_seconds > 0
 
 
 def test_a_classifier_that_was_not_exported_is_one_sentence(tmp_path: Path) -> None:

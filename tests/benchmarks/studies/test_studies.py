@@ -6,7 +6,6 @@ import io
 import json
 import random
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,7 @@ from guided_gen.engine.language_model import Prompt
 from guided_gen.engine.models.loading import load_model
 from guided_gen.engine.search import Search, SearchSettings, run
 from guided_gen.engine.tree import ROOT, Ended
+from guided_gen.value_data import load_prompted_trees
 
 PROBLEMS = [
     Problem(
@@ -122,7 +122,7 @@ def test_an_outside_contender_is_given_a_task_and_tells_its_times(
         def run(self, new_tokens: int) -> tuple[float, float]:
             return 2.0 * new_tokens, 1.0 * new_tokens
 
-    task = {"model": "m", "prompt": [1, 2], "candidates": 2, "new_tokens": 3, "temperature": 0.8, "top_p": 0.5}
+    task: dict[str, Any] = {"model": "m", "prompt": [1, 2], "candidates": 2, "new_tokens": 3, "temperature": 0.8, "top_p": 0.5}
     monkeypatch.setitem(decoding_peers.PEERS, "made-up", Peer)
     monkeypatch.setattr(sys, "argv", ["decoding_peers", "made-up"])
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(task)))
@@ -201,10 +201,8 @@ def test_a_server_that_clients_hang_up_on_keeps_nothing(tiny_folder: Path) -> No
 def test_variants_are_trained_once_and_put_into_a_table(
     dataset: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded: Callable[..., Any] = value_experiments.load_prompted_trees
-
     def with_problems(folders: list[Path], tokenizer: Any, **options: Any) -> Any:
-        trees = loaded(folders, tokenizer, problems=PROBLEMS, **options)
+        trees = load_prompted_trees(folders, tokenizer, problems=PROBLEMS, **options)
         return trees[:4] if folders == [dataset] else trees[4:]
 
     monkeypatch.setattr(value_experiments, "load_prompted_trees", with_problems)

@@ -9,6 +9,7 @@ import json
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from tokenizers import decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from guided_gen.data_builder.build_settings import BuildSettings
-from guided_gen.data_builder.judge.verdict import Verdict
+from guided_gen.data_builder.judge.verdict import Isolation, Verdict
 from guided_gen.data_builder.problems.problem import CallTest, Problem
 from guided_gen.engine.language_model import LanguageModel
 from guided_gen.engine.models.files import ModelIdentity
@@ -88,13 +89,13 @@ class ScriptedModel(LanguageModel):
 class ReadingJudge:
     """Runs the programs of `ScriptedModel` in its head: they are right if they add one."""
 
-    isolation: str = "none"
+    isolation: Isolation = "none"
     seen: list[tuple[str, str]] = field(default_factory=list)
 
     def submit(self, problem, program):
         self.seen.append((problem.id, program))
         right = program.count("x + 1") == 1 and "* 2" not in program and "return" in program
-        future = Future()
+        future: Future[Verdict] = Future()
         future.set_result(Verdict(problem.id, "passed" if right else "wrong_answer", (), None, self.isolation, 0.0))
         return future
 
@@ -103,14 +104,14 @@ class HashingJudge(ReadingJudge):
     """Calls every third program right, by a hash."""
 
     def submit(self, problem, program):
-        future = Future()
+        future: Future[Verdict] = Future()
         right = hashlib.sha256(program.encode()).digest()[0] % 3 == 0
         future.set_result(Verdict(problem.id, "passed" if right else "wrong_answer", (), None, self.isolation, 0.0))
         return future
 
 
 def loaded(model) -> LoadedModel:
-    return LoadedModel(model, Tokenizer(), frozenset({END}), ModelIdentity("made-up", "0" * 64), "float32", Path())
+    return LoadedModel(model, cast(Any, Tokenizer()), frozenset({END}), ModelIdentity("made-up", "0" * 64), "float32", Path())
 
 
 @pytest.fixture
@@ -182,7 +183,7 @@ def model_folder(tmp_path):
     fast.chat_template = "{% for message in messages %}{{ message['content'] }}{{ eos_token }}{% endfor %}"
     fast.save_pretrained(folder)
     torch.manual_seed(0)
-    sizes = {
+    sizes: dict[str, Any] = {
         "hidden_size": 32,
         "intermediate_size": 48,
         "num_hidden_layers": 2,

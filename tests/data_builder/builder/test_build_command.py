@@ -17,6 +17,7 @@ from guided_gen.data_builder.builder import BuildProgress
 from guided_gen.data_builder.dataset import read_trees
 from guided_gen.data_builder.judge.judge import Judge
 from guided_gen.data_builder.judge.program import JudgeError
+from guided_gen.data_builder.judge.verdict import Verdict
 from guided_gen.engine.errors import DataError, SettingsError
 
 
@@ -45,7 +46,7 @@ def test_a_problem_that_was_not_judged_is_told_and_built_by_the_next_run(tmp_pat
         if problem.id in seen or len(seen) > 1:
             return submit(judge, problem, program)
         seen.add(problem.id)
-        future = Future()
+        future: Future[Verdict] = Future()
         future.set_exception(JudgeError("A sandbox did not start."))
         return future
 

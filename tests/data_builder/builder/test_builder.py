@@ -1,6 +1,8 @@
 from collections import Counter
+from collections.abc import Generator
 from concurrent.futures import Future
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from guided_gen.data_builder.builder import Skipped, run
 from guided_gen.data_builder.dataset import parts
 from guided_gen.data_builder.judge.judge import Judge
 from guided_gen.data_builder.judge.program import JudgeError
+from guided_gen.data_builder.judge.verdict import Isolation, Verdict
 from guided_gen.data_builder.problems.problem import CallTest
 from guided_gen.data_builder.problems.prompts import prompt_ids
 from guided_gen.engine.errors import DataError
@@ -63,7 +66,7 @@ def test_every_branch_shares_its_trunks_prefix_exactly(trees, settings):
         trunk = tree.path(int(tree.rollouts.leaf[tree.metadata["trunk"]])).tolist()
         forks = tree.metadata["fork_nodes"]
         assert len(forks) == min(settings.forks, len(trunk))
-        starts = Counter()
+        starts: Counter[int] = Counter()
         for part in parts(tree):
             if part.kind == "branch":
                 fork = int(tree.rollouts.fork[part.row])
@@ -142,7 +145,7 @@ def test_problems_with_weak_tests_and_long_prompts_are_skipped_by_name(scripted,
 class BrokenJudge:
     """Fails on the problems whose number is in `broken`."""
 
-    isolation = "none"
+    isolation: Isolation = "none"
 
     def __init__(self, working, broken):
         self.working, self.broken = working, broken
@@ -150,7 +153,7 @@ class BrokenJudge:
     def submit(self, problem, program):
         if int(problem.id.rpartition("/")[2]) not in self.broken:
             return self.working.submit(problem, program)
-        future = Future()
+        future: Future[Verdict] = Future()
         future.set_exception(JudgeError("no sandbox"))
         return future
 
@@ -164,7 +167,7 @@ def test_a_problem_that_cannot_be_judged_is_skipped_and_a_broken_judge_ends_the_
 
 
 def test_a_closed_build_gives_back_all_caches(tiny, make_problems, settings, hashing_judge):
-    building = run(tiny, make_problems(6), settings, hashing_judge, batch=8)
+    building = cast(Generator[Tree | Skipped], run(tiny, make_problems(6), settings, hashing_judge, batch=8))
     next(building)
     building.close()
     assert tiny.language_model.statistics.cached_tokens == 0

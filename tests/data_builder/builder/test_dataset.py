@@ -42,7 +42,7 @@ def folder(folder_of, pinned, scripted, problems, settings, judge):
 
 
 def classes(rows):
-    counts = defaultdict(Counter)
+    counts: defaultdict[str, Counter[bool]] = defaultdict(Counter)
     for problem, correct in zip(rows["problem_id"], rows["correct"], strict=True):
         counts[problem][correct] += 1
     return counts
@@ -93,7 +93,7 @@ def test_the_balanced_trees_count_as_the_balanced_rollouts_do(folder, problems):
         expected = classes(rollouts[part])
         for row in trees[part]:
             tree = Tree.from_row({name: row[name] for name in row if name in Tree.below([1]).to_row()})
-            counts = Counter()
+            counts: Counter[bool] = Counter()
             for count, verdict in zip(tree.rollouts.multiplicity.tolist(), tree.verdicts, strict=True):
                 counts[verdict == "passed"] += count
             assert counts == expected[row["problem_id"]]
@@ -185,7 +185,7 @@ def test_the_statistics_agree_with_the_views(folder, problems, tmp_path):
     assert sum(found.fork_positions) == sum(len(tree.metadata.get("fork_nodes", [])) for tree in read_trees([folder]))
     full = sum(len(ids) for part in load([folder], problems=problems).values() for ids in part["token_ids"])
     assert found.tokens["full rollouts"] == full
-    assert 0 < found.token_ratio < 1
+    assert found.token_ratio is not None and 0 < found.token_ratio < 1
     assert found.nodes == sum(len(tree) for tree in read_trees([folder]))
     plot_fork_positions(found, tmp_path / "forks.png")
     assert (tmp_path / "forks.png").read_bytes().startswith(b"\x89PNG")

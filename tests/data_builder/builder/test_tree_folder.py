@@ -1,6 +1,5 @@
 import json
 import multiprocessing
-import os
 import random
 import signal
 import time
@@ -51,7 +50,7 @@ def test_twenty_kills_lose_nothing_that_was_written_and_repeat_nothing(
         process = fork.Process(target=build, args=(tmp_path, pinned, scripted, problems, settings, judge, None, 0.01))
         process.start()
         time.sleep(rng.uniform(0.01, 0.25))
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.join()
         interrupted += process.exitcode == -signal.SIGKILL
         now = by_problem(tmp_path) if tmp_path.joinpath("settings.json").exists() else {}

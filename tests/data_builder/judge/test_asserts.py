@@ -1,5 +1,7 @@
 """Assert statements about what cannot be copied into the process that runs them, and what a program learns of them meanwhile."""
 
+from typing import Any
+
 import pytest
 
 from guided_gen.data_builder.judge.judge import Judge
@@ -245,7 +247,7 @@ RIGHT_AND_WRONG = {
 def test_an_assert_is_as_true_as_in_cpython(run, name):
     program, right, wrong = RIGHT_AND_WRONG[name]
     for code, passes in ((right, True), (wrong, False)):
-        namespace = {}
+        namespace: dict[str, Any] = {}
         exec(program if "Solution" not in program else program + "\nf = Solution().f", namespace)
         try:
             exec(code, namespace)

@@ -1,6 +1,7 @@
 """The judge agrees with CPython about programs that read standard input, and about what functions return."""
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -111,7 +112,7 @@ def test_a_script_that_python_refuses_is_refused(judge):
 
 
 def nested(depth):
-    value = []
+    value: list[Any] = []
     for _ in range(depth):
         value = [value]
     return value

@@ -8,14 +8,15 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from guided_gen.data_builder.judge import isolation, launch, program
+from guided_gen.data_builder.judge import isolation, launch, program, seccomp
 from guided_gen.data_builder.judge.isolation import IsolationError, available_levels, choose_isolation
 from guided_gen.data_builder.judge.judge import Judge
 from guided_gen.data_builder.judge.program import JudgeError
-from guided_gen.data_builder.judge.sandbox import Sandbox, _remove_tree
+from guided_gen.data_builder.judge.sandbox import Sandbox, SandboxDied, _remove_tree
 from guided_gen.data_builder.judge.verdict import ProgramLimits
 from guided_gen.data_builder.problems.problem import CallTest, Problem
 
@@ -47,12 +48,12 @@ def test_a_level_that_is_not_there_is_an_error_never_a_lower_level(hidden_bubble
     with pytest.raises(IsolationError, match="'full' is not available here: bubblewrap"):
         Judge("full")
     with pytest.raises(IsolationError, match="no isolation level 'strong'"):
-        Judge("strong")
+        Judge(cast(Any, "strong"))
 
 
 def test_a_level_whose_trial_program_does_not_run_is_not_available(monkeypatch):
     def broken(*_):
-        raise isolation.SandboxDied("no namespaces here")
+        raise SandboxDied("no namespaces here")
 
     monkeypatch.setattr(isolation, "Sandbox", broken)
     isolation.why_unavailable.cache_clear()
@@ -67,7 +68,7 @@ def test_a_level_whose_trial_program_does_not_run_is_not_available(monkeypatch):
 
 
 def test_a_machine_whose_system_calls_are_not_known_has_no_levels(monkeypatch):
-    monkeypatch.setattr(isolation.seccomp, "MACHINES", {})
+    monkeypatch.setattr(seccomp, "MACHINES", {})
     isolation.why_unavailable.cache_clear()
     try:
         with pytest.raises(IsolationError, match=f"the filter of system calls knows no {os.uname().machine}"):
@@ -165,12 +166,12 @@ def test_a_package_that_cannot_be_imported_is_the_programs_exception(level, pack
 @pytest.fixture
 def unreliable(monkeypatch):
     """A function: have so many sandboxes not start, from the next on."""
-    failures = []
+    failures: list[None] = []
 
     def sandbox(*arguments):
         if failures:
             failures.pop()
-            raise isolation.SandboxDied("no processes left")
+            raise SandboxDied("no processes left")
         return Sandbox(*arguments)
 
     monkeypatch.setattr(program, "Sandbox", sandbox)

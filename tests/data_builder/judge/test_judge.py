@@ -249,7 +249,7 @@ def test_submit_does_not_wait(judge):
 
 
 def test_an_endless_stream_is_read_only_a_little_ahead():
-    taken = collections.Counter()
+    taken: collections.Counter[str] = collections.Counter()
 
     def endless():
         while True:

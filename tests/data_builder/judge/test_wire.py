@@ -8,6 +8,7 @@ import math
 import pathlib
 import struct
 import types
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +60,10 @@ class LyingInt(int):
     __hash__ = int.__hash__
 
 
-class LyingList(list):
+Point = collections.namedtuple("Point", "x y")
+
+
+class LyingList(list[Any]):
     def __eq__(self, other):
         return True
 
@@ -83,7 +87,7 @@ class Colour(enum.IntEnum):
         (np.float32(0.5), 0.5),
         (np.array(7), 7),
         (np.bool_(True), True),
-        (collections.namedtuple("P", "x y")(1, 2), (1, 2)),
+        (Point(1, 2), (1, 2)),
     ],
 )
 def test_a_subclass_arrives_as_the_builtin_it_is_made_of(value, plain):
@@ -153,7 +157,7 @@ def test_other_values_cannot_be_sent(value):
 
 
 def test_cycles_and_deep_values_cannot_be_sent_or_read():
-    cycle = []
+    cycle: list[Any] = []
     cycle.append(cycle)
     with pytest.raises(WireError, match="nested"):
         encode(cycle)
@@ -190,7 +194,7 @@ def test_malformed_bytes_are_refused(data):
 def test_size_is_capped_on_both_ways():
     with pytest.raises(WireError, match="more than 50 bytes"):
         encode("a" * 100, max_bytes=50)
-    endless = []
+    endless: list[Any] = []
     endless.append([endless, endless])
     with pytest.raises(WireError):
         encode(endless)
@@ -199,7 +203,8 @@ def test_size_is_capped_on_both_ways():
 def test_a_frame_holds_scalars_only():
     frame = (None, True, -5, 2.5, 1j, "é", b"\x00")
     assert decode_frame(encode(frame)) == frame
-    for value in ([1], 1, ((),), ([],), ({},), ({1},), (range(3),)):
+    values: list[Any] = [[1], 1, ((),), ([],), ({},), ({1},), (range(3),)]
+    for value in values:
         with pytest.raises(WireError, match="no frame"):
             decode_frame(encode(value))
 

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -95,7 +96,7 @@ def test_extracting_takes_linear_time_and_long_answers_are_not_looked_at(piece):
 
 def works(program: str) -> bool:
     """Whether f(1) is 2 or, without any f, 5 is printed for the input 4."""
-    scope: dict = {"__name__": "__main__"}
+    scope: dict[str, Any] = {"__name__": "__main__"}
     printed, given_input = io.StringIO(), sys.stdin
     sys.stdin = io.StringIO("4\n")
     try:

@@ -4,6 +4,7 @@ import gzip
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ needs_data = pytest.mark.skipif(not data_folder().is_dir(), reason="the data fol
 NUMBERS = {"train": [1, 4], "validation": [2], "untouched": [3]}
 
 
-def apps_record(number: int) -> dict:
+def apps_record(number: int) -> dict[str, Any]:
     tests = json.dumps({"inputs": ["1\n"], "outputs": ["2\n"]})
     return {
         "problem_id": number,
@@ -38,7 +39,7 @@ HUMANEVAL = {
 }
 
 
-def write(path: Path, records: list[dict]) -> Path:
+def write(path: Path, records: list[dict[str, Any]]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(record) + "\n" for record in records)
     path.write_bytes(gzip.compress(lines.encode()) if path.suffix == ".gz" else lines.encode())
@@ -212,6 +213,6 @@ def test_most_problems_of_mbpp_and_humaneval_turn_call_based_and_agree_with_thei
 
 
 def reference_passes(problem) -> bool:
-    scope: dict = {"__name__": "reference"}
+    scope: dict[str, Any] = {"__name__": "reference"}
     exec(problem.solutions[0], scope)
     return all(scope[problem.entry_point](*test.args) == test.expected for test in problem.tests)

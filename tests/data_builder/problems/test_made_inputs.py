@@ -1,5 +1,7 @@
 """Made inputs have the examples' types, are none of them, and stay within what the statement allows and the examples show."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,7 +64,9 @@ def test_other_seeds_give_others():
 
 def test_bounds_of_the_statement_are_kept():
     problem = call_problem("def f(nums: List[int], k: int, word: str, size: int) -> int:", BOUNDED)
-    made = made_inputs(problem, [CallTest(([1, -2, 3], 2, "abc", 4), 0), CallTest(([7], 1, "b", 1), 0)], most=200)
+    made: tuple[Any, ...] = made_inputs(
+        problem, [CallTest(([1, -2, 3], 2, "abc", 4), 0), CallTest(([7], 1, "b", 1), 0)], most=200
+    )
     assert len(made) > 20
     for nums, k, word, size in made:
         assert 1 <= len(nums) <= 5 and all(-10 <= number <= 10 for number in nums)
@@ -87,7 +91,7 @@ def test_what_all_examples_show_is_kept(starter, examples, keeps):
 
 
 def test_hints_alone_are_enough_and_without_types_none_are_made():
-    hinted = made_inputs(call_problem("def f(n: int, words: List[str]) -> int:", "n is a positive integer."), [])
+    hinted: tuple[Any, ...] = made_inputs(call_problem("def f(n: int, words: List[str]) -> int:", "n is a positive integer."), [])
     assert hinted and all(n >= 1 and all(isinstance(word, str) for word in words) for n, words in hinted)
     assert made_inputs(call_problem("def f(n, words):"), []) == ()
     assert made_inputs(call_problem("def f(root: TreeNode):"), []) == ()

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from guided_gen.data_builder.problems import mbpp_and_humaneval
@@ -65,7 +67,7 @@ def test_a_malformed_mbpp_record_is_named(change):
 def test_a_humaneval_solution_passes_its_own_test_and_a_wrong_one_fails():
     problem = humaneval_problem(HUMANEVAL, "here")
     assert (problem.id, problem.entry_point) == ("humaneval/9", "f")
-    scope: dict = {}
+    scope: dict[str, Any] = {}
     exec(problem.solutions[0] + problem.tests[0].code, scope)
     with pytest.raises(AssertionError):
         exec("def f(x):\n    return x\n" + problem.tests[0].code, {})

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from guided_gen.engine.cpu import model as cpu_model
+from guided_gen.engine.cpu import kernels
 from guided_gen.engine.cpu.block_linear import BlockEmbedding, BlockLinear
 from guided_gen.engine.cpu.blocks import BlockMatrix, BlockType, quantize_to_q8_0
 from guided_gen.engine.cpu.model import cpu_supported
@@ -37,7 +37,7 @@ def divergence(exact: Any, near: Any) -> tuple[float, float]:
 
 
 def block_matrix(weight: torch.Tensor) -> BlockMatrix:
-    matrix = BlockMatrix(*weight.shape, BlockType.Q8_0)
+    matrix = BlockMatrix(weight.shape[0], weight.shape[1], BlockType.Q8_0)
     matrix.fill(0, quantize_to_q8_0(weight))
     return matrix
 
@@ -120,7 +120,7 @@ def test_another_activation_is_refused_in_one_sentence(tmp_path: Path) -> None:
 def test_without_kernels_int8_is_refused_and_auto_is_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_model("qwen2").save_pretrained(tmp_path)
     assert chosen_precision("auto", "cpu", tmp_path) == "int8"
-    monkeypatch.setattr(cpu_model.kernels, "levels", lambda: ())
+    monkeypatch.setattr(kernels, "levels", lambda: ())
     assert chosen_precision("auto", "cpu", tmp_path) == "float32"
     with pytest.raises(ModelError, match="C compiler"):
         load_cpu_model(tmp_path)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from guided_gen.engine.cpu import kernels
-from guided_gen.engine.torch_backend import kv_cache
 from guided_gen.engine.torch_backend.kv_cache import DecodeLayout, PromptCache, SlotPool
 
 from .levels import on_all_levels
@@ -89,14 +88,14 @@ def test_attention_equals_that_of_plain_products(
     parts = random(1, rows, heads + 2 * kv_heads, head_dim).transpose(1, 2).split([heads, kv_heads, kv_heads], dim=1)
 
     def attend() -> torch.Tensor:
-        return DecodeLayout(pool, groups, own, paths, lengths).attend(0, *parts, 0.3)
+        return DecodeLayout(pool, groups, own, paths, lengths).attend(0, parts[0], parts[1], parts[2], 0.3)
 
     before = pool[0].clone()
     found = on_all_levels(attend)
     written = pool[0].clone()
     pool[0].copy_(before)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kv_cache.kernels, "compute", lambda tensor: False)
+        patch.setattr(kernels, "compute", lambda tensor: False)
         expected = attend()
     assert torch.equal(written, pool[0])
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
@@ -122,7 +121,8 @@ def test_the_largest_are_found_wherever_they_are_and_the_first_of_equal_ones_fir
     x = torch.randint(0, different, (rows, size), generator=generator).float()
     if seed % 2:
         x = x.sort(dim=1).values  # each is larger than all before
-    values, places = (on_all_levels(lambda part=part: kernels.largest(x, width)[part]) for part in (0, 1))
+    values = on_all_levels(lambda: kernels.largest(x, width)[0])
+    places = on_all_levels(lambda: kernels.largest(x, width)[1])
     order = torch.sort(x, dim=1, descending=True, stable=True)
     assert torch.equal(values, order.values[:, :width]) and torch.equal(places, order.indices[:, :width])
 

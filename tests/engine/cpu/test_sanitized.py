@@ -53,7 +53,7 @@ def test_what_is_written_outside_is_found(environment: dict[str, str]) -> None:
 
 
 def test_the_kernels_tests_pass_watched(environment: dict[str, str]) -> None:
-    tests = [HERE / f"test_{name}.py" for name in ("kernels", "blocks", "layer_kernel", "pool")]
+    tests = [str(HERE / f"test_{name}.py") for name in ("kernels", "blocks", "layer_kernel", "pool")]
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "sanitized_kernels", "-p", "no:cacheprovider", *tests]
     run = subprocess.run(command, env=environment, cwd=HERE.parents[2], capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-4000:]

@@ -16,6 +16,7 @@ from guided_gen.engine.errors import ModelError
 from guided_gen.engine.models import files as model_files
 from guided_gen.engine.models.files import list_models, model_identity, resolve_model
 from guided_gen.engine.models.known import KNOWN_MODELS
+from guided_gen.engine.models.sources import file_sha256
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -57,9 +58,8 @@ def test_identity_of_a_folder_changes_with_weights_configuration_and_tokenizer_o
 def test_files_are_hashed_once_while_they_stay_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = hf_folder(tmp_path / "model")
     identity = model_identity(folder)
-    hashed = []
-    digest = model_files.file_sha256
-    monkeypatch.setattr(model_files, "file_sha256", lambda path: hashed.append(path.name) or digest(path))
+    hashed: list[str] = []
+    monkeypatch.setattr(model_files, "file_sha256", lambda path: hashed.append(path.name) or file_sha256(path))
     assert model_identity(folder) == identity and hashed == []
     save_file({"w": np.zeros(4, dtype=np.float32)}, folder / "model.safetensors")
     assert model_identity(folder) != identity and hashed == ["model.safetensors"]

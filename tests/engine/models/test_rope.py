@@ -49,7 +49,7 @@ def parameters(kind: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind["rope_type"])
 def test_frequencies_are_transformers_own(kind: dict[str, Any]) -> None:
     config = LlamaConfig(hidden_size=64, num_attention_heads=4, max_position_embeddings=64, rope_parameters=parameters(kind))
-    found = frequencies(config.rope_parameters, 16, 64)
+    found = frequencies(dict(config.rope_parameters or {}), 16, 64)
     expected, scale = ROPE_INIT_FUNCTIONS[kind["rope_type"]](config, torch.device("cpu"))
     torch.testing.assert_close(found.short, expected)
     assert found.scale == pytest.approx(scale)

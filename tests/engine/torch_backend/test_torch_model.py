@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from guided_gen.engine.cpu import kernels
 from guided_gen.engine.cpu.model import cpu_supported
 from guided_gen.engine.errors import ContextError
 from guided_gen.engine.language_model import Growth, Prompt
@@ -55,7 +56,7 @@ def test_logprobs_equal_an_uncached_pass_for_forked_pruned_and_mixed_searches(
     model: Any, apart: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if apart:  # without kernels, and paths of unlike length are attended to apart from 4 tokens on
-        monkeypatch.setattr(kv_cache.kernels, "compute", lambda tensor: False)
+        monkeypatch.setattr(kernels, "compute", lambda tensor: False)
         monkeypatch.setattr(kv_cache, "_SHORT", 4)
     engine = TorchLanguageModel(model)
     prompts = [[seed, *PROMPT] for seed in range(3)]

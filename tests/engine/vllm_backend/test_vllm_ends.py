@@ -37,9 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def search_in(model: Any, **settings: Any) -> Search:
-    return Search(
-        model, Prompt(PROMPT), SearchSettings(**({"n": 2, "max_new_tokens": 20, "sampling": Sampling(1.0, 1.0)} | settings))
-    )
+    settings = {"n": 2, "max_new_tokens": 20, "sampling": Sampling(1.0, 1.0), **settings}
+    return Search(model, Prompt(PROMPT), SearchSettings(**settings))
 
 
 def test_silence_cancellation_and_a_crash(folder: Path) -> None:

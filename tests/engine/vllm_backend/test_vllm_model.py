@@ -61,9 +61,8 @@ def embedded() -> TorchLanguageModel:
 
 
 def searched(model: Any, prompt: list[int] = PROMPT, **settings: Any) -> Tree:
-    search = Search(
-        model, Prompt(prompt), SearchSettings(**({"stop_ids": STOP, "max_new_tokens": 60, "scorer": scorers.value} | settings))
-    )
+    settings = {"stop_ids": STOP, "max_new_tokens": 60, "scorer": scorers.value, **settings}
+    search = Search(model, Prompt(prompt), SearchSettings(**settings))
     run(model, [search])
     model.close(search.session)
     return search.tree

@@ -201,5 +201,6 @@ def test_scores_are_of_every_token(served: Served) -> None:
         assert len(scored["tokens"]) == len(scored["logprobs"]) == len(scored["values"]) == len(scored["token_ids"])
         assert scored["mean_logprob"] == pytest.approx(sum(scored["logprobs"]) / len(scored["logprobs"]), abs=1e-5)
         assert scored["value"] is None  # there is no value model here
-    for wrong in ({"texts": []}, {"texts": [""]}, {"texts": ["x"] * 65}, {"texts": ["x"], "messages": None}, {"prompt": "both"}):
+    wrongs: list[dict[str, Any]] = [{"texts": []}, {"texts": [""]}, {"texts": ["x"] * 65}, {"texts": ["x"], "messages": None}]
+    for wrong in (*wrongs, {"prompt": "both"}):
         assert httpx.post(f"{served.url}/v1/score", json=body | wrong, timeout=120).status_code == 400
