@@ -5,16 +5,14 @@ import pytest
 
 from guided_gen.data_builder.judge.isolation import LEVELS, available_levels, why_unavailable
 
-_ran = set()
-
 
 @pytest.fixture(params=LEVELS[:-1])
-def level(request):
+def level(request, record_property):
     """Each isolation level in turn; those that this machine does not have are skipped, with the reason."""
     reason = why_unavailable(request.param)
     if reason is not None:
         pytest.skip(f"isolation level '{request.param}' is not available: {reason}")
-    _ran.add(request.param)
+    record_property("isolation", request.param)
     return request.param
 
 
@@ -47,6 +45,6 @@ def sandboxes_of():
 
 
 def pytest_terminal_summary(terminalreporter):
-    if _ran:
-        there = ", ".join(name for name in available_levels() if name in _ran)
-        terminalreporter.write_line(f"judge: isolation levels tested: {there}")
+    told = [told for report in terminalreporter.stats.get("passed", []) for told in report.user_properties]
+    if ran := [name for name in available_levels() if ("isolation", name) in told]:
+        terminalreporter.write_line(f"judge: isolation levels tested: {', '.join(ran)}")

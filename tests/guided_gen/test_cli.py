@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import resource
@@ -13,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from guided_gen import __version__
+from guided_gen.cli import COMMANDS, main
 from guided_gen.engine.tree import Tree
 
+Saved = tuple[Path, subprocess.CompletedProcess[bytes]]
 STATEMENT = "Double a number.\n\ndef double(x):\n\ndouble(2) == 4\n"
 FAST = ["--n", "2", "--most", "2", "--max-new-tokens", "12", "--precision", "float32"]
 
@@ -41,12 +44,18 @@ def problem(tmp_path: Path) -> Path:
     return path
 
 
-def test_solve_prints_the_program_alone_and_the_rest_to_stderr(problem: Path, tiny_folder: Path, tmp_path: Path) -> None:
-    tree = tmp_path / "tree.parquet"
-    run = guided_gen("solve", str(problem), "--model", str(tiny_folder), "--save", str(tree), *FAST)
+@pytest.fixture(scope="module")
+def saved(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    """A saved search, and the run that saved it."""
+    tree = tmp_path_factory.mktemp("saved") / "tree.parquet"
+    return tree, guided_gen("solve", "-", "--model", str(tiny_folder), "--save", str(tree), *FAST, input=STATEMENT)
+
+
+def test_solve_prints_the_program_alone_and_the_rest_to_stderr(saved: Saved, problem: Path, tiny_folder: Path) -> None:
+    tree, run = saved
     assert run.returncode == 0, run.stderr
     assert b"2 candidates" in run.stderr and b"candidates" not in run.stdout
-    again = guided_gen("solve", "-", "--json", "--model", str(tiny_folder), *FAST, input=STATEMENT)
+    again = guided_gen("solve", str(problem), "--json", "--model", str(tiny_folder), *FAST)
     found = json.loads(again.stdout)
     assert found["program"].rstrip("\n") == run.stdout.decode().rstrip("\n")
     assert sum(candidate["multiplicity"] for candidate in found["candidates"]) == 2
@@ -54,13 +63,12 @@ def test_solve_prints_the_program_alone_and_the_rest_to_stderr(problem: Path, ti
 
 
 def test_a_full_disk_costs_what_was_to_be_written_and_is_told_in_one_sentence(
-    problem: Path, tiny_folder: Path, tmp_path: Path
+    saved: Saved, problem: Path, tiny_folder: Path, tmp_path: Path
 ) -> None:
-    solve = ["solve", str(problem), "--model", str(tiny_folder), *FAST, "--save"]
-    tree, page = tmp_path / "tree.parquet", tmp_path / "page.html"
-    unlimited = guided_gen(*solve, str(tree))
+    (tree, unlimited), page = saved, tmp_path / "page.html"
     kept = tree.read_bytes()
-    again = guided_gen(*solve, str(tree), most_bytes=100)
+    solve = ["solve", str(problem), "--model", str(tiny_folder), *FAST, "--save", str(tree)]
+    again = guided_gen(*solve, most_bytes=100)
     view = guided_gen("view", str(tree), "--out", str(page), "--model", str(tiny_folder), most_bytes=100)
     assert again.stdout == unlimited.stdout != b"" and tree.read_bytes() == kept and not page.exists()
     for run, path in ((again, tree), (view, page)):
@@ -85,20 +93,38 @@ def test_a_full_disk_costs_what_was_to_be_written_and_is_told_in_one_sentence(
         (["-", "--temperature", "-1"], STATEMENT, "temperature"),
         (["-", "--policy", "magic"], STATEMENT, "no policy 'magic'"),
         (["-", "--scorer", "magic"], STATEMENT, "no scorer 'magic'"),
-        (["-", "--model", "no/such/model"], STATEMENT, "no/such/model"),
         (["-", "--precision", "int3", "--model", "TINY"], STATEMENT, "no precision 'int3'"),
         (["-", "--model", "TINY"], "word " * 5000, "tokens"),
     ],
 )
 def test_bad_input_is_answered_by_one_sentence(
-    arguments: list[str], input: str | bytes, complaint: str, tiny_folder: Path, tmp_path: Path
+    arguments: list[str],
+    input: str | bytes,
+    complaint: str,
+    tiny_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     arguments = [str(tiny_folder) if argument == "TINY" else argument for argument in arguments]
-    run = guided_gen("solve", *arguments, input=input, GUIDED_GEN_CACHE=str(tmp_path), HF_HUB_OFFLINE="1")
-    assert run.returncode == 1
-    lines = run.stderr.decode().strip().splitlines()
-    assert lines[-1].startswith("Error: ") and complaint in lines[-1]
-    assert b"Traceback" not in run.stderr and run.stdout == b""
+    monkeypatch.setattr(sys, "argv", ["guided-gen", "solve", *arguments])
+    data = input.encode() if isinstance(input, str) else input
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    with pytest.raises(SystemExit) as end:
+        main()
+    stdout, stderr = capsys.readouterr()
+    assert end.value.code == 1
+    last = stderr.strip().splitlines()[-1]
+    assert last.startswith("Error: ") and complaint in last
+    assert stdout == ""
+
+
+def test_an_error_ends_the_process_without_a_traceback(tmp_path: Path) -> None:
+    solve = ["solve", "-", "--model", "no/such/model"]
+    run = guided_gen(*solve, input=STATEMENT, GUIDED_GEN_CACHE=str(tmp_path), HF_HUB_OFFLINE="1")
+    assert run.returncode == 1 and run.stdout == b""
+    last = run.stderr.decode().strip().splitlines()[-1]
+    assert last.startswith("Error: ") and "no/such/model" in last
+    assert b"Traceback" not in run.stderr
 
 
 def test_a_closed_pipe_ends_quietly(problem: Path, tiny_folder: Path) -> None:
@@ -138,8 +164,6 @@ def test_help_and_version_load_neither_torch_nor_transformers() -> None:
 
 
 def test_every_listed_command_has_help() -> None:
-    from guided_gen.cli import COMMANDS
-
     for name in COMMANDS:
         run = guided_gen(name, "--help")
         assert run.returncode == 0 and b"Usage" in run.stdout
