@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import CONTEXT, FOLDER, OUT_FOLDER, source_option, untouched_option
+from .options import CONTEXT, FOLDER, OUT_FOLDER, generator_option, source_option, untouched_option
 
 if TYPE_CHECKING:
     from ..benchmarks.evidence_pools import EvidencePool
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--value", type=FOLDER, default=None, help="The value model whose values are evidence, too.")
 @click.option("--n", default=10, help="Candidates that the second step has at a time.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The evidence model, as JSON.")
-@click.option("--model", default=None, help="With --value: the generator.  [default: as the data say]")
+@generator_option
 @source_option
 def fit_evidence(data: tuple[Path, ...], calibrate: tuple[Path, ...], value: Path | None, **options: Any) -> None:
     """Fit the probability that a finished candidate is correct to DATA, datasets with executions (guided-gen dataset execute).
@@ -52,7 +52,7 @@ def fit_evidence(data: tuple[Path, ...], calibrate: tuple[Path, ...], value: Pat
 @click.option("--resamples", type=click.IntRange(1), default=100, help="Draws of n samples a problem.")
 @click.option("--seed", default=0)
 @click.option("--out", required=True, type=OUT_FOLDER, help="Where evidence.{json,md} go.")
-@click.option("--model", default=None, help="With --value: the generator.  [default: as the data say]")
+@generator_option
 @source_option
 @untouched_option
 def evidence(

@@ -10,7 +10,18 @@ import click
 
 from ..valuemodel.made_for import ValueModelError
 from .bench import check_value, show_report
-from .options import AUTO, CONTEXT, FOLDER, NONE, OUT_FOLDER, cache_option, check_options, source_option, untouched_option
+from .options import (
+    AUTO,
+    CONTEXT,
+    FOLDER,
+    NONE,
+    OUT_FOLDER,
+    cache_option,
+    check_options,
+    generator_option,
+    source_option,
+    untouched_option,
+)
 
 if TYPE_CHECKING:
     from ..engine.tree import Tree
@@ -37,7 +48,7 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(1), default=None, help="Only so many problems.")
 @click.option("--seed", default=0)
 @click.option("--out", required=True, type=OUT_FOLDER, help="Results and report; the same command goes on where it stopped.")
-@click.option("--model", default=None, help="With --value: the model that the pool is from.  [default: as the pool says]")
+@generator_option
 @cache_option
 @source_option
 @untouched_option
@@ -96,7 +107,7 @@ def _value(options: dict[str, Any], built: dict[str, Any]) -> Path | None:
 @click.option("--lost", default="0.03,0.05,0.1", help="Shares of the correct answers that may be lost; a curve for each.")
 @click.option("--check-every", type=click.IntRange(1), default=16, help="Tokens between checks; curves serve multiples too.")
 @click.option("--seed", default=0, help="Of the folds.")
-@click.option("--model", default=None, help="The model that the pool is from.  [default: as the pool says]")
+@generator_option
 @cache_option
 @source_option
 def fit_early_stop(pool: tuple[Path, ...], value: Path, lost: str, check_every: int, seed: int, **options: Any) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import CONTEXT, FOLDER, source_option, untouched_option
+from .options import CONTEXT, FOLDER, generator_option, source_option, untouched_option
 
 if TYPE_CHECKING:
     from ..data_builder.dataset_statistics import DatasetStatistics
@@ -58,7 +58,7 @@ def stats_command(
 @click.argument("folders", nargs=-1, required=True, type=FOLDER)
 @source_option
 @untouched_option
-@click.option("--model", default=None, help="The model that the rollouts are from.  [default: as each folder says]")
+@generator_option
 @click.option("--workers", type=click.IntRange(min=1), default=2, help="Programs at a time.")
 def execute_command(
     folders: Sequence[Path], problems: str | None, allow_untouched: bool, model: str | None, workers: int

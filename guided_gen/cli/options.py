@@ -105,6 +105,7 @@ problem_options = group(
     ),
     click.option("--limit", type=click.IntRange(1), default=None, help="Only so many: a random part, the same for a seed."),
 )
+generator_option = click.option("--model", default=None, help="The model that the data are from.  [default: as they say]")
 source_option = click.option("--problems", default=None, help="Where the problems are, if not where the build found them.")
 untouched_option = click.option(
     "--allow-untouched", is_flag=True, help="Consent to data of the split untouched, which is kept for final reports."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import CONTEXT, FOLDER, OUT_FOLDER, cache_option, source_option
+from .options import CONTEXT, FOLDER, OUT_FOLDER, cache_option, generator_option, source_option
 
 if TYPE_CHECKING:
     from ..valuemodel.packing import PromptedTree
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--validation", multiple=True, type=FOLDER, help="Data of other problems, best of independent rollouts.")
 @click.option("--validation-share", default=0.1, help="Without --validation: the share of the problems held out.")
 @click.option("--out", required=True, type=OUT_FOLDER, help="The value model's folder.")
-@click.option("--model", default=None, help="The base, which the data are from.  [default: as the data say]")
+@generator_option
 @click.option("--as-text", is_flag=True, help="The base is another model than wrote the answers, and reads their text.")
 @click.option("--generator", default=None, help="With --as-text: the model that wrote the answers.  [default: as the data say]")
 @click.option(
