@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from guided_gen.benchmarks.results import RunTrees
 from guided_gen.cli import cli
 from guided_gen.engine.errors import GuidedGenError
 from guided_gen.engine.tree import Tree, save_trees
@@ -48,6 +49,24 @@ def test_a_saved_search_becomes_one_page(tree: Tree, tiny_folder: Path, tmp_path
     assert len(shown["texts"]) == len(shown["parents"]) == len(shown["scores"]) == len(tree)
     outside = re.findall(r"(?:src|href)=\"(?!data:)", (tmp_path / "page.html").read_text())
     assert not outside
+
+
+def test_what_the_first_version_saved_is_read_and_shown(tiny_folder: Path, tmp_path: Path) -> None:
+    """A search, with its metadata of then, and the same as one of a benchmark run's trees, which lay in files of their own."""
+    saved = Path(__file__).parent / "earlier_search.parquet"
+    found = Tree.load(saved)
+    assert found.tokens(int(found.rollouts.leaf[0])).tolist() == [120, 191, 37, 27, 177, 202, 120, 173, 221, 231]
+    assert found.metadata["policy"] == "BestOfN()" and len(found.rollouts) == 3 and found.nodes.logprob.max() < 0
+    run = invoke("view", saved, "--out", tmp_path / "page.html", "--model", tiny_folder)
+    assert run.exit_code == 0, run.output
+    assert len(data_of(tmp_path / "page.html")[0]["candidates"]) == 3
+    loose = tmp_path / "trees" / "best-of-n-16" / "text-problem.parquet"
+    loose.parent.mkdir(parents=True)
+    loose.write_bytes(saved.read_bytes())
+    trees, search = RunTrees(tmp_path), "best-of-n-16/text-problem.parquet"
+    assert trees.load(search, "text/problem") == found
+    trees.fold()
+    assert not loose.exists() and trees.load(search, "text/problem") == found
 
 
 def test_a_folder_of_trees_is_shown_in_part(tree: Tree, tiny_folder: Path, tmp_path: Path) -> None:
