@@ -150,7 +150,11 @@ def test_views_of_dicts_and_arrays_come_back_as_themselves():
         assert np.array_equal(back, shown)
 
 
-@pytest.mark.parametrize("value", [object(), iter([]), len, int, math, Colour, [1, object()]], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [object(), iter([]), len, int, math, Colour, [1, object()]],
+    ids=["object", "iterator", "function", "class", "module", "enum", "inside a list"],
+)
 def test_other_values_cannot_be_sent(value):
     with pytest.raises(WireError):
         encode(value)
