@@ -51,6 +51,7 @@ def arms(names: Sequence[str] = COLUMNS) -> dict[str, tuple[str, ...]]:
         "log-probability": LOGPROB_COLUMNS,
         "value": VALUE_COLUMNS,
         "value, log-probability": (*VALUE_COLUMNS, *LOGPROB_COLUMNS),
+        "value, log-probability, examples": (*VALUE_COLUMNS, *LOGPROB_COLUMNS, *EXAMPLE_COLUMNS),
         "execution": EXECUTION,
         "execution, examples": (*EXECUTION, *EXAMPLE_COLUMNS),
         "value, log-probability, execution": (*VALUE_COLUMNS, *LOGPROB_COLUMNS, *EXECUTION),
@@ -79,7 +80,7 @@ def evidence_figures(
     with stage(f"Ranking {len(pools)} problems by {len(chosen)} kinds of evidence", total=float(len(chosen))) as advance:
         for i, (name, columns) in enumerate(chosen.items()):
             first, added = first_step(training, columns)
-            models = _models(first, added, fitted, len(pools), calibration is None)
+            models = fold_models(first, added, fitted, len(pools), calibration is None)
             read[name] = _Arm.of(drawn, kinds, models)
             advance(i + 1)
     bounds = _bounds(drawn)
@@ -100,7 +101,7 @@ def calibration_curve(
     """How often candidates of each tenth of the probability are correct, cross-fitted on `pools`; with ECE and Brier skill."""
     first, added = first_step([pool.labelled() for pool in training], columns)
     fitted = fitted_draws(pools, n, 1)
-    models = _models(first, added, fitted, len(pools), crossed=True)
+    models = fold_models(first, added, fitted, len(pools), crossed=True)
     drawn = fitted_draws(pools, n, 0)
     arm = _Arm.of(drawn, [[np.arange(len(one.correct)) for one in draws] for draws in drawn], models)
     return arm.curve(len(pools))
@@ -118,7 +119,7 @@ def fitted_draws(pools: Sequence[EvidencePool], n: int, seed: int) -> list[list[
     return [[draw.labelled(1 / len(draws)) for draw in draws] for draws in made]
 
 
-def _models(
+def fold_models(
     first: EvidenceModel, added: Sequence[str], fitted: Sequence[Sequence[Labelled]], problems: int, crossed: bool
 ) -> list[EvidenceModel]:
     """The model for each problem: with `crossed` one that was fitted to the other folds."""

@@ -4,7 +4,8 @@ A replay *is* a search: the engine's loop, its policies, scorers and token count
 a pool of judged rollouts in place of drawing them. Each resample takes n samples of a problem's pool without replacement. Wall
 time and memory are no part of a replay; its cost is tokens and sequential steps.
 
-What it does not do: policies that fork or start afresh need tokens that no pool holds, and are refused.
+What it does not do: policies that fork need tokens that no pool holds, and are refused, as are those that start more candidates
+afresh than the pool has samples left (adaptive.py goes on with fresh ones).
 """
 
 from __future__ import annotations
@@ -144,11 +145,21 @@ class ReplaySettings:
 
 def replayed(pool: Pool, leaves: Sequence[int], policy: Policy, scorer: Scorer, settings: ReplaySettings) -> tuple[Search, int]:
     """The search that would have drawn the samples that end at `leaves`, done, and its number of sequential steps."""
+    model = ReplayModel()
+    search = opened(model, pool, leaves, len(leaves), policy, scorer, settings)
+    run(model, [search])
+    return search, model.steps
+
+
+def opened(
+    model: ReplayModel, pool: Pool, leaves: Sequence[int], n: int, policy: Policy, scorer: Scorer, settings: ReplaySettings
+) -> Search:
+    """The same at its beginning, with the first `n` of the samples; fresh candidates are the next ones."""
     tree, ended = pool.tree, pool.tree.rollouts.ended == Ended.EOS
     stops = frozenset(tree.nodes.token_id[tree.rollouts.leaf[ended]].tolist())
     session = ReplaySession(pool, list(leaves), Tree(tree.prompt_length, tree.prompt_hash))
     search_settings = SearchSettings(
-        n=len(leaves),
+        n=n,
         max_new_tokens=int(tree.metadata["max_new_tokens"]),
         policy=policy,
         scorer=scorer,
@@ -157,10 +168,7 @@ def replayed(pool: Pool, leaves: Sequence[int], policy: Policy, scorer: Scorer, 
         seed=settings.seed,
         stop_ids=stops,
     )
-    model = ReplayModel()
-    search = Search(model, session, search_settings)
-    run(model, [search])
-    return search, model.steps
+    return Search(model, session, search_settings)
 
 
 def outcome(pool: Pool, search: Search, scorer: Scorer) -> dict[str, float]:

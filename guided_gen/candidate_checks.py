@@ -1,6 +1,7 @@
 """What is found out about finished answers while the search goes on: what their programs do, and the caller's own opinion.
 
-Programs run on the problem's examples, and on calls that the programs themselves make, which need no results to be compared.
+Programs run on the problem's examples, on inputs made from these by small changes, and on calls that the programs themselves
+make; what needs no results to be compared.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from .data_builder.judge.judge import Judge, failed_test
 from .data_builder.judge.program import JudgeError
 from .data_builder.judge.verdict import FailedTest, Status, Verdict
 from .data_builder.problems.extraction import extract_program
+from .data_builder.problems.made_inputs import made_inputs
 from .data_builder.problems.problem import AssertTest, CallTest, Problem, StdinTest
 from .data_builder.problems.written_calls import written_calls
-from .data_builder.public_inputs import MOST_WRITTEN
+from .data_builder.public_inputs import MOST_MADE, MOST_WRITTEN
 
 Accept = Callable[[str], float | bool]
 log = logging.getLogger("guided_gen")
@@ -102,7 +104,7 @@ class CandidateChecks:
 
 
 class ProgramChecks:
-    """Runs programs on the examples of one problem and on calls that they make, one program at a time.
+    """Runs programs on the examples of one problem, on inputs made from them and on calls that they make, one at a time.
 
     A call that one program writes is an input for all: those that ran before are run on it, too.
     """
@@ -115,7 +117,11 @@ class ProgramChecks:
         self._judge = Judge(self.isolation, workers=1, limits=PUBLIC_LIMITS) if asserts else None
         self._runs = PublicRuns(problem.entry_point, self._examples, self.isolation)
         self._ran: dict[str, Execution] = {}
-        self._written: set[str] = set()
+        made = made_inputs(problem, self._examples, MOST_MADE)
+        self._runs.add(made)
+        shown = [test.args for test in self._examples if isinstance(test, CallTest)]
+        self._known = {repr(args) for args in (*shown, *made)}
+        self._written = 0
 
     def check(self, program: str) -> tuple[Verdict | None, Execution]:
         """Raises JudgeError where no sandbox starts."""
@@ -135,10 +141,10 @@ class ProgramChecks:
     def _add_calls(self, program: str) -> None:
         if self.problem.entry_point is None:
             return
-        shown = {repr(test.args) for test in self._examples if isinstance(test, CallTest)}
         for args in written_calls(program, self.problem.entry_point):
-            if len(self._written) < MOST_WRITTEN and repr(args) not in shown | self._written:
-                self._written.add(repr(args))
+            if self._written < MOST_WRITTEN and repr(args) not in self._known:
+                self._known.add(repr(args))
+                self._written += 1
                 self._runs.add([args])
 
     def _verdict(self, execution: Execution) -> Verdict:

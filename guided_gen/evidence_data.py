@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .benchmarks.evidence import first_step, fitted_draws
+from .benchmarks.adaptive import Problem
+from .benchmarks.evidence import first_step, fitted_draws, fold_models
 from .benchmarks.evidence_pools import EvidencePool, evidence_pools
 from .data_builder.dataset import common_settings
 from .data_builder.stored_executions import read_executions
@@ -26,6 +27,25 @@ def load_pools(folders: Sequence[Path], value: Path | None = None, **options: An
         raise SettingsError("the split 'untouched' is kept for final reports: reading it must be allowed explicitly")
     stored = {problem: one for folder in folders for problem, one in read_executions(folder).items()}
     return evidence_pools(pool_trees(folders, value, cache_dir() / "pool-values", **options), stored)
+
+
+def load_problems(
+    folders: Sequence[Path],
+    training: Sequence[EvidencePool],
+    calibration: Sequence[EvidencePool] | None,
+    names: Sequence[str],
+    n: int,
+    value: Path | None = None,
+    **options: Any,
+) -> list[Problem]:
+    """Pools to search anew in (benchmarks/adaptive.py); the rest as in `load_pools` and `evidence_figures`."""
+    pools = load_pools(folders, value, **options)
+    first, added = first_step([pool.labelled() for pool in training], names)
+    fitted = fitted_draws(calibration if calibration is not None else pools, n, 1)
+    models = fold_models(first, added, fitted, len(pools), crossed=calibration is None)
+    stored = {problem: one for folder in folders for problem, one in read_executions(folder).items()}
+    trees = pool_trees(folders, value, cache_dir() / "pool-values", **options)
+    return [Problem.of(tree, stored[tree.metadata["problem"]], model) for tree, model in zip(trees, models, strict=True)]
 
 
 def fitted_model(

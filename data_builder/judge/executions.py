@@ -23,7 +23,9 @@ Input = tuple[Any, ...] | str
 """The arguments of a call, or the text of standard input."""
 
 PUBLIC_LIMITS = ProgramLimits(cpu_seconds=2, wall_seconds=4.0, program_seconds=6.0, output_bytes=1 << 16)
-"""Public inputs are small. A program that runs out of time is run no further, so that an endless one costs 2 s."""
+"""Public inputs are small. A program that runs out of time is run no further, so that an endless one costs 2 s; on inputs that
+are added later it runs for what its time for all leaves.
+"""
 NOT_RUN = -1
 """The class of an input that a program was not run on, for want of time."""
 
@@ -36,6 +38,7 @@ class Execution:
     classes: list[int] = field(default_factory=list)
     results: list[bool] = field(default_factory=list)
     ended: bool = False  # it is run no further
+    seconds: float = 0.0  # that it took so far
 
     @property
     def passed(self) -> int:
@@ -77,7 +80,12 @@ class PublicRuns:
         inputs = list(enumerate(self.inputs))[len(found.classes) :]
         if not inputs:
             return found
-        deadline = time.monotonic() + self._limits.program_seconds
+        begun = time.monotonic()
+        deadline = begun + self._limits.program_seconds - found.seconds
+        if found.ended or begun >= deadline:
+            for index, _ in inputs:
+                self._note(found, index, None)
+            return found
         with Program(program, self._entry_point, self._isolation, self._limits) as running:
             for index, given in inputs:
                 if found.ended or time.monotonic() >= deadline:
@@ -86,6 +94,7 @@ class PublicRuns:
                 outcome = running.run(given if isinstance(given, str) else (given, {}), deadline)
                 found.ended = outcome.status in ("timeout", "syntax_error")
                 self._note(found, index, outcome)
+        found.seconds += time.monotonic() - begun
         return found
 
     def close(self) -> None:

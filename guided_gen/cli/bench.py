@@ -20,6 +20,7 @@ COMMANDS = {
     "replay": "Replay stop, prune and rerank policies on stored samples.",
     "fit-early-stop": "Fit the threshold of early stop to a value model.",
     "evidence": "Say what running candidates on public inputs adds.",
+    "adaptive": "Replay searches that end once a candidate is likely enough.",
     "fit-evidence": "Fit the probability that a finished candidate is correct.",
 }
 _MODULES = {
@@ -29,6 +30,7 @@ _MODULES = {
     "replay": "bench_pools",
     "fit-early-stop": "bench_pools",
     "evidence": "bench_evidence",
+    "adaptive": "bench_evidence",
     "fit-evidence": "bench_evidence",
 }
 

@@ -1,4 +1,4 @@
-"""`guided-gen bench evidence` and `fit-evidence`: what running candidates tells, and the model that weighs it."""
+"""`guided-gen bench evidence`, `fit-evidence` and `adaptive`: what running candidates tells, what weighs it, what it saves."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import CONTEXT, FOLDER, OUT_FOLDER, generator_option, source_option, untouched_option
+from ..engine.errors import SettingsError
+from .options import CONTEXT, FOLDER, OUT_FOLDER, check_options, generator_option, source_option, untouched_option
 
 if TYPE_CHECKING:
     from ..benchmarks.evidence_pools import EvidencePool
+
+FITTED_N = 10  # candidates that the second step has at a time
 
 
 @click.command(context_settings=CONTEXT)
@@ -29,12 +32,11 @@ def fit_evidence(data: tuple[Path, ...], calibrate: tuple[Path, ...], value: Pat
     """
     from ..benchmarks.evidence import calibration_curve
     from ..evidence_data import fitted_model, generator_of
-    from ..valuemodel.evidence import COLUMNS, NEED_VALUES
     from ..valuemodel.made_for import value_sha256
 
     training = _pools(data, None, options)
     pools = _pools(calibrate, value, options)
-    columns = COLUMNS if value is not None else [name for name in COLUMNS if name not in NEED_VALUES]
+    columns = _columns(value)
     about: dict[str, Any] = {"data": [folder.name for folder in data], "calibrated_on": [folder.name for folder in calibrate]}
     if value is not None:
         about |= {"generator": generator_of(calibrate), "value_sha256": value_sha256(value)}
@@ -64,26 +66,97 @@ def evidence(
     """
     from ..benchmarks.evidence import evidence_figures
     from ..benchmarks.evidence_text import evidence_markdown
-    from ..engine.files import replaced_atomically
-    from ..valuemodel.evidence import COLUMNS, NEED_VALUES
 
-    columns = COLUMNS if value is not None else [name for name in COLUMNS if name not in NEED_VALUES]
+    columns = _columns(value)
     training = [one.labelled() for one in _pools(data, None, options)]
     calibration = _pools(calibrate, value, options) if calibrate else None
     pools = _pools(pool, value, options)
     figures = evidence_figures(pools, training, calibration, columns, options["n"], options["resamples"], options["seed"])
+    _write(out, "evidence", figures, evidence_markdown(figures))
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("pool", nargs=-1, required=True, type=FOLDER)
+@click.option("--data", required=True, multiple=True, type=FOLDER, help="What the first step is fitted to.")
+@click.option("--calibrate", multiple=True, type=FOLDER, help="What the second is.  [default: the other folds of POOL]")
+@click.option("--value", type=FOLDER, default=None, help="A value model's folder.")
+@click.option("--n", default=4, help="Candidates begun together.")
+@click.option("--most", default=16, help="Candidates of a search.")
+@click.option("--enough", default=0.9, help="How likely to be correct a candidate has to be for the search to end.")
+@click.option("--budgets", default="600,800,1100,1500", help="Tokens of a search; an arm each.")
+@click.option("--policies", default="best-of-n", help="Separated by commas, as for bench replay; an arm each.")
+@click.option("--resamples", type=click.IntRange(1), default=5, help="Orders of a pool's samples.")
+@check_options
+@click.option("--seed", default=0)
+@click.option("--out", required=True, type=OUT_FOLDER, help="Where adaptive.{json,md} go.")
+@click.option("--model", default=None, help="With --value: the generator.  [default: as the data say]")
+@source_option
+@untouched_option
+def adaptive(
+    pool: tuple[Path, ...], data: tuple[Path, ...], calibrate: tuple[Path, ...], value: Path | None, out: Path, **options: Any
+) -> None:
+    """Replay searches that end once a candidate is likely enough on POOL: independent rollouts with executions.
+
+    Each begins fresh candidates up to --most, as far as its budget goes. Nothing is decoded and no program is run.
+    """
+    from ..benchmarks.adaptive import Rule, adaptive_figures, adaptive_markdown
+    from ..benchmarks.arms import split_policies
+    from ..benchmarks.replay import ReplaySettings
+    from ..engine.scorers import mean_logprob
+    from ..engine.scorers import value as value_scorer
+    from ..evidence_data import load_problems
+    from ..valuemodel.early_stop import chosen_policy
+
+    settings = ReplaySettings(check_every=options["check_every"], resamples=options["resamples"], seed=options["seed"])
+    rules = [
+        Rule(name, options["n"], options["most"], options["enough"], budget, policy)
+        for name in split_policies(options["policies"])
+        for policy in [chosen_policy(name, ["value" if value else "logprob"], value, settings.check_every)]
+        for budget in _numbers(options["budgets"])
+    ]
+    training = _pools(data, None, options)
+    calibration = _pools(calibrate, value, options) if calibrate else None
+    names = _columns(value)
+    problems = load_problems(pool, training, calibration, names, FITTED_N, value, **_of_data(pool, options))
+    scorer = mean_logprob if value is None else value_scorer
+    curve = [number for number in (1, 2, 4, 8) if number < options["most"]]
+    figures = adaptive_figures(problems, rules, scorer, settings, [*curve, options["most"]])
+    _write(out, "adaptive", figures, adaptive_markdown(figures))
+
+
+def _numbers(text: str) -> list[int | None]:
+    """From "600,800"; None, no budget, where there are none. Raises SettingsError."""
+    try:
+        return [int(number) for number in text.split(",") if number.strip()] or [None]
+    except ValueError:
+        raise SettingsError(f"budgets are written like 600,800, not {text!r}") from None
+
+
+def _columns(value: Path | None) -> list[str]:
+    from ..valuemodel.evidence import COLUMNS, NEED_VALUES
+
+    return [name for name in COLUMNS if value is not None or name not in NEED_VALUES]
+
+
+def _write(out: Path, name: str, figures: dict[str, Any], text: str) -> None:
+    from ..engine.files import replaced_atomically
+
     out.mkdir(parents=True, exist_ok=True)
-    texts = {"evidence.json": json.dumps(figures, indent=1) + "\n", "evidence.md": evidence_markdown(figures)}
-    for name, text in texts.items():
-        with replaced_atomically(out / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    click.echo(texts["evidence.md"])
+    for ending, content in {"json": json.dumps(figures, indent=1) + "\n", "md": text}.items():
+        with replaced_atomically(out / f"{name}.{ending}") as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    click.echo(text)
 
 
 def _pools(folders: tuple[Path, ...], value: Path | None, options: dict[str, Any]) -> list[EvidencePool]:
     from ..evidence_data import load_pools
+
+    return load_pools(folders, value, **_of_data(folders, options))
+
+
+def _of_data(folders: tuple[Path, ...], options: dict[str, Any]) -> dict[str, Any]:
     from ..value_data import problems_of
 
     allowed = options.get("allow_untouched", False)
     problems = problems_of(folders, options["problems"], allowed)
-    return load_pools(folders, value, model=options["model"], problems=problems, allow_untouched=allowed)
+    return {"model": options["model"], "problems": problems, "allow_untouched": allowed}

@@ -65,7 +65,8 @@ def execute_command(
 ) -> None:
     """Run the independent rollouts of FOLDERS on public inputs, and store in each what came of it: executions.parquet.
 
-    Public inputs are the examples that statements print and calls that the programs themselves make; the tests are not used.
+    Public inputs are the examples that statements print, inputs made from them and calls that the programs themselves make; the
+    tests are not used.
     The same command goes on where it stopped, and runs only what is new.
     """
     from ..data_builder.dataset import ProblemTexts

@@ -13,9 +13,10 @@ from guided_gen.data_builder import stored_executions
 from guided_gen.data_builder.build_settings import statement_hash
 from guided_gen.data_builder.dataset import ProblemTexts
 from guided_gen.data_builder.judge.executions import PublicRuns
+from guided_gen.data_builder.problems.made_inputs import made_inputs
 from guided_gen.data_builder.problems.problem import CallTest, Problem
 from guided_gen.data_builder.problems.prompts import DEFAULT_TEMPLATE
-from guided_gen.data_builder.public_inputs import MOST_WRITTEN, public_inputs
+from guided_gen.data_builder.public_inputs import MOST_MADE, MOST_WRITTEN, public_inputs
 from guided_gen.data_builder.stored_executions import NAME, independent_counts, read_executions, store_executions
 from guided_gen.engine.errors import DataError
 from guided_gen.engine.tree import ROOT, Ended, Tree, save_trees
@@ -74,9 +75,11 @@ def test_what_is_stored_is_what_came_of_running(folder: Path):
     assert double.counts.tolist() == [3, 1, 2]
     assert double.passed.tolist() == [1, 1, 0]
     assert double.parses.tolist() == [True, True, False]
-    assert double.classes.tolist() == [[0, 0], [0, 1], [1, -1]]
-    assert double.results.tolist() == [[True, True], [True, True], [False, False]]
-    assert double.writers.tolist() == [[False, True], [False, True], [False, False]]
+    assert double.classes.shape == (3, 2 + MOST_MADE)  # the example, what is made from it, what two programs wrote
+    assert double.classes[:, [0, -1]].tolist() == [[0, 0], [0, 1], [1, -1]]
+    assert double.results[:, [0, -1]].tolist() == [[True, True], [True, True], [False, False]]
+    assert double.writers[:, -1].tolist() == [True, True, False]
+    assert not double.writers[:, :-1].any()
     assert found[SILENT.id].classes.shape == (2, 0)
 
 
@@ -115,7 +118,16 @@ def test_grading_tests_are_not_read():
     inputs, _ = public_inputs(DOUBLE, programs, [1, 1, 1])
     assert inputs == public_inputs(other, programs, [1, 1, 1])[0]
     assert inputs.examples == (CallTest((2,), 4),)
-    assert inputs.made == ((5,),)
+    made = made_inputs(DOUBLE, inputs.examples, MOST_MADE)
+    assert inputs.made == (*made, (5,))
+
+
+def test_inputs_that_are_made_are_not_written_again():
+    made = public_inputs(DOUBLE, [], [])[0].made
+    inputs, writers = public_inputs(DOUBLE, [f"def f(x): pass\nf({made[0][0]}); f(77)"], [1])
+    assert len(made) == MOST_MADE
+    assert inputs.made == (*made, (77,))
+    assert writers.tolist() == [[False] * (1 + MOST_MADE) + [True]]
 
 
 def test_inputs_that_most_samples_wrote_come_first_and_are_few():

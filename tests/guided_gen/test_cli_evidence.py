@@ -63,3 +63,12 @@ def test_from_rollouts_to_a_model_and_a_report(pool: Path, tiny_folder: Path, pr
     assert "| all but examples |" in (tmp_path / "report" / "evidence.md").read_text()
     figures = json.loads((tmp_path / "report" / "evidence.json").read_text())
     assert figures["with_examples"] == 6
+
+    replayed = ("bench", "adaptive", pool, "--data", pool, "--problems", problems_file, "--most", 6, "--resamples", 2)
+    ran = run(*replayed, "--budgets", "50", "--out", tmp_path / "adaptive")
+    assert ran.exit_code == 0, ran.output
+    arms = json.loads((tmp_path / "adaptive" / "adaptive.json").read_text())["arms"]
+    assert [arm["n"] for arm in arms] == [1, 2, 4, 6, 4]
+    assert arms[-1]["tokens"] <= 50
+    wrong = run(*replayed, "--budgets", "many", "--out", tmp_path / "adaptive")
+    assert "budgets are written like" in str(wrong.exception)

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from guided_gen.candidate_checks import CandidateChecks, ProgramChecks
-from guided_gen.data_builder.judge.executions import Execution
+from guided_gen.data_builder.judge.executions import PUBLIC_LIMITS, Execution
 from guided_gen.data_builder.judge.verdict import Status, Verdict
 from guided_gen.data_builder.problems.plain_text import problem_from_statement
 from guided_gen.data_builder.problems.problem import AssertTest, Problem
+from guided_gen.data_builder.public_inputs import MOST_MADE
 from guided_gen.engine.search import SearchSettings
 from guided_gen.evidence import EVIDENCE, shipped_evidence
 from guided_gen.generator import GuidedGenerator
@@ -110,7 +111,9 @@ def test_what_programs_write_is_an_input_for_all() -> None:
         second = checks.check("def f(x): return 2 * abs(x)\nprint(f(-5))")
         assert first[0] is not None and first[0].passed and second[0] is not None and second[0].passed
         same = [one == other for one, other in zip(first[1].classes, second[1].classes, strict=True)]
-        assert same == [True, True, False, False]
+        assert len(same) == 2 + MOST_MADE + 2
+        assert same[:2] == [True, True]
+        assert same[-2:] == [False, False]
         wrong, _ = checks.check("def f(x): return 4")
         assert wrong is not None and wrong.failure is not None
         assert (wrong.failure.index, wrong.failure.expected, wrong.failure.got) == (1, "6", "4")
@@ -135,6 +138,31 @@ def test_an_endless_candidate_costs_its_own_limits() -> None:
     checks.close()
     assert verdict is not None and verdict.tests == ("timeout", "timeout")
     assert time.monotonic() - start < 30
+
+
+HOSTILE = {
+    "endless": "def f(x):\n    while True: pass",
+    "asleep": "import time\ndef f(x): time.sleep(10 ** 6)",
+    "fork bomb": "import os\ndef f(x):\n    while True: os.fork()",
+    "printer": "def f(x):\n    print('x' * 2 ** 23)\n    return 2 * x",
+    "memory": "def f(x): return [0] * 10 ** 11",
+}
+
+
+@pytest.mark.parametrize("program", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_candidate_delays_a_search_by_no_more_than_its_limits(
+    generator: GuidedGenerator, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    settings = SearchSettings(stop_ids=frozenset(range(0, 256, 3)), n=2, max_new_tokens=12, seed=1)
+    fast = generator.solve(DOUBLE, settings)
+    monkeypatch.setattr("guided_gen.candidate_checks.extract_program", lambda text: f"{program}\n# {hash(text)}")
+    start = time.monotonic()
+    slow = generator.solve(DOUBLE, settings)
+    complete = sum(one.complete for one in slow.candidates)
+    assert complete
+    assert time.monotonic() - start < 30 + complete * (PUBLIC_LIMITS.program_seconds + PUBLIC_LIMITS.wall_seconds)
+    assert slow.decoded_tokens == fast.decoded_tokens
+    assert {one.text for one in slow.candidates} == {one.text for one in fast.candidates}
 
 
 def test_the_evidence_models_of_the_package_read_what_there_is() -> None:

@@ -125,6 +125,19 @@ def test_inputs_that_are_added_later_are_run_then():
     assert [len(one.examples) for one in after] == [2, 2]
 
 
+def test_later_inputs_are_run_in_what_a_programs_time_leaves(monkeypatch):
+    limits = replace(PUBLIC_LIMITS, wall_seconds=0.5, program_seconds=1.0)
+    slow, endless = "import time\ndef f(x): time.sleep(0.3); return x", "def f(x):\n    while True: pass"
+    with PublicRuns("f", (), ISOLATION, limits) as runs:
+        runs.add([(i,) for i in range(9)])
+        for program in (slow, endless):
+            runs.run(program)
+        monkeypatch.setattr("guided_gen.data_builder.judge.program.started_sandbox", None)
+        runs.add([(9,)])
+        assert [runs.run(program).classes[-1] for program in (slow, endless)] == [NOT_RUN, NOT_RUN]
+        assert len(runs.run(slow).classes) == len(runs.run(endless).classes) == 10
+
+
 def test_no_inputs_are_no_sandbox_and_no_classes(monkeypatch):
     monkeypatch.setattr("guided_gen.data_builder.judge.program.started_sandbox", None)
     classes, results = table(ran(["def f(x): return x"] * 2, (), ()))
