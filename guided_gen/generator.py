@@ -27,12 +27,12 @@ from .engine.scorers import value as value_scorer
 from .engine.search import SearchSettings
 from .engine.vllm_backend.settings import VllmSettings
 from .evidence import shipped_evidence
+from .known_values import AUTO, known_value
 from .notebook import NotebookBar
 from .other_servers import as_endpoint, check_whole_answers
 from .question import Continuation, Question, QuestionLike, as_question, problem_of
 from .scheduler import Scheduler
 from .scoring import ScoredText, read_text, score_text
-from .shipped_values import AUTO, shipped_value
 from .solution import Solution, Solved
 from .solving import Asked, Solving
 from .valuemodel.early_stop import chosen_policy
@@ -80,9 +80,9 @@ class GuidedGenerator:
     ) -> GuidedGenerator:
         """Load a model by name, folder, GGUF file or hub id (see `load_model`).
 
-        `value` is the folder of a value model for it, or auto: the one that comes with the package, if one does for this model in
-        this precision (`loaded.language_model.scores` says so). `value_base`: where a text scorer's base is, if not where its
-        name says.
+        `value` is the folder or the hub id of a value model for it, or auto: the one that is installed or comes with the package
+        for this model in this precision, if there is one (`loaded.language_model.scores` says so). `value_base`: where a text
+        scorer's base is, if not where its name says.
         `backend` vllm has vLLM serve it, as `vllm` says. `backend` openai asks another server for whole answers, at `endpoint`.
         """
         if backend == "openai":
@@ -90,13 +90,13 @@ class GuidedGenerator:
 
             return cls(load_remote(model, as_endpoint(endpoint, precision, value)))
         if value == AUTO:
-            value = shipped_value(model, precision, backend)
+            value = known_value(model, precision, backend)
         if value is None:
             return cls(load_model(model, precision, backend=backend, vllm=vllm))
         from .valuemodel.attach import load_scored_model
-        from .valuemodel.made_for import Prompts
+        from .valuemodel.made_for import Prompts, local_folder
 
-        template = DEFAULT_TEMPLATE
+        value, template = local_folder(value), DEFAULT_TEMPLATE
         prompts = Prompts(template.name, template.hash)
         loaded = load_scored_model(model, precision, value, prompts, value_base, backend, vllm)
         return cls(loaded, template, value=value)

@@ -72,7 +72,8 @@ def load_prompted_trees(
     allow_untouched: bool = False,
     text_base: TextBase | None = None,
 ) -> list[PromptedTree]:
-    """The trees of datasets, with their prompts' token ids; the folders may have been built with different settings.
+    """The trees of datasets, with their prompts' token ids, a folder's by problem; the folders may have been built with different
+    settings.
 
     `tries`: also main rollouts that did not become the trunk, and the problems that have nothing else. `problems` are those
     that the trees were built from; by default they are loaded as the build did. With `text_base` the trees come in its tokens.
@@ -84,7 +85,7 @@ def load_prompted_trees(
         texts = ProblemTexts(settings, problems, allow_untouched)
         template = template_named(settings["template"])
         before = len(prompted)
-        for tree in read_trees([folder]):
+        for tree in sorted(read_trees([folder]), key=_problem):  # builds store them as they are done
             chosen = selected(tree, tries)
             if not chosen:
                 continue
@@ -97,6 +98,11 @@ def load_prompted_trees(
         if len(prompted) == before:
             raise DataError(f"{folder} has no trees")
     return prompted
+
+
+def _problem(tree: Tree) -> str:
+    name: str = tree.metadata["problem"]
+    return name
 
 
 def base_folder(data: Sequence[Path], model: str | None) -> Path:

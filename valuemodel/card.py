@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.files import replaced_atomically
-from .made_for import MadeFor
+from .made_for import MadeFor, ValueModelError
 
 CARD, KNOWN = "README.md", "known_problems.json"
 _TEXT = """
@@ -63,6 +63,20 @@ def write_card(folder: Path, made_for: MadeFor, shape: str, record: dict[str, An
         **record["calibration"],
     )
     ModelCard(f"---\n{about}\n---\n{text}").save(folder / CARD)
+
+
+def write_results(folder: Path, text: str) -> None:
+    """Put `text` under the card's heading Results, in the place of what stands there. Raises ValueModelError without a card."""
+    path = folder / CARD
+    try:
+        before, _, rest = path.read_text(encoding="utf-8").partition("## Results\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueModelError(f"{path} is no model card: {error}") from error
+    limits = rest.find("\n## Limits")
+    if limits < 0:
+        raise ValueModelError(f"{path} is no model card of guided-gen train")
+    with replaced_atomically(path) as temporary:
+        temporary.write_text(f"{before}## Results\n\n{text}\n{rest[limits:]}", encoding="utf-8")
 
 
 def write_known(folder: Path, training: Iterable[str], validation: Iterable[str]) -> None:

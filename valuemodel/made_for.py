@@ -12,6 +12,8 @@ from typing import Any
 from ..engine.errors import GuidedGenError
 
 CONFIG, WEIGHTS, EARLY_STOP = "config.json", "model.safetensors", "early_stop.json"
+PARTS = (CONFIG, WEIGHTS, EARLY_STOP, "evidence.json", "statement.safetensors", "README.md", "known_problems.json")
+"""All files of a value model's folder that belong to it, as far as they are there."""
 FORMAT_VERSION = 1
 
 
@@ -109,7 +111,7 @@ def local_folder(folder: str | Path) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(str(folder), allow_patterns=[CONFIG, WEIGHTS, EARLY_STOP]))
+        return Path(snapshot_download(str(folder), allow_patterns=list(PARTS)))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ValueModelError(f"{folder} is neither a folder nor a value model on the Hugging Face hub") from error
 

@@ -9,6 +9,7 @@ A folder holds `config.json` and `model.safetensors` (the tail, or its LoRA adap
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from ..engine.models.float_models import model_config
 from ..engine.tail import Tail
 from .base_layers import Blocks, copied_blocks, empty_blocks, layer_count, run_layers, stored_config
 from .heads import HeadSettings, ValueHead
+from .hub import upload
 from .made_for import (
     CONFIG,
     FORMAT_VERSION,
@@ -54,6 +56,7 @@ class ValueModel(nn.Module):
     def __init__(self, settings: ValueSettings, blocks: Blocks, head: ValueHead) -> None:
         super().__init__()
         self.settings = settings
+        self.folder: Path | None = None  # that it was loaded from
         self.base_config = blocks.config
         self.rotary = blocks.rotary
         self.tail = Tail(settings.fork_layer, blocks.layers, blocks.norm, head)
@@ -176,7 +179,20 @@ class ValueModel(nn.Module):
             raise ValueModelError(f"{folder / WEIGHTS} does not fit the model that {CONFIG} describes") from error
         if missing.unexpected_keys or set(model._saved_names()) != set(state):
             raise ValueModelError(f"{folder / WEIGHTS} does not hold the weights that {CONFIG} describes")
+        model.folder = folder
         return model.eval()
+
+    def push_to_hub(
+        self, repo_id: str, *, private: bool | None = None, token: str | None = None, commit_message: str = "Upload value model"
+    ) -> str:
+        """Upload it to the Hugging Face hub, as transformers does: `from_pretrained(repo_id)` and `--value repo_id` then take it
+        from there. Returns the repository's address. Raises ValueModelError.
+
+        A model that was loaded and not changed since takes its card, its evidence model and its early stop along.
+        """
+        with tempfile.TemporaryDirectory(prefix="guided-gen-value-") as temporary:
+            self.save_pretrained(temporary)
+            return upload(Path(temporary), self.folder, repo_id, private, token, commit_message)
 
 
 def read_settings(folder: Path) -> tuple[ValueSettings, Any]:

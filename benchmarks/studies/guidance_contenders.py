@@ -28,7 +28,7 @@ from ...engine.search import Search, SearchSettings, run
 from ...engine.tail import Tail
 from ...engine.torch_backend.model import TorchLanguageModel
 from ...engine.tree import Tree
-from ...shipped_values import shipped_value
+from ...known_values import known_value
 from ...valuemodel.base_layers import last_states
 from ...valuemodel.heads import HeadSettings
 from ...valuemodel.model import ValueModel
@@ -98,7 +98,7 @@ class Contenders:
         self._precision = chosen_precision("auto", device_kind(), folder)
         self.tokenizer = load_tokenizer(folder)
         self._base = load_weights(folder, self._precision, packed=True)
-        self.shipped = shipped_value(str(folder), self._precision)
+        self.shipped = known_value(str(folder), self._precision)
         self._models: dict[str, Any] = {}
 
     def search(self, way: str, prompt_tokens: int, settings: SearchSettings) -> Searched:

@@ -25,6 +25,7 @@ MAX_PARSED = 300_000  # characters of lines without a fence that are parsed
 CODE_START = re.compile(
     r"(?:import|from|def|async def|class|if|for|while|try|with|print|@)\b|@|#!|[A-Za-z_(\[][\w\s,.:()\[\]*]{0,80}=[^=]"
 )
+_THINKING = re.compile(r"^[ \t]*<think>", re.MULTILINE)
 SPACES = str.maketrans(dict.fromkeys("\xa0\u2002\u2003\u2009\u202f\u3000", " ") | dict.fromkeys("\u200b\ufeff"))
 TEST_MODULES = {"unittest", "pytest", "doctest"}
 
@@ -147,9 +148,10 @@ def _parsing_lines(lines: list[str], budget: int) -> tuple[list[str], int]:
 
 
 def _after_thinking(answer: str) -> str:
-    """What follows the last </think>, the answer without the tags where nothing does."""
+    """What follows the last </think>, and stands before thinking that is not closed: a draft is not the answer."""
     after = answer.rpartition("</think>")[2]
-    return after if after.strip() else re.sub(r"</?think>", "", answer)
+    begun = _THINKING.search(after)
+    return after[: begun.start()] if begun else after
 
 
 def _told(text: str, tree: ast.Module) -> Code:

@@ -2,7 +2,7 @@
 
 A template comes with a model, so it is not trusted: it runs in Jinja's sandbox, on plain data, with bounded time and results. It
 sees what transformers gives it: the messages, `add_generation_prompt`, the special tokens, `raise_exception`,
-`strftime_now` and `tojson`.
+`strftime_now` and `tojson`. Models that think before they answer are asked not to: an answer's tokens are for its program.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from ..errors import ModelError
 MAX_TEMPLATE = 1 << 20
 _MAX_TEXT = 64 << 20
 _SECONDS = 5.0
+_NO_THINKING = {"enable_thinking": False, "thinking": False}
+"""What templates call it: Qwen3 and SmolLM3 the first, Granite and DeepSeek the second."""
+_OPENED, _CLOSED = "<think>", "\n\n</think>\n\n"
 
 
 class ChatTemplate:
@@ -40,14 +43,17 @@ class ChatTemplate:
             self._template = _Environment().from_string(source)
 
     def render(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool) -> str:
-        """The conversation as one text. Raises ModelError with the template's own words where it refuses the messages."""
+        """The conversation as one text, with no thinking begun. Raises ModelError with the template's own words where it refuses
+        the messages.
+        """
+        given = _NO_THINKING | self._special_tokens | {"add_generation_prompt": add_generation_prompt}
         with _explained(), _time_limit():
             plain = json.loads(json.dumps(list(messages)))
-            text = self._template.render(
-                messages=plain, add_generation_prompt=add_generation_prompt, tools=None, documents=None, **self._special_tokens
-            )
+            text = self._template.render(messages=plain, tools=None, documents=None, **given)
         if len(text) > _MAX_TEXT:
             raise ModelError(f"this model's chat template writes {len(text):,} characters")
+        if add_generation_prompt and text.rstrip().endswith(_OPENED):  # it begins the thinking itself, whatever it is told
+            text = text.rstrip() + _CLOSED
         return text
 
 

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer as Backend
 from ..errors import ModelError
 from ..files import replaced_atomically
 from .chat_template import ChatTemplate
+from .prompt_form import PromptForm, folded, plain_text, prompt_form
 
 TOKENIZER, SETTINGS = "tokenizer.json", "tokenizer_config.json"
 """The files of a saved tokenizer, which transformers reads, too."""
@@ -90,14 +91,20 @@ class Tokenizer:
         return texts
 
     def apply_chat_template(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = False) -> list[int]:
-        """The conversation's token ids. Raises ModelError."""
+        """The conversation's token ids, in the form that the model takes (prompt_form.py). Raises ModelError."""
+        if self._template is None:
+            return self.encode(plain_text(messages, add_generation_prompt))
+        if messages and messages[0].get("role") == "system" and self.prompt_form is PromptForm.FOLDED:
+            messages = folded(messages)
         return self.encode(self._template.render(messages, add_generation_prompt), add_special_tokens=False)
 
     @cached_property
-    def _template(self) -> ChatTemplate:
-        if self.chat_template is None:
-            raise ModelError("this model has no chat template, so it cannot be asked a question: take an instruction-tuned one")
-        return ChatTemplate(self.chat_template, self.special_tokens)
+    def prompt_form(self) -> PromptForm:
+        return prompt_form(self._template)
+
+    @cached_property
+    def _template(self) -> ChatTemplate | None:
+        return None if self.chat_template is None else ChatTemplate(self.chat_template, self.special_tokens)
 
     def _id(self, name: str) -> int | None:
         token = self.special_tokens.get(name)

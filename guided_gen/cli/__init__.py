@@ -12,6 +12,7 @@ from .. import __version__
 from ..engine.errors import GuidedGenError
 
 COMMANDS = {
+    "adapt": "Make a value model for a model of your own.",
     "bench": "Measure what guidance buys, at equal cost.",
     "build": "Build a forking-token dataset.",
     "config": "Set defaults for options.",
@@ -25,6 +26,7 @@ COMMANDS = {
     "serve": "Serve the search as OpenAI's API, with a page.",
     "solve": "Search for a program that solves a problem.",
     "train": "Train a value model on a dataset.",
+    "values": "List, locate and remove value models.",
     "view": "Show a search or a dataset on an HTML page.",
 }
 

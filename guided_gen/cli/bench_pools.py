@@ -89,7 +89,7 @@ def replay(pool: tuple[Path, ...], **options: Any) -> None:
 def _value(options: dict[str, Any], built: dict[str, Any]) -> Path | None:
     """The folder of the value model that is named; where that is left to us, only if a scorer or a policy takes one."""
     from ..benchmarks.arms import split_policies
-    from ..shipped_values import value_made_for
+    from ..known_values import value_made_for
     from ..valuemodel.early_stop import parsed_policy
 
     if options["value"] not in (AUTO, NONE):

@@ -25,11 +25,13 @@ from .options import (
 if TYPE_CHECKING:
     from ..data_builder.build_settings import BuildSettings, Shard
     from ..data_builder.problems.problem import Problem
+    from ..engine.models.loaded_model import LoadedModel
     from ..engine.vllm_backend.settings import VllmSettings
 
 
 @click.command(context_settings=CONTEXT)
 @problem_options
+@click.option("--only", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A file of problem ids, one a line.")
 @click.option("--shard", default="0/1", help="i/n: build only the i-th of n parts, counted from 0.")
 @click.option("--out", required=True, type=OUT_FOLDER, help="The dataset's folder; goes on where it stopped.")
 @model_options
@@ -55,12 +57,14 @@ def command(**options: Any) -> None:
 
     shard = Shard.parse(options["shard"])
     vllm = vllm_settings(options)
-    settings = _settings(options)
-    problems = shard.of(chosen_problems(options))
+    settings = build_settings(options)
+    named = None if options["only"] is None else set(options["only"].read_text(encoding="utf-8").splitlines())
+    problems = shard.of(chosen_problems(options, lambda problem: named is None or problem.id in named))
     _build(shard, settings, problems, vllm, options)
 
 
-def _settings(options: dict[str, Any]) -> BuildSettings:
+def build_settings(options: dict[str, Any]) -> BuildSettings:
+    """What the command's options say of how trees are grown. Raises GuidedGenError."""
     from ..data_builder.build_settings import BuildSettings
     from ..data_builder.problems.prompts import template_named
 
@@ -70,6 +74,11 @@ def _settings(options: dict[str, Any]) -> BuildSettings:
         sampling=chosen_sampling(options),
         template=template_named(options["template"]),
     )
+
+
+def build_record(options: dict[str, Any], settings: BuildSettings, loaded: LoadedModel) -> dict[str, Any]:
+    """What all trees of the dataset have in common."""
+    return {"problems": Path(options["problems"]).name, "split": options["split"]} | settings.record(loaded)
 
 
 def _build(
@@ -83,11 +92,10 @@ def _build(
 
     click.echo(f"Loading {options['model']}", err=True)
     loaded = load_model(options["model"], options["precision"], backend=options["backend"], vllm=vllm)
-    source = {"problems": Path(options["problems"]).name, "split": options["split"]}
     complete = False
     unjudged = 0
     with (
-        TreeFolder(options["out"], source | settings.record(loaded), shard) as folder,
+        TreeFolder(options["out"], build_record(options, settings, loaded), shard) as folder,
         Judge(options["isolation"], options["judge_workers"], stop_at_first_failure=True) as judge,
     ):
         missing = folder.missing(problems)

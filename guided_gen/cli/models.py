@@ -23,7 +23,7 @@ def list_command() -> None:
 
 
 def _known(entry: ModelEntry) -> str:
-    from ..shipped_values import value_for_weights
+    from ..known_values import value_for_weights
 
     model = entry.model
     assert model is not None

@@ -45,8 +45,7 @@ _precision = click.option("--precision", default="auto", help="auto, float32, bf
 _vllm = click.option(
     "--vllm", multiple=True, metavar="NAME=VALUE", help="A setting of vLLM, such as tensor_parallel_size=2; see docs/vllm.md."
 )
-model_options = group(
-    _model,
+backend_options = group(
     _precision,
     click.option("--backend", type=click.Choice(["torch", "vllm"]), default="torch", help="What decodes."),
     _vllm,
@@ -65,11 +64,12 @@ generator_options = group(
     click.option("--base-url", default=None, help="Where a server speaks OpenAI's API, such as http://localhost:11434/v1."),
     click.option("--api-key-env", metavar="NAME", default=None, help="The environment variable that holds that server's key."),
 )
+model_options = group(_model, backend_options)
 value_options = group(
     click.option(
         "--value",
         default=AUTO,
-        help="A value model's folder (see guided-gen train); auto: the one that comes with guided-gen for this generator; none.",
+        help="A value model's folder or hub id; auto: the one for this generator that guided-gen values list shows; none.",
     ),
     click.option(
         "--value-base", default=None, help="For a value model that reads text: where its base is, if not where it says."
@@ -189,14 +189,16 @@ def chosen_value(options: dict[str, Any]) -> Path | None:
     if options["value"] == NONE or options["backend"] == "openai":
         return None
     if options["value"] != AUTO:
-        return Path(options["value"])
+        from ..valuemodel.made_for import local_folder
+
+        return local_folder(options["value"])
     from ..data_builder.problems.prompts import DEFAULT_TEMPLATE, template_named
-    from ..shipped_values import shipped_value
+    from ..known_values import known_value
 
     template = template_named(options["template"]) if "template" in options else DEFAULT_TEMPLATE
-    found = shipped_value(options["model"], options["precision"], options["backend"], template)
+    found = known_value(options["model"], options["precision"], options["backend"], template)
     if found is None:
-        click.echo("No value model comes with guided-gen for this generator and precision", err=True)
+        click.echo("There is no value model for this generator and precision: guided-gen adapt makes one", err=True)
     else:
         click.echo(f"Values: {found.name}", err=True)
     return found

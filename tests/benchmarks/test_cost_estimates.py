@@ -39,6 +39,17 @@ def test_a_training_reads_what_the_builds_before_it_made() -> None:
     assert (alone.tokens, alone.device_hours) == (trained.tokens, trained.device_hours)
 
 
+def test_an_adaptation_takes_its_hours_or_all_problems() -> None:
+    asked = {"arguments": ["small"], "out": "d"}
+    [whole] = estimates([("adapt", asked | {"hours": 100})], PLAN)
+    [built] = estimates([("build", BUILD | {"independent": 10})], PLAN)
+    assert (whole.tokens, whole.gigabytes) == (built.tokens, built.gigabytes)
+    slow = PLAN | {"machine": PLAN["machine"] | {"devices": 1, "tflops": 0.01, "bandwidth_gb_s": 1}}
+    [part] = estimates([("adapt", asked | {"hours": 1})], slow)
+    assert part.device_hours == 1
+    assert 0 < part.tokens < whole.tokens
+
+
 def test_a_larger_model_costs_more_and_one_that_is_too_large_is_told() -> None:
     small, large = (estimates([("build", BUILD | {"model": name})], PLAN)[0] for name in ("small", "large"))
     assert large.gigabytes > small.gigabytes

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from guided_gen import shipped_values
+from guided_gen import known_values
 from guided_gen.engine.errors import GuidedGenError
 from guided_gen.generator import GuidedGenerator
 from guided_gen.value_data import code_span
@@ -125,7 +125,7 @@ def test_solve_takes_the_value_model_that_comes_with_the_package_where_it_belong
     value: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(value, tmp_path / "values" / "tiny")
-    monkeypatch.setattr(shipped_values, "SHIPPED", tmp_path / "values")
+    monkeypatch.setattr(known_values, "SHIPPED", tmp_path / "values")
     statement = tmp_path / "problem.txt"
     statement.write_text("Write f(x) that adds 3.\n")
     common = ("solve", statement, "--model", tiny_folder, "--max-new-tokens", 12, "--json")
@@ -136,12 +136,12 @@ def test_solve_takes_the_value_model_that_comes_with_the_package_where_it_belong
     assert scores[0] == scores[1] and 0 < scores[0][0] < 1
     assert "Values: tiny" not in invoke(*common, "--precision", "float32", "--value", "none").stderr
     other = invoke(*common, "--precision", "bfloat16")
-    assert other.exit_code == 0 and "No value model comes with guided-gen for this generator and precision" in other.stderr
+    assert other.exit_code == 0 and "There is no value model for this generator and precision" in other.stderr
 
 
 def test_the_api_takes_it_too(value: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(value, tmp_path / "values" / "tiny")
-    monkeypatch.setattr(shipped_values, "SHIPPED", tmp_path / "values")
+    monkeypatch.setattr(known_values, "SHIPPED", tmp_path / "values")
     generator = GuidedGenerator.from_pretrained(str(tiny_folder), precision="float32")
     best = generator.solve("Write f(x) that adds 3.", n=3, max_new_tokens=12).best
     assert best.score == best.values[-1]

@@ -17,7 +17,7 @@ from guided_gen.data_builder.public_inputs import MOST_MADE
 from guided_gen.engine.search import SearchSettings
 from guided_gen.evidence import EVIDENCE, shipped_evidence
 from guided_gen.generator import GuidedGenerator
-from guided_gen.shipped_values import SHIPPED
+from guided_gen.known_values import SHIPPED
 from guided_gen.solution import Solution
 from guided_gen.valuemodel.evidence import COLUMNS, NEED_VALUES, Column, EvidenceModel
 

@@ -70,6 +70,12 @@ def test_shards_of_a_limit_are_the_limit(tmp_path, arguments):
     assert (tmp_path / "whole" / "settings.json").read_bytes() == (tmp_path / "out" / "settings.json").read_bytes()
 
 
+def test_only_the_named_problems_are_built(tmp_path, arguments):
+    (tmp_path / "ids.txt").write_text("made-up/4\nmade-up/1\n")
+    CliRunner().invoke(build, [*arguments, "--only", str(tmp_path / "ids.txt")], catch_exceptions=False)
+    assert {tree.metadata["problem"] for tree in read_trees([tmp_path / "out"])} == {"made-up/1", "made-up/4"}
+
+
 def test_the_statistics_are_printed(tmp_path, arguments, problem_file):
     CliRunner().invoke(build, [*arguments, "--independent", "3"], catch_exceptions=False)
     words = ["stats", str(tmp_path / "out"), "--problems", str(problem_file)]

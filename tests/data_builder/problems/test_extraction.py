@@ -205,3 +205,21 @@ def test_an_answer_without_a_program_gives_nothing(answer):
 
 def test_a_program_that_is_cut_off_is_kept_to_be_judged_as_it_is():
     assert extract_program("Sure.\ndef f(x):\n    return g(") == "def f(x):\n    return g("
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        f"<think>\n```python\n{PROGRAM}\n```\nWait,",
+        f"<think>\n{PROGRAM}\n</think>\n",
+        f"```python\n{PROGRAM}\n```\n</think>\nNo program.",
+        f"  <think>\n```python\n{PROGRAM}\n```",
+    ],
+)
+def test_a_draft_amid_thinking_is_not_the_answer(answer):
+    assert "def f" not in extract_program(answer)
+
+
+def test_a_program_may_speak_of_thinking():
+    assert "def f" in extract_program("```python\ndef f(x):\n    print('<think>')\n    return x + 1\n```")
+    assert works(extract_program(f"```python\n{PROGRAM}\n```\n<think>\n```python\n0\n```"))

@@ -186,7 +186,7 @@ def test_a_template_that_fails_is_one_sentence_within_seconds(source: str, sente
     assert time.monotonic() - start < 60
 
 
-def test_a_model_without_a_template_cannot_be_asked(tiny_gguf: Path) -> None:
+def test_a_model_without_a_template_is_asked_in_plain_words(tiny_gguf: Path) -> None:
     bare = Tokenizer(load_tokenizer(tiny_gguf).backend_tokenizer, {}, None)
-    with pytest.raises(ModelError, match="has no chat template"):
-        bare.apply_chat_template(MESSAGES)
+    text = bare.decode(bare.apply_chat_template(MESSAGES, add_generation_prompt=True))
+    assert text == "### Instruction:\nBe brief.\n\nx < 1 & 'y'\n\n### Response:\n"
