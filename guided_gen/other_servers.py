@@ -10,7 +10,7 @@ from .engine.policies import BestOfN, EarlyStop, SpeculativeRejection
 from .engine.policy_names import FunctionPolicy, PolicyLike, as_policy
 from .engine.scorers import Scorer, self_certainty
 from .engine.scorers import value as value_scorer
-from .shipped_values import AUTO
+from .known_values import AUTO
 
 _NEVER_FORK = (BestOfN, EarlyStop, SpeculativeRejection, FunctionPolicy)
 
