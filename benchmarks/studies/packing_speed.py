@@ -56,7 +56,7 @@ def main(data: Path, model: str, trees: int) -> None:
         states = [shared_states(base, pack, [fork])[0] for pack in packs]
         steps = _seconds(lambda packs=packs, states=states: _train(tail, packs, states))  # type: ignore[misc]
         tokens = sum(len(pack) for pack in packs)
-        results[name] = {"tokens": tokens, "shared_seconds": round(shared, 2), "tail_seconds": round(steps, 2)}
+        results[name] = {"tokens": tokens, "shared_seconds": shared, "tail_seconds": steps}
     for key in ("tokens", "shared_seconds", "tail_seconds"):
         results[f"{key}_ratio"] = round(results["rows"][key] / results["packed"][key], 2)
     click.echo(json.dumps(results, indent=1))

@@ -97,8 +97,9 @@ def test_bias_and_penalties_change_what_is_drawn_and_nothing_else(loaded: Loaded
     assert set(forced.nodes.token_id.tolist()) == {65}
     read = loaded.language_model.logprobs(loaded.tokenizer.encode("An object:"), forced.nodes.token_id.tolist())
     np.testing.assert_allclose(forced.nodes.logprob, read, atol=1e-4)
-    for penalty in ({"presence_penalty": 100.0}, {"frequency_penalty": 100.0}):
-        tree = searched(loaded, Sampling(0, **penalty, bias=tuple((end, -100.0) for end in loaded.stop_ids))).tree
+    no_end = tuple((end, -100.0) for end in loaded.stop_ids)
+    for penalised in (Sampling(0, presence_penalty=100.0, bias=no_end), Sampling(0, frequency_penalty=100.0, bias=no_end)):
+        tree = searched(loaded, penalised).tree
         ids = tree.tokens(int(tree.rollouts.leaf[0])).tolist()
         assert len(ids) == len(set(ids)) > 10
     with pytest.raises(SettingsError, match="vocabulary"):

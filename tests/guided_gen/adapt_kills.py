@@ -22,13 +22,13 @@ import transformers  # noqa: F401
 from guided_gen.cli import adapt, bench, build, cli, dataset, evaluate, main, train  # noqa: F401
 from guided_gen.data_builder import problem_growth
 from guided_gen.data_builder.judge.judge import Judge
-from guided_gen.data_builder.judge.verdict import Verdict
+from guided_gen.data_builder.judge.verdict import Status, Verdict
 from guided_gen.data_builder.problems.problem import Problem
 
 
 def even_first(judge: Judge, problem: Problem, text: str) -> Future[Verdict]:
     """Instead of `Judge.submit`: a tiny random model writes no program."""
-    status = "passed" if text and ord(text[0]) % 2 == 0 else "wrong_answer"
+    status: Status = "passed" if text and ord(text[0]) % 2 == 0 else "wrong_answer"
     future: Future[Verdict] = Future()
     future.set_result(Verdict(problem.id, status, (status,) * len(problem.tests), None, judge.isolation, 0.0))
     return future
@@ -36,8 +36,8 @@ def even_first(judge: Judge, problem: Problem, text: str) -> Future[Verdict]:
 
 def with_made_up_verdicts() -> None:
     """For the rest of this process."""
-    problem_growth.extract_program = lambda text: text
-    Judge.submit = even_first  # type: ignore[method-assign]
+    setattr(problem_growth, "extract_program", lambda text: text)  # noqa: B010  (mypy knows their types)
+    setattr(Judge, "submit", even_first)  # noqa: B010
 
 
 def begun(arguments: list[str]) -> int:
