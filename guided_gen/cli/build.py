@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..data_builder.build_settings import BuildSettings, Shard
+    from ..data_builder.builder import BuildProgress
     from ..data_builder.problems.problem import Problem
     from ..engine.models.loaded_model import LoadedModel
     from ..engine.vllm_backend.settings import VllmSettings
@@ -101,11 +103,24 @@ def _build(
         missing = folder.missing(problems)
         before = len(problems) - len(missing)
         click.echo(f"{len(problems)} problems, {before} of them built before; judge isolation: {judge.isolation}", err=True)
-        # A job array's scheduler ends a task with SIGTERM.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # A job array's scheduler ends a task with SIGTERM. An interrupt can be lost where Python ignores exceptions, as in a
+        # finalizer: so it is remembered.
+        stopped = threading.Event()
+
+        def stop(*_: object) -> None:
+            stopped.set()
+            raise KeyboardInterrupt
+
+        def watch(progress: BuildProgress) -> None:
+            if stopped.is_set():
+                raise KeyboardInterrupt
+            display.show(progress)
+
+        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGTERM, stop)
         try:
             with BuildDisplay(len(missing)) as display:
-                for result in run(loaded, missing, settings, judge, batch=options["batch"], watch=display.show):
+                for result in run(loaded, missing, settings, judge, batch=options["batch"], watch=watch):
                     folder.add(result)
                     unjudged += isinstance(result, Skipped) and not result.judged
             complete = True
