@@ -56,9 +56,10 @@ class Problem:
     rows: dict[int, int]
 
     @classmethod
-    def of(cls, tree: Tree, stored: StoredExecutions, model: EvidenceModel) -> Problem:
+    def of(cls, tree: Tree, stored: StoredExecutions, told: EvidencePool, model: EvidenceModel) -> Problem:
+        """`told`: of this tree and these executions."""
         leaves = tree.rollouts.leaf[stored.rollouts].tolist()
-        return cls(Pool.of(tree), EvidencePool.of(tree, stored), model, {leaf: row for row, leaf in enumerate(leaves)})
+        return cls(Pool.of(tree), told, model, {leaf: row for row, leaf in enumerate(leaves)})
 
 
 class AdaptiveReplay:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..engine.files import replaced_atomically
+from ..engine.files import write_atomically
 from ..engine.html_page import html_page, picture
 from .arms import BEST_OF_N
 from .readings import FULL, RANDOM
@@ -38,8 +38,7 @@ def write_report(lines: Sequence[Path], out: Path, seed: int = 0) -> dict[str, A
         "report.html": report_page(made, results, plots),
     }
     for name, text in contents.items():
-        with replaced_atomically(out / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_atomically(out / name, text)
     return made
 
 

@@ -30,7 +30,7 @@ from ..data_builder.build_settings import statement_hash
 from ..data_builder.judge.verdict import ProgramLimits
 from ..data_builder.problems.problem import Problem
 from ..engine.errors import DataError
-from ..engine.files import errors_of, replaced_atomically
+from ..engine.files import errors_of, replaced_atomically, write_atomically
 from ..engine.tree import Tree, load_trees
 from ..engine.tree_files import PARQUET, SCHEMA, read_table
 from ..valuemodel.made_for import value_sha256
@@ -78,8 +78,7 @@ class LineFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.run = path, run
         if (packed := _stored(path)) != path:
-            with replaced_atomically(path) as temporary:
-                temporary.write_text(_text(packed), encoding="utf-8")
+            write_atomically(path, _text(packed))
         self._file = path.open("ab")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

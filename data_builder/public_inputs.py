@@ -33,14 +33,19 @@ class PublicInputs:
         return len(self.examples) + len(self.made)
 
 
+def made_and_known(problem: Problem, examples: Sequence[CallTest | StdinTest]) -> tuple[Sequence[Input], set[str]]:
+    """(inputs made from the examples, the `repr` of all arguments known by then): a written call that is known adds nothing."""
+    made = made_inputs(problem, examples, MOST_MADE)
+    return made, {repr(test.args) for test in examples if isinstance(test, CallTest)} | set(map(repr, made))
+
+
 def public_inputs(problem: Problem, programs: Sequence[str], counts: Sequence[int]) -> tuple[PublicInputs, np.ndarray]:
     """(inputs, writers): `writers` [programs, inputs] says which programs wrote an input, none of them an input of the statement.
 
     Of written inputs those are taken that most programs wrote; `counts`: how often each program was drawn.
     """
     examples = statement_examples(problem)[:MOST_EXAMPLES]
-    made = made_inputs(problem, examples, MOST_MADE)
-    known = {repr(test.args) for test in examples if isinstance(test, CallTest)} | set(map(repr, made))
+    made, known = made_and_known(problem, examples)
     written: dict[str, tuple[Input, list[int]]] = {}
     if problem.entry_point is not None:
         for row, program in enumerate(programs):

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..engine.errors import DataError
-from ..engine.files import replaced_atomically
+from ..engine.files import replaced_atomically, write_atomically
 from ..engine.tree import Tree
 from ..engine.tree_files import PARQUET, SCHEMA, read_table
 from .build_settings import Shard
@@ -80,12 +80,12 @@ class TreeFolder:
             return
         skipped = {problem: reason for problem, reason in self._skipped.items() if problem not in self.present}
         if skipped:
-            _write_text(self._skipped_path, json.dumps(skipped, indent=1, sort_keys=True) + "\n")
+            write_atomically(self._skipped_path, json.dumps(skipped, indent=1, sort_keys=True) + "\n")
         else:
             self._skipped_path.unlink(missing_ok=True)
         summaries = read_summaries(self.path)
         built = {summary["problem"] for summary in summaries}
-        _write_text(self.path / "README.md", dataset_card(self.settings, summaries, read_skipped(self.path, built)))
+        write_atomically(self.path / "README.md", dataset_card(self.settings, summaries, read_skipped(self.path, built)))
         self._lock.close()
 
     def __enter__(self) -> TreeFolder:
@@ -104,7 +104,7 @@ class TreeFolder:
         if not path.exists():
             if any((self.path / "trees").iterdir()):
                 raise DataError(f"{self.path} has trees but no settings.json that says how they were made")
-            _write_text(path, json.dumps(settings, indent=1, sort_keys=True) + "\n")
+            write_atomically(path, json.dumps(settings, indent=1, sort_keys=True) + "\n")
         pinned = read_settings(self.path)
         differing = sorted(name for name in pinned.keys() | settings.keys() if pinned.get(name) != settings.get(name))
         if differing:
@@ -176,11 +176,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     return content
-
-
-def _write_text(path: Path, text: str) -> None:
-    with replaced_atomically(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def _locked(path: Path) -> IO[str]:

@@ -35,6 +35,12 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def write_atomically(path: Path, text: str) -> None:
+    """Put `text`, in UTF-8, in the place of what `path` holds. Raises OSError as `replaced_atomically`."""
+    with replaced_atomically(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def check_replaceable(path: Path) -> None:
     """Raise OSError where `path` is there and is no regular file."""
     if path.exists() and not path.is_file():

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from .cpu import kernels
 from .errors import SettingsError
-from .grammar import Grammar
+
+if TYPE_CHECKING:
+    from .grammar import Grammar
 
 # Nuclei are nearly always narrower than the first width; a wider one costs a second, wider selection.
 _WIDTHS = (64, 2048)

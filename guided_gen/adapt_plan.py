@@ -19,7 +19,7 @@ from .data_builder.problems.problem import Problem
 from .data_builder.problems.prompts import DEFAULT_TEMPLATE, prompt_ids
 from .data_builder.problems.quality import skip_reason
 from .engine.errors import ContextError, SettingsError
-from .engine.files import replaced_atomically
+from .engine.files import write_atomically
 
 PLAN = "plan.json"
 TRAINING, VALIDATION, HELD_OUT = "training", "validation", "held-out"
@@ -76,8 +76,8 @@ class Plan:
     def save(self, folder: Path) -> None:
         """The plan, and for each part a file of ids."""
         for part in PARTS:
-            _write(folder / f"{part}.txt", "".join(f"{one}\n" for one in self.ids[part]))
-        _write(folder / PLAN, json.dumps(asdict(self), indent=1) + "\n")
+            write_atomically(folder / f"{part}.txt", "".join(f"{one}\n" for one in self.ids[part]))
+        write_atomically(folder / PLAN, json.dumps(asdict(self), indent=1) + "\n")
 
     @classmethod
     def load(cls, folder: Path, asked: dict[str, Any]) -> Plan | None:
@@ -169,8 +169,3 @@ def step_seconds(speed: Speed, ids: dict[str, list[str]], built: int) -> dict[st
         "evaluating": speed.load + count[HELD_OUT] * speed.read + speed.fit,
         "evaluating evidence": speed.fit,
     }
-
-
-def _write(path: Path, text: str) -> None:
-    with replaced_atomically(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

@@ -18,10 +18,9 @@ from .data_builder.judge.judge import Judge, failed_test
 from .data_builder.judge.program import JudgeError
 from .data_builder.judge.verdict import FailedTest, Status, Verdict
 from .data_builder.problems.extraction import extract_program
-from .data_builder.problems.made_inputs import made_inputs
 from .data_builder.problems.problem import AssertTest, CallTest, Problem, StdinTest
 from .data_builder.problems.written_calls import written_calls
-from .data_builder.public_inputs import MOST_MADE, MOST_WRITTEN
+from .data_builder.public_inputs import MOST_WRITTEN, made_and_known
 
 Accept = Callable[[str], float | bool]
 log = logging.getLogger("guided_gen")
@@ -117,10 +116,8 @@ class ProgramChecks:
         self._judge = Judge(self.isolation, workers=1, limits=PUBLIC_LIMITS) if asserts else None
         self._runs = PublicRuns(problem.entry_point, self._examples, self.isolation)
         self._ran: dict[str, Execution] = {}
-        made = made_inputs(problem, self._examples, MOST_MADE)
+        made, self._known = made_and_known(problem, self._examples)
         self._runs.add(made)
-        shown = [test.args for test in self._examples if isinstance(test, CallTest)]
-        self._known = {repr(args) for args in (*shown, *made)}
         self._written = 0
 
     def check(self, program: str) -> tuple[Verdict | None, Execution]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,12 @@ from .benchmarks.adaptive import Problem
 from .benchmarks.evidence import first_step, fitted_draws, fold_models
 from .benchmarks.evidence_pools import EvidencePool, evidence_pools
 from .data_builder.dataset import common_settings
-from .data_builder.stored_executions import read_executions
+from .data_builder.stored_executions import StoredExecutions, read_executions
 from .data_builder.tree_folder import read_settings
 from .engine.errors import SettingsError
 from .engine.models.files import cache_dir
-from .value_data import pool_trees
+from .engine.tree import Tree
+from .value_data import pool_trees, tree_problem
 from .valuemodel.evidence import EvidenceModel
 from .valuemodel.evidence_fit import refitted
 
@@ -23,14 +24,11 @@ def load_pools(folders: Sequence[Path], value: Path | None = None, **options: An
     """The pools of all trees, by problem. The values of `value` are computed once, and kept in the cache directory; `options` are
     those of `value_data.load_scored`. Raises SettingsError for rollouts of the split untouched, unless allowed.
     """
-    if not options.get("allow_untouched") and any(read_settings(folder)["split"] == "untouched" for folder in folders):
-        raise SettingsError("the split 'untouched' is kept for final reports: reading it must be allowed explicitly")
-    stored = {problem: one for folder in folders for problem, one in read_executions(folder).items()}
-    pools = evidence_pools(pool_trees(folders, value, cache_dir() / "pool-values", **options), stored)
+    pools = evidence_pools(_trees(folders, value, **options), _executions(folders))
     return sorted(pools, key=lambda pool: pool.problem)
 
 
-def load_problems(
+def adaptive_problems(
     folders: Sequence[Path],
     training: Sequence[EvidencePool],
     calibration: Sequence[EvidencePool] | None,
@@ -40,13 +38,24 @@ def load_problems(
     **options: Any,
 ) -> list[Problem]:
     """Pools to search anew in (benchmarks/adaptive.py); the rest as in `load_pools` and `evidence_figures`."""
-    pools = load_pools(folders, value, **options)
+    trees = sorted(_trees(folders, value, **options), key=tree_problem)
+    stored = _executions(folders)
+    pools = evidence_pools(trees, stored)
     first, added = first_step([pool.labelled() for pool in training], names)
     fitted = fitted_draws(calibration if calibration is not None else pools, n, 1)
     models = fold_models(first, added, fitted, len(pools), crossed=calibration is None)
-    stored = {problem: one for folder in folders for problem, one in read_executions(folder).items()}
-    trees = pool_trees(folders, value, cache_dir() / "pool-values", **options)
-    return [Problem.of(tree, stored[tree.metadata["problem"]], model) for tree, model in zip(trees, models, strict=True)]
+    every = zip(trees, pools, models, strict=True)
+    return [Problem.of(tree, stored[pool.problem], pool, model) for tree, pool, model in every]
+
+
+def _trees(folders: Sequence[Path], value: Path | None, **options: Any) -> Iterator[Tree]:
+    if not options.get("allow_untouched") and any(read_settings(folder)["split"] == "untouched" for folder in folders):
+        raise SettingsError("the split 'untouched' is kept for final reports: reading it must be allowed explicitly")
+    return pool_trees(folders, value, cache_dir() / "pool-values", **options)
+
+
+def _executions(folders: Sequence[Path]) -> dict[str, StoredExecutions]:
+    return {problem: one for folder in folders for problem, one in read_executions(folder).items()}
 
 
 def fitted_model(

@@ -85,7 +85,7 @@ def load_prompted_trees(
         texts = ProblemTexts(settings, problems, allow_untouched)
         template = template_named(settings["template"])
         before = len(prompted)
-        for tree in sorted(read_trees([folder]), key=_problem):  # builds store them as they are done
+        for tree in sorted(read_trees([folder]), key=tree_problem):  # builds store them as they are done
             chosen = selected(tree, tries)
             if not chosen:
                 continue
@@ -100,7 +100,8 @@ def load_prompted_trees(
     return prompted
 
 
-def _problem(tree: Tree) -> str:
+def tree_problem(tree: Tree) -> str:
+    """The id of the problem that a stored tree is of."""
     name: str = tree.metadata["problem"]
     return name
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..engine.files import replaced_atomically
+from ..engine.files import write_atomically
 from .made_for import MadeFor, ValueModelError
 
 CARD, KNOWN = "README.md", "known_problems.json"
@@ -75,15 +75,13 @@ def write_results(folder: Path, text: str) -> None:
     limits = rest.find("\n## Limits")
     if limits < 0:
         raise ValueModelError(f"{path} is no model card of guided-gen train")
-    with replaced_atomically(path) as temporary:
-        temporary.write_text(f"{before}## Results\n\n{text}\n{rest[limits:]}", encoding="utf-8")
+    write_atomically(path, f"{before}## Results\n\n{text}\n{rest[limits:]}")
 
 
 def write_known(folder: Path, training: Iterable[str], validation: Iterable[str]) -> None:
     """The ids of the problems that a training knew."""
     known = {"training": sorted(set(training)), "validation": sorted(set(validation))}
-    with replaced_atomically(folder / KNOWN) as temporary:
-        temporary.write_text(json.dumps(known) + "\n")
+    write_atomically(folder / KNOWN, json.dumps(known) + "\n")
 
 
 def known_problems(folder: Path) -> dict[str, set[str]]:

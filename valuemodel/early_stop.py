@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..engine.files import replaced_atomically
+from ..engine.files import write_atomically
 from ..engine.policies import EarlyStop, Policy, ThresholdCurve
 from ..engine.policy_names import policy_named
 from .made_for import EARLY_STOP, ValueModelError, local_folder, value_sha256
@@ -27,8 +27,7 @@ DEFAULT_LOST = "0.1"
 def save_curves(value: Path, figures: dict[str, Any]) -> Path:
     """Write the figures of `early_stop_fit.fit_early_stop` into the folder of the value model that they are of."""
     path = value / EARLY_STOP
-    with replaced_atomically(path) as temporary:
-        temporary.write_text(json.dumps({"format": _FORMAT, "value_sha256": value_sha256(value), **figures}, indent=1) + "\n")
+    write_atomically(path, json.dumps({"format": _FORMAT, "value_sha256": value_sha256(value), **figures}, indent=1) + "\n")
     return path
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, logit
 
-from ..engine.files import replaced_atomically
+from ..engine.files import write_atomically
 from .agreement import agreement
 from .made_for import ValueModelError
 
@@ -125,8 +125,7 @@ class EvidenceModel:
     def save(self, path: Path) -> None:
         parts = {name: asdict(column) for name, column in self.columns.items()}
         text = json.dumps({"format": FORMAT, "columns": parts, "bias": self.bias, "about": self.about}, indent=1)
-        with replaced_atomically(path) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
+        write_atomically(path, text + "\n")
 
     @classmethod
     def load(cls, path: Path) -> EvidenceModel:

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ..engine.files import replaced_atomically
+from ..engine.files import replaced_atomically, write_atomically
 from ..engine.models.float_models import model_config
 from ..engine.tail import Tail
 from .base_layers import Blocks, copied_blocks, empty_blocks, layer_count, run_layers, stored_config
@@ -139,8 +139,7 @@ class ValueModel(nn.Module):
         config |= {"training": self.settings.training, "base_config": self.base_config.to_dict()}
         with replaced_atomically(folder / WEIGHTS) as temporary:
             save_file(self._saved(), temporary)
-        with replaced_atomically(folder / CONFIG) as temporary:
-            temporary.write_text(json.dumps(config, indent=2, sort_keys=True, default=str) + "\n")
+        write_atomically(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True, default=str) + "\n")
 
     def _saved(self) -> dict[str, torch.Tensor]:
         state = self.tail.state_dict()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..engine.files import replaced_atomically
+from ..engine.files import write_atomically
 from ..engine.html_page import html_page, picture
 from ..engine.scorers import VALUE
 
@@ -65,8 +65,7 @@ def write_evaluation(figures: dict[str, Any], out: Path) -> None:
         "report.html": report_page(figures, plots),
     }
     for name, text in contents.items():
-        with replaced_atomically(out / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_atomically(out / name, text)
 
 
 @dataclass(frozen=True)

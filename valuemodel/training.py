@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ..engine.errors import DataError, SettingsError
-from ..engine.files import errors_of, replaced_atomically
+from ..engine.files import errors_of, write_atomically
 from ..engine.progress import stage
 from . import probe
 from .examples import Batch, Example, States, join_examples, shuffled
@@ -309,8 +309,7 @@ class Checkpoint:
         if self._accelerator.is_main_process:
             with errors_of(self._new / BEST):
                 save_file({name: tensor.cpu().contiguous() for name, tensor in best.items()}, self._new / BEST)
-            with replaced_atomically(self._new / PROGRESS) as temporary:
-                temporary.write_text(json.dumps(progress | {"run": self._run}))
+            write_atomically(self._new / PROGRESS, json.dumps(progress | {"run": self._run}))
         self._replace_old()
 
     def _replace_old(self) -> None:

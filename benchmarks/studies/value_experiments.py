@@ -27,7 +27,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 from ...data_builder.build_settings import order_key
-from ...engine.files import replaced_atomically
+from ...engine.files import replaced_atomically, write_atomically
 from ...engine.models.files import resolve_model
 from ...engine.models.known import DEFAULT_MODEL
 from ...engine.models.tokenizer_loading import load_tokenizer
@@ -200,8 +200,7 @@ def plot_learning_curve(lines: Sequence[dict[str, Any]], path: Path) -> None:
 def write_tables(out: Path) -> None:
     """The table and the plot of all results in OUT/experiments.jsonl."""
     lines = [json.loads(line) for line in (out / "experiments.jsonl").read_text().splitlines()]
-    with replaced_atomically(out / "experiments.md") as temporary:
-        temporary.write_text(table(lines))
+    write_atomically(out / "experiments.md", table(lines))
     plot_learning_curve(lines, out / "learning-curve.png")
 
 

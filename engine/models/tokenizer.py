@@ -15,7 +15,7 @@ from typing import Any
 from tokenizers import Tokenizer as Backend
 
 from ..errors import ModelError
-from ..files import replaced_atomically
+from ..files import replaced_atomically, write_atomically
 from .chat_template import ChatTemplate
 from .prompt_form import PromptForm, folded, plain_text, prompt_form
 
@@ -48,8 +48,7 @@ class Tokenizer:
         settings = {**self.special_tokens, "chat_template": self.chat_template, "tokenizer_class": "PreTrainedTokenizerFast"}
         with replaced_atomically(folder / TOKENIZER) as temporary:
             self.backend_tokenizer.save(str(temporary), pretty=False)
-        with replaced_atomically(folder / SETTINGS) as temporary:
-            temporary.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_atomically(folder / SETTINGS, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
 
     def __len__(self) -> int:
         return self.backend_tokenizer.get_vocab_size()

@@ -112,7 +112,7 @@ def _tell(plan: Plan, out: Path) -> None:
 def _end(path: Path, plan: Plan, out: Path, done: Done, install_anyway: bool) -> int:
     """Report, install or say why not."""
     from ..adapt_report import card_text, read_worth, time_text
-    from ..engine.files import replaced_atomically
+    from ..engine.files import write_atomically
     from ..engine.models.tokenizer_loading import load_tokenizer
     from ..known_values import install
     from ..valuemodel.card import write_results
@@ -121,8 +121,7 @@ def _end(path: Path, plan: Plan, out: Path, done: Done, install_anyway: bool) ->
     worth = read_worth(out / EVALUATION / "evaluation.json", out / EVIDENCE / "evidence.json")
     parts = [*worth.sentences, time_text(plan, done.seconds, done.starts)]
     text = "\n\n".join(parts)
-    with replaced_atomically(out / "report.md") as temporary:
-        temporary.write_text(f"# {plan.asked['model']}\n\n{text}\n", encoding="utf-8")
+    write_atomically(out / "report.md", f"# {plan.asked['model']}\n\n{text}\n")
     write_results(out / VALUE, card_text(worth, load_tokenizer(path).prompt_form, plan.asked["backend"]))
     click.echo(text)
     click.echo(f"\nThe figures: {out / EVALUATION / 'report.html'} and {out / EVIDENCE / 'evidence.md'}")

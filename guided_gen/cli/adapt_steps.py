@@ -22,7 +22,7 @@ from typing import Any
 import click
 
 from ..adapt_plan import HELD_OUT, MOST_PROMPT, PARTS, ROLLOUTS, TRAINING, VALIDATION, Plan
-from ..engine.files import replaced_atomically
+from ..engine.files import write_atomically
 from .recipe import Step
 
 VALUE, EVALUATION, EVIDENCE = "value", "evaluation", "evidence"
@@ -101,8 +101,7 @@ class Done:
         self._save()
 
     def _save(self) -> None:
-        with replaced_atomically(self.folder / _DONE) as temporary:
-            temporary.write_text(json.dumps({"seconds": self.seconds, "starts": self.starts}, indent=1) + "\n", encoding="utf-8")
+        write_atomically(self.folder / _DONE, json.dumps({"seconds": self.seconds, "starts": self.starts}, indent=1) + "\n")
 
 
 def run_steps(made: dict[str, Step], plan: Plan, done: Done, out: Path) -> None:

@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..engine.errors import SettingsError
-from .options import CONTEXT, FOLDER, OUT_FOLDER, check_options, generator_option, source_option, untouched_option
+from .options import CONTEXT, FOLDER, OUT_FOLDER, check_options, generator_option, group, source_option, untouched_option
 
 if TYPE_CHECKING:
     from ..benchmarks.evidence_pools import EvidencePool
 
 FITTED_N = 10  # candidates that the second step has at a time
+_pool_options = group(
+    click.argument("pool", nargs=-1, required=True, type=FOLDER),
+    click.option("--data", required=True, multiple=True, type=FOLDER, help="What the first step is fitted to."),
+    click.option("--calibrate", multiple=True, type=FOLDER, help="What the second is.  [default: the other folds of POOL]"),
+    click.option("--value", type=FOLDER, default=None, help="A value model's folder."),
+    click.option("--seed", default=0),
+    generator_option,
+    source_option,
+    untouched_option,
+)
 
 
 @click.command(context_settings=CONTEXT)
@@ -46,17 +56,10 @@ def fit_evidence(data: tuple[Path, ...], calibrate: tuple[Path, ...], value: Pat
 
 
 @click.command(context_settings=CONTEXT)
-@click.argument("pool", nargs=-1, required=True, type=FOLDER)
-@click.option("--data", required=True, multiple=True, type=FOLDER, help="What the first step is fitted to.")
-@click.option("--calibrate", multiple=True, type=FOLDER, help="What the second is.  [default: the other folds of POOL]")
-@click.option("--value", type=FOLDER, default=None, help="A value model's folder.")
+@_pool_options
 @click.option("--n", default=10, help="Candidates that are ranked.")
 @click.option("--resamples", type=click.IntRange(1), default=100, help="Draws of n samples a problem.")
-@click.option("--seed", default=0)
 @click.option("--out", required=True, type=OUT_FOLDER, help="Where evidence.{json,md} go.")
-@generator_option
-@source_option
-@untouched_option
 def evidence(
     pool: tuple[Path, ...], data: tuple[Path, ...], calibrate: tuple[Path, ...], value: Path | None, out: Path, **options: Any
 ) -> None:
@@ -76,10 +79,7 @@ def evidence(
 
 
 @click.command(context_settings=CONTEXT)
-@click.argument("pool", nargs=-1, required=True, type=FOLDER)
-@click.option("--data", required=True, multiple=True, type=FOLDER, help="What the first step is fitted to.")
-@click.option("--calibrate", multiple=True, type=FOLDER, help="What the second is.  [default: the other folds of POOL]")
-@click.option("--value", type=FOLDER, default=None, help="A value model's folder.")
+@_pool_options
 @click.option("--n", default=4, help="Candidates begun together.")
 @click.option("--most", default=16, help="Candidates of a search.")
 @click.option("--enough", default=0.9, help="How likely to be correct a candidate has to be for the search to end.")
@@ -87,11 +87,7 @@ def evidence(
 @click.option("--policies", default="best-of-n", help="Separated by commas, as for bench replay; an arm each.")
 @click.option("--resamples", type=click.IntRange(1), default=5, help="Orders of a pool's samples.")
 @check_options
-@click.option("--seed", default=0)
 @click.option("--out", required=True, type=OUT_FOLDER, help="Where adaptive.{json,md} go.")
-@click.option("--model", default=None, help="With --value: the generator.  [default: as the data say]")
-@source_option
-@untouched_option
 def adaptive(
     pool: tuple[Path, ...], data: tuple[Path, ...], calibrate: tuple[Path, ...], value: Path | None, out: Path, **options: Any
 ) -> None:
@@ -104,7 +100,7 @@ def adaptive(
     from ..benchmarks.replay import ReplaySettings
     from ..engine.scorers import mean_logprob
     from ..engine.scorers import value as value_scorer
-    from ..evidence_data import load_problems
+    from ..evidence_data import adaptive_problems
     from ..valuemodel.early_stop import chosen_policy
 
     settings = ReplaySettings(check_every=options["check_every"], resamples=options["resamples"], seed=options["seed"])
@@ -117,7 +113,7 @@ def adaptive(
     training = _pools(data, None, options)
     calibration = _pools(calibrate, value, options) if calibrate else None
     names = _columns(value)
-    problems = load_problems(pool, training, calibration, names, FITTED_N, value, **_of_data(pool, options))
+    problems = adaptive_problems(pool, training, calibration, names, FITTED_N, value, **_of_data(pool, options))
     scorer = mean_logprob if value is None else value_scorer
     curve = [number for number in (1, 2, 4, 8) if number < options["most"]]
     figures = adaptive_figures(problems, rules, scorer, settings, [*curve, options["most"]])
@@ -139,12 +135,11 @@ def _columns(value: Path | None) -> list[str]:
 
 
 def _write(out: Path, name: str, figures: dict[str, Any], text: str) -> None:
-    from ..engine.files import replaced_atomically
+    from ..engine.files import write_atomically
 
     out.mkdir(parents=True, exist_ok=True)
     for ending, content in {"json": json.dumps(figures, indent=1) + "\n", "md": text}.items():
-        with replaced_atomically(out / f"{name}.{ending}") as temporary:
-            temporary.write_text(content, encoding="utf-8")
+        write_atomically(out / f"{name}.{ending}", content)
     click.echo(text)
 
 

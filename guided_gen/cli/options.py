@@ -45,22 +45,17 @@ _precision = click.option("--precision", default="auto", help="auto, float32, bf
 _vllm = click.option(
     "--vllm", multiple=True, metavar="NAME=VALUE", help="A setting of vLLM, such as tensor_parallel_size=2; see docs/vllm.md."
 )
-backend_options = group(
-    _precision,
-    click.option("--backend", type=click.Choice(["torch", "vllm"]), default="torch", help="What decodes."),
-    _vllm,
-)
+
+
+def _backends(*names: str, about: str) -> Decorator[Any]:
+    return group(_precision, click.option("--backend", type=click.Choice(names), default="torch", help=about), _vllm)
+
+
+backend_options = _backends("torch", "vllm", about="What decodes.")
 # Of commands that can do with another server's whole answers.
-generator_options = group(
+whole_answer_options = group(
     _model,
-    _precision,
-    click.option(
-        "--backend",
-        type=click.Choice(["torch", "vllm", "openai"]),
-        default="torch",
-        help="What decodes; openai: another server, at --base-url.",
-    ),
-    _vllm,
+    _backends("torch", "vllm", "openai", about="What decodes; openai: another server, at --base-url."),
     click.option("--base-url", default=None, help="Where a server speaks OpenAI's API, such as http://localhost:11434/v1."),
     click.option("--api-key-env", metavar="NAME", default=None, help="The environment variable that holds that server's key."),
 )

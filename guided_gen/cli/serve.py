@@ -15,10 +15,10 @@ from .options import (
     chosen_scorer,
     chosen_value,
     endpoint,
-    generator_options,
     scorer_option,
     value_options,
     vllm_settings,
+    whole_answer_options,
 )
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.command(context_settings=CONTEXT)
 @click.option("--host", default="127.0.0.1", help="Address to listen at; 0.0.0.0 is every network.")
 @click.option("--port", default=8000)
-@generator_options
+@whole_answer_options
 @value_options
 @scorer_option
 @click.option("--api-key-file", type=click.Path(path_type=Path), default=None, help="Keys that clients must present, one a line.")

@@ -19,11 +19,11 @@ from .options import (
     chosen_scorer,
     chosen_value,
     endpoint,
-    generator_options,
     sampling_options,
     scorer_option,
     value_options,
     vllm_settings,
+    whole_answer_options,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ OUT_FILE = click.Path(path_type=Path, dir_okay=False)
 
 @click.command(context_settings=CONTEXT)
 @click.argument("problem")
-@generator_options
+@whole_answer_options
 @click.option(
     "--policy",
     default="best-of-n",
@@ -194,7 +194,7 @@ def _run(solving: Solving, quiet: bool) -> tuple[Solution, bool]:
 
 def _print(solution: Solution, options: dict[str, Any]) -> None:
     """What was found, where it was asked for; nothing is lost where another part cannot be written."""
-    from ..engine.files import replaced_atomically
+    from ..engine.files import write_atomically
     from .solve_report import as_json, failed_example, summary
 
     if options["backend"] == "openai":  # pieces of text, which no model's files tell
@@ -204,8 +204,7 @@ def _print(solution: Solution, options: dict[str, Any]) -> None:
             click.echo(summary(solution), err=True)
         text = as_json(solution) if options["as_json"] else solution.program.rstrip("\n")
         if options["output"]:
-            with replaced_atomically(options["output"]) as temporary:
-                temporary.write_text(text + "\n", encoding="utf-8")
+            write_atomically(options["output"], text + "\n")
         else:
             click.echo(text)
         if solution.best.passes is False:

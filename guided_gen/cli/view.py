@@ -30,10 +30,9 @@ def command(tree: Path, out: Path, model: str | None, statement: Path | None, wa
         html, shown = _results_page(tree), "results"
     else:
         html, shown = _trees_page(tree, model, text, wanted, limit)
-    from ..engine.files import replaced_atomically
+    from ..engine.files import write_atomically
 
-    with replaced_atomically(out) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    write_atomically(out, html)
     click.echo(f"{shown} in {out}", err=True)
 
 

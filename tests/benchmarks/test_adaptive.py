@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from guided_gen.benchmarks.adaptive import AdaptiveReplay, Problem, Rule, adaptive_figures, adaptive_markdown
+from guided_gen.benchmarks.evidence_pools import EvidencePool
 from guided_gen.benchmarks.replay import ReplaySettings
 from guided_gen.data_builder.stored_executions import StoredExecutions
 from guided_gen.engine.scorers import mean_logprob
@@ -41,7 +42,7 @@ def problem(*correct: bool, number: int = 0) -> Problem:
         results=np.ones((len(correct), 1), bool),
         writers=np.zeros((len(correct), 1), bool),
     )
-    return Problem.of(tree, stored, TELLS)
+    return Problem.of(tree, stored, EvidencePool.of(tree, stored), TELLS)
 
 
 def searched(one: Problem, **changes: Any) -> dict[str, float]:

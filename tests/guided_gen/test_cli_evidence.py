@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from guided_gen import evidence_data
 from guided_gen.cli import cli
 from guided_gen.data_builder.stored_executions import NAME
 from guided_gen.engine.errors import GuidedGenError
@@ -72,3 +73,15 @@ def test_from_rollouts_to_a_model_and_a_report(pool: Path, tiny_folder: Path, pr
     assert arms[-1]["tokens"] <= 50
     wrong = run(*replayed, "--budgets", "many", "--out", tmp_path / "adaptive")
     assert "budgets are written like" in str(wrong.exception)
+
+
+def test_a_pool_is_searched_anew_with_the_evidence_of_its_own_problem(
+    pool: Path, tiny_folder: Path, problems_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("dataset", "execute", pool, "--problems", problems_file, "--model", tiny_folder).exit_code == 0
+    trees = list(evidence_data.pool_trees([pool], None, pool))
+    monkeypatch.setattr(evidence_data, "pool_trees", lambda *_, **__: iter(trees[::-1]))
+    pools = evidence_data.load_pools([pool])
+    problems = evidence_data.adaptive_problems([pool], pools, None, ["log-probability"], 4)
+    assert [one.told.problem for one in problems] == [one.problem for one in pools]
+    assert [one.pool.tree.metadata["problem"] for one in problems] == [one.told.problem for one in problems]
