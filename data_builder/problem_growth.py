@@ -49,7 +49,9 @@ class ProblemGrowth:
         settings, model = self._settings, self._loaded.language_model
         most = min(settings.max_prompt_tokens, model.max_length - settings.max_new_tokens)
         prompt = prompt_ids(self._loaded.tokenizer, self.problem, settings.template, max_tokens=most)
-        session = model.open(Prompt(prompt), settings.sampling, settings.seed, self._loaded.stop_ids)
+        session = model.open(
+            Prompt(prompt, room=settings.max_new_tokens), settings.sampling, settings.seed, self._loaded.stop_ids
+        )
         tree = session.tree
         try:
             if settings.independent:

@@ -21,10 +21,15 @@ class Session(Protocol):
 
 @dataclass(frozen=True)
 class Prompt:
-    """Token ids to begin from. `reader_ids`: the same prompt in the tokens of `reader_tokenizer`, for a model that has one."""
+    """Token ids to begin from. `reader_ids`: the same prompt in the tokens of `reader_tokenizer`, for a model that has one.
+
+    `room`: the most tokens that any answer to it may have. A model that reads long texts by other numbers than short ones
+    (LongRoPE) chooses by it, once, so that no search changes them on its way.
+    """
 
     token_ids: Sequence[int]
     reader_ids: Sequence[int] | None = None
+    room: int = 0
 
 
 @dataclass(frozen=True)

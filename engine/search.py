@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -104,6 +104,7 @@ class Search:
         self.policy = as_policy(settings.policy)
         self._scorer = as_scorer(settings.scorer or (value if model.scores else mean_logprob))
         if isinstance(below, Prompt):
+            below = replace(below, room=settings.max_new_tokens)
             below = model.open(below, settings.sampling, settings.seed, settings.stop_ids)
         self.session, self._cut = below, model.cut
         self.tree: Tree = self.session.tree

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,7 +78,7 @@ def score_text(model: LanguageModel, text: TokenizedText) -> ScoredText:
 
 
 def _values(model: LanguageModel, prompt: Prompt, ids: Sequence[int], logprobs: np.ndarray) -> np.ndarray:
-    session = model.open(prompt, Sampling(), 0)
+    session = model.open(replace(prompt, room=len(ids)), Sampling(), 0)
     try:
         node = ROOT
         for token, logprob in zip(ids, logprobs.tolist(), strict=True):

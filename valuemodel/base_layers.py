@@ -20,6 +20,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from ..engine.cpu.model import CpuDecoder, CpuModel
 from ..engine.layout import Layout
 from ..engine.models.architecture import FAMILIES
+from ..engine.models.context import original_context
 from ..engine.models.float_models import fill, model_config, opened_tensors
 from .made_for import ValueModelError
 from .packing import Pack, join_packs, pack_sequence
@@ -130,7 +131,15 @@ def run_layers(
 
 @torch.no_grad()
 def shared_states(base: Any, pack: Pack, fork_layers: Sequence[int]) -> list[torch.Tensor]:
-    """What enters layer f of `base` (for f = all its layers: what leaves the last, before the norm), [T, H] for each f."""
+    """What enters layer f of `base` (for f = all its layers: what leaves the last, before the norm), [T, H] for each f.
+
+    Raises ValueModelError for texts beyond what LongRoPE reads by its first set of frequencies.
+    """
+    original = original_context(base.config)
+    if original is not None and int(pack.positions.max()) >= original:
+        raise ValueModelError(
+            f"value models read texts of up to {original} tokens on a base that reads longer ones otherwise (LongRoPE)"
+        )
     decoder = base.get_decoder()
     modules: list[Any] = []
     if not isinstance(decoder, CpuDecoder):

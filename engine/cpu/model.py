@@ -16,7 +16,7 @@ from torch import nn
 from ..errors import ModelError
 from ..layout import Layout
 from ..models.architecture import Architecture
-from ..models.rope import frequencies
+from ..models.rope import Rotary, frequencies
 from ..models.tensors import Tensors
 from . import kernels
 from .block_linear import BlockEmbedding, BlockLinear, block_matrix
@@ -63,7 +63,9 @@ class CpuDecoder(nn.Module):
         self.embed_tokens = embedding
         self.layers = nn.ModuleList(layers)
         self.norm = norm
-        self.rotary_emb = Rotary(architecture)
+        self.rotary_emb = Rotary(
+            frequencies(architecture.rope_parameters, architecture.head_dim, architecture.max_position_embeddings)
+        )
 
 
 class CpuLayer(nn.Module):
@@ -136,19 +138,6 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return kernels.rms_norm(x, self.weight, self.epsilon)
-
-
-class Rotary(nn.Module):
-    """Cosines and sines [1, T, r] of rotary embeddings for positions [1, T]."""
-
-    def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        self._frequencies = frequencies(architecture.rope_parameters, architecture.head_dim, architecture.max_position_embeddings)
-
-    @torch.no_grad()
-    def forward(self, x: torch.Tensor, position_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        angles = (position_ids[..., None].float() * self._frequencies.short).repeat(1, 1, 2)
-        return angles.cos() * self._frequencies.scale, angles.sin() * self._frequencies.scale
 
 
 class _Weights:

@@ -2,7 +2,7 @@
 
 Parameters are those of transformers' `rope_parameters` (`rope_type`, `rope_theta`, ...), and so are the numbers
 (transformers/modeling_rope_utils.py). LongRoPE has two sets of frequencies: one for texts up to the length that the model was
-first trained on, one for longer ones. Which of them a text is read with is its reader's choice, once for the whole text.
+first trained on, one for longer ones. Which of them a text is read with is chosen once for the whole text, by who reads it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from ..errors import ModelError
 
@@ -21,7 +22,8 @@ Parameters = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Frequencies:
-    """What positions are multiplied by: `short` [r / 2], and `long` for texts of more than `original_context` tokens, if any.
+    """What positions are multiplied by: `short` [r / 2], and other numbers, `long`, for texts of more than `original_context`
+    tokens, if the model has any.
 
     `scale` multiplies cosines and sines.
     """
@@ -30,6 +32,30 @@ class Frequencies:
     long: torch.Tensor | None = None
     original_context: int | None = None
     scale: float = 1.0
+
+
+class Rotary(nn.Module):
+    """Cosines and sines of rotary embeddings. `original_context`: the longest text that is not read by the long frequencies."""
+
+    short: torch.Tensor
+    long: torch.Tensor | None
+
+    def __init__(self, found: Frequencies) -> None:
+        super().__init__()
+        self.original_context, self._scale = found.original_context, found.scale
+        self.register_buffer("short", found.short, persistent=False)
+        self.register_buffer("long", found.long, persistent=False)
+
+    @torch.no_grad()
+    def forward(
+        self, x: torch.Tensor, position_ids: torch.Tensor, is_long: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Positions [1, T], and whether each belongs to a long text, [T] -> two of [1, T, r], in the dtype of `x`."""
+        inverse = self.short
+        if is_long is not None and self.long is not None:
+            inverse = torch.where(is_long[:, None], self.long, self.short)
+        angles = (position_ids[..., None].float() * inverse).repeat(1, 1, 2)
+        return (angles.cos() * self._scale).to(x.dtype), (angles.sin() * self._scale).to(x.dtype)
 
 
 def frequencies(parameters: Parameters, head_dim: int, context: int) -> Frequencies:
@@ -102,7 +128,7 @@ def _longrope(inverse: torch.Tensor, parameters: Parameters, base: float, contex
     fallback = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
     scale = _number(parameters, "attention_factor", fallback)
     short, long = (_divided(inverse, parameters, name) for name in ("short_factor", "long_factor"))
-    return Frequencies(short, long, int(original), scale)
+    return Frequencies(short, scale=scale) if torch.equal(short, long) else Frequencies(short, long, int(original), scale)
 
 
 def _divided(inverse: torch.Tensor, parameters: Parameters, name: str) -> torch.Tensor:

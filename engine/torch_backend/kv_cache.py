@@ -76,11 +76,13 @@ def _fresh(like: torch.Tensor, rows: int) -> torch.Tensor:
 class PromptCache:
     """A prompt's keys and values: for each layer two tensors [kv_heads, tokens, head_dim].
 
-    `states`: the model's last state [1, H] at some of its tokens, by how many tokens are read there.
+    `states`: the model's last state [1, H] at some of its tokens, by how many tokens are read there. `is_long`: whether it
+    belongs to a text that LongRoPE reads by its second frequencies.
     """
 
-    def __init__(self, token_ids: Sequence[int], layers: int) -> None:
+    def __init__(self, token_ids: Sequence[int], layers: int, is_long: bool = False) -> None:
         self.token_ids = list(token_ids)
+        self.is_long = is_long
         self.keys: list[torch.Tensor] = [torch.empty(0)] * layers
         self.values: list[torch.Tensor] = [torch.empty(0)] * layers
         self.states: dict[int, torch.Tensor] = {}
@@ -94,7 +96,7 @@ class PromptCache:
 
     def first(self, length: int) -> PromptCache:
         """The cache of the first `length` tokens, a view of this one."""
-        view = PromptCache(self.token_ids[:length], 0)
+        view = PromptCache(self.token_ids[:length], 0, self.is_long)
         view.keys = [keys[:, :length] for keys in self.keys]
         view.values = [values[:, :length] for values in self.values]
         view.states = {read: state for read, state in self.states.items() if read <= length}

@@ -20,7 +20,8 @@ from ..cpu.model import CpuModel
 from ..errors import ContextError, SettingsError
 from ..language_model import Growth, LanguageModel, Prompt, Statistics
 from ..language_model import Session as AnySession
-from ..models.context import longest_text
+from ..models.context import longest_text, original_context
+from ..models.rope import Rotary, frequencies
 from ..randomness import problem_key, uniforms
 from ..sampling import Distributions, Sampling, distributions
 from ..shaping import Shaping
@@ -76,8 +77,13 @@ class TorchLanguageModel(LanguageModel):
         self._scoring_seconds = 0.0
         self._layers = config.num_hidden_layers
         self.vocabulary_size = config.vocab_size
-        self.max_length, self.limit = longest_text(config)
+        self.max_length, self.limit = longest_text(config, scored=tail is not None)
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self._rotary = self._decoder.rotary_emb
+        self._original_context = original_context(config)
+        if self._original_context is not None:  # transformers' own would choose by the longest text of a batch
+            found = frequencies(config.rope_parameters, head_dim, config.max_position_embeddings)
+            self._rotary = Rotary(found).to(self.device)
         self._cached_layers = self._layers + (len(tail.layers) if tail else 0)
         for i, layer in enumerate(tail.layers if tail else ()):
             layer.self_attn.layer_idx = self._layers + i  # type: ignore[union-attr,assignment]
@@ -94,7 +100,7 @@ class TorchLanguageModel(LanguageModel):
         """Prefill a prompt, as far as it is not held. Raises ContextError where it leaves no room for an answer."""
         if any(not 0 <= token < self.vocabulary_size for token, _ in sampling.bias):
             raise SettingsError(f"a biased token is not in this model's vocabulary of {self.vocabulary_size}")
-        cached, state = self._read_prompt(prompt.token_ids)
+        cached, state = self._read_prompt(prompt.token_ids, prompt.room)
         width = self._tail.head.width if self._tail else 0
         session = TorchSession(Tree.below(prompt.token_ids), cached, sampling, seed, width)
         self._remember([(session, ROOT)], state)
@@ -110,7 +116,8 @@ class TorchLanguageModel(LanguageModel):
         if not cached or not self.prefixes.max_bytes:
             return
         slots = torch.tensor([session.slots[node] for node in cached], device=self.device)
-        longer = PromptCache([*session.prompt.token_ids, *session.tree.nodes.token_id[cached].tolist()], self._cached_layers)
+        token_ids = [*session.prompt.token_ids, *session.tree.nodes.token_id[cached].tolist()]
+        longer = PromptCache(token_ids, self._cached_layers, session.prompt.is_long)
         longer.states = session.prompt.states
         for layer in range(self._cached_layers):
             answer = self._pool[layer].index_select(0, slots).permute(1, 2, 0, 3)  # [2, kv_heads, tokens, head_dim]
@@ -125,12 +132,13 @@ class TorchLanguageModel(LanguageModel):
             raise ContextError(
                 f"the prompt has {len(prompt_ids)} tokens and the answer {len(token_ids)}; {self.limit} holds {self.max_length}"
             )
-        prompt, state = self._read_prompt(prompt_ids)
+        prompt, state = self._read_prompt(prompt_ids, len(token_ids))
         read = list(token_ids[:-1])
         if read:
-            whole = PromptCache([*prompt.token_ids, *read], self._cached_layers)
+            whole = PromptCache([*prompt.token_ids, *read], self._cached_layers, prompt.is_long)
             positions = torch.arange(len(prompt), len(whole))
-            hidden, _ = self._run(torch.tensor(read), positions, ContinuedLayout(whole, prompt, self.device))
+            layout = ContinuedLayout(whole, prompt, self.device)
+            hidden, _ = self._run(torch.tensor(read), positions, layout, torch.full((len(read),), prompt.is_long))
             state = torch.cat([state, hidden])
         tokens = torch.tensor(list(token_ids), device=self.device)[:, None]
         parts = [slice(start, start + _LOGIT_ROWS) for start in range(0, len(tokens), _LOGIT_ROWS)]
@@ -169,24 +177,26 @@ class TorchLanguageModel(LanguageModel):
 
     # -- one step
 
-    def _read_prompt(self, prompt_ids: Sequence[int]) -> tuple[PromptCache, torch.Tensor]:
-        """The prompt's cache and the state [1, H] at its last token."""
+    def _read_prompt(self, prompt_ids: Sequence[int], room: int) -> tuple[PromptCache, torch.Tensor]:
+        """The prompt's cache and the state [1, H] at its last token. At most `room` tokens will follow it."""
         count = len(prompt_ids)
         if not count:
             raise ContextError("the prompt is empty")
         if count >= self.max_length:
             raise ContextError(f"the prompt has {count} tokens; {self.limit} holds {self.max_length}")
-        held, known = self.prefixes.longest(prompt_ids)
+        is_long = self._original_context is not None and count + room > self._original_context
+        held, known = self.prefixes.longest(prompt_ids, is_long)
         if held is not None and known == count and count in held.states:
             return held.first(count), held.states[count]
-        prompt = PromptCache(prompt_ids, self._cached_layers)
+        prompt = PromptCache(prompt_ids, self._cached_layers, is_long)
         known = min(known, count - 1)
         layout: PrefillLayout | ContinuedLayout = PrefillLayout(prompt)
         if held is not None and known:
             prefix = held.first(known)
             layout = ContinuedLayout(prompt, prefix, self.device)
             prompt.states |= prefix.states
-        hidden, _ = self._run(torch.tensor(prompt.token_ids[known:]), torch.arange(known, count), layout)
+        read = torch.tensor(prompt.token_ids[known:])
+        hidden, _ = self._run(read, torch.arange(known, count), layout, torch.full((len(read),), is_long))
         prompt.states[count] = hidden[-1:].clone()
         self.prefixes.add(prompt)
         return prompt, prompt.states[count]
@@ -288,9 +298,12 @@ class TorchLanguageModel(LanguageModel):
         )
         tokens = np.asarray([session.tree.nodes.token_id[node] for session, node in rows], np.int64)
         positions = lengths - 1 + np.asarray([len(session.prompt) for session, _ in rows])
+        is_long = np.asarray([session.prompt.is_long for session, _ in rows])
         if positions.max() >= self.max_length:
             raise ContextError(f"the prompt and the answer together are longer than {self.limit} of {self.max_length} tokens")
-        return self._run(torch.from_numpy(tokens), torch.from_numpy(positions), layout)
+        if self._original_context is not None and (positions[~is_long] >= self._original_context).any():
+            raise ContextError(f"LongRoPE reads this text as one of up to {self._original_context} tokens, and it goes on")
+        return self._run(torch.from_numpy(tokens), torch.from_numpy(positions), layout, torch.from_numpy(is_long))
 
     def _free(self, session: TorchSession, nodes: list[int]) -> None:
         self._pool.free([session.slots[node] for node in nodes])
@@ -311,13 +324,22 @@ class TorchLanguageModel(LanguageModel):
         return path
 
     def _run(
-        self, tokens: torch.Tensor, positions: torch.Tensor, layout: PrefillLayout | ContinuedLayout | DecodeLayout
+        self,
+        tokens: torch.Tensor,
+        positions: torch.Tensor,
+        layout: PrefillLayout | ContinuedLayout | DecodeLayout,
+        is_long: torch.Tensor,
     ) -> tuple[torch.Tensor, Any]:
-        """tokens [T], positions [T] -> the state below the LM head [T, H] and what the tail emitted [T, E] (or None)."""
+        """tokens [T], positions [T], of long texts or not [T] -> the state below the LM head [T, H] and what the tail emitted
+        [T, E] (or None).
+        """
         self._passes += 1
         position_ids = positions[None].to(self.device)
         hidden = self._decoder.embed_tokens(tokens[None].to(self.device))
-        rotary = self._decoder.rotary_emb(hidden, position_ids)
+        if isinstance(self._rotary, Rotary):
+            rotary = self._rotary(hidden, position_ids, is_long.to(self.device))
+        else:
+            rotary = self._rotary(hidden, position_ids)
         tail = self._tail
         emitted = None
         for i, layer in enumerate(self._decoder.layers):

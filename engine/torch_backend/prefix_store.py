@@ -1,8 +1,9 @@
 """Prompts that stay cached between calls, so that a conversation's next turn reads only what is new in it.
 
-A prompt's keys and values depend on its tokens alone, so any prompt that begins with the same tokens can go on from them. The
-store is bounded in bytes; what was used longest ago goes first. Where a prompt is found whole, nothing is computed and what
-follows is equal to the bit; where a part is found, results are those of a fresh pass up to rounding.
+A prompt's keys and values depend on its tokens (and with LongRoPE on whether its text is a long one), so any prompt that begins
+with the same tokens can go on from them. The store is bounded in bytes; what was used longest ago goes first. Where a prompt is
+found whole, nothing is computed and what follows is equal to the bit; where a part is found, results are those of a fresh pass up
+to rounding.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ class PrefixStore:
     def bytes(self) -> int:
         return sum(prompt.bytes for _, prompt in self._held)
 
-    def longest(self, token_ids: Sequence[int]) -> tuple[PromptCache | None, int]:
+    def longest(self, token_ids: Sequence[int], is_long: bool = False) -> tuple[PromptCache | None, int]:
         """The held prompt that shares most first tokens with `token_ids`, and how many these are; it counts as used."""
         wanted = np.asarray(token_ids)
         best, length = -1, 0
-        for i, (held, _) in enumerate(self._held):
-            common = _common_length(held, wanted)
+        for i, (held, cached) in enumerate(self._held):
+            common = _common_length(held, wanted) if cached.is_long == is_long else 0
             if common > length:
                 best, length = i, common
         if best < 0:
@@ -50,7 +51,7 @@ class PrefixStore:
             return
         others = []
         for held, cached in self._held:
-            common = _common_length(held, tokens)
+            common = _common_length(held, tokens) if cached.is_long == prompt.is_long else -1
             if common == len(tokens):  # all of it is held already, within a longer one
                 cached.states |= prompt.states
                 tokens, prompt = held, cached

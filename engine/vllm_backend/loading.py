@@ -6,10 +6,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..errors import SettingsError
+from ..models.context import original_context
+from ..models.float_models import float_model, model_config
 from ..progress import stage
 from ..tail import Tail
 from .engine import VllmEngine
@@ -28,10 +31,21 @@ def serve(
     """The model in `path`, a folder or a GGUF, served by vLLM: alone, with a value tail, or beside the exported value model in
     the folder `classifier`. Raises BackendError where vLLM does not start.
     """
+    _check_longrope(model_config(path), settings)
     with _as_folder(path, precision) as folder:  # which vLLM reads while it starts, and never again
         if classifier is None:
             return start(folder, precision, tail, settings)
         return start_with_classifier(folder, precision, classifier, settings)
+
+
+def _check_longrope(config: Any, settings: VllmSettings) -> None:
+    """vLLM reads all texts by one set of LongRoPE's frequencies: the second where texts longer than the first's are allowed."""
+    original = original_context(config)
+    if original is not None and (settings.max_model_len is None or settings.max_model_len > original):
+        raise SettingsError(
+            f"vLLM reads short texts with this model's LongRoPE right only where there are no long ones: set max_model_len to "
+            f"{original} at most"
+        )
 
 
 @contextmanager
@@ -40,8 +54,6 @@ def _as_folder(path: Path, precision: str) -> Iterator[Path]:
     if not path.is_file():
         yield path
         return
-    from ..models.float_models import float_model
-
     with tempfile.TemporaryDirectory(prefix="guided-gen-model-") as temporary:
         with stage(f"Writing {path.name} as {precision} for vLLM"):
             float_model(path, getattr(torch, precision)).save_pretrained(temporary)

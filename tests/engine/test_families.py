@@ -6,17 +6,26 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from guided_gen.engine.errors import ContextError, ModelError
-from guided_gen.engine.language_model import Prompt
+from guided_gen.engine.cpu.model import CpuModel
+from guided_gen.engine.errors import ContextError, ModelError, SettingsError
+from guided_gen.engine.language_model import Growth, Prompt
 from guided_gen.engine.models.architecture import FAMILIES
+from guided_gen.engine.models.context import longest_text
 from guided_gen.engine.models.float_models import FLOAT_FAMILIES
 from guided_gen.engine.models.loading import chosen_precision, load_weights
 from guided_gen.engine.sampling import Sampling
+from guided_gen.engine.search import Search, SearchSettings, run
 from guided_gen.engine.torch_backend.model import TorchLanguageModel
+from guided_gen.engine.tree import ROOT
+from guided_gen.engine.vllm_backend.loading import serve
+from guided_gen.engine.vllm_backend.settings import VllmSettings
+from guided_gen.valuemodel.base_layers import last_states
+from guided_gen.valuemodel.made_for import ValueModelError
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 300,
@@ -57,11 +66,11 @@ def tiny(family: str, **changes: Any) -> Any:
 
 
 @torch.no_grad()
-def expected(model: Any) -> torch.Tensor:
-    """transformers' own log-probabilities of the tokens from the 20th on."""
+def expected(model: Any, ids: list[int] = IDS, first: int = 20) -> torch.Tensor:
+    """transformers' own log-probabilities of the tokens from number `first` on."""
     model.set_attn_implementation("eager")
-    logprobs = torch.log_softmax(model(torch.tensor([IDS])).logits[0].float(), -1)[19:-1]
-    return logprobs.gather(1, torch.tensor(IDS[20:])[:, None])[:, 0]
+    logprobs = torch.log_softmax(model(torch.tensor([ids])).logits[0].float(), -1)[first - 1 : -1]
+    return logprobs.gather(1, torch.tensor(ids[first:])[:, None])[:, 0]
 
 
 @pytest.mark.parametrize("family", FLOAT_FAMILIES)
@@ -153,16 +162,88 @@ def test_a_sliding_window_is_named_where_it_ends_what_is_read(precision: str, tm
         model.open(Prompt(IDS[:40]), Sampling(), 0)
 
 
-@pytest.mark.parametrize("precision", ["float32", "int8"])
-def test_longrope_reads_by_one_set_of_frequencies(precision: str, tmp_path: Path) -> None:
-    rope = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [2.0] * 4}
-    rope["original_max_position_embeddings"] = 64
-    model = tiny("phi3", rope_parameters=rope, original_max_position_embeddings=64)
-    wanted = expected(model)
+LONGROPE = {"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 64}
+LONGROPE |= {"short_factor": [1.0] * 4, "long_factor": [2.0, 3.0, 4.0, 5.0]}
+
+
+@pytest.fixture(params=["float32", "int8"])
+def longrope(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[TorchLanguageModel, Any]:
+    """A model with two sets of frequencies, decoded by us, and transformers' own."""
+    model = tiny("phi3", rope_parameters=LONGROPE, original_max_position_embeddings=64)
     model.save_pretrained(tmp_path)
-    engine = TorchLanguageModel(load_weights(tmp_path, precision))
-    assert engine.max_length == 64
-    tolerance = 5e-5 if precision == "float32" else 0.5
-    torch.testing.assert_close(torch.from_numpy(engine.logprobs(IDS[:20], IDS[20:])), wanted, atol=tolerance, rtol=1e-4)
-    with pytest.raises(ContextError, match="LongRoPE"):
-        engine.open(Prompt([5] * 70), Sampling(), 0)
+    return TorchLanguageModel(load_weights(tmp_path, request.param)), model
+
+
+def tolerance(engine: TorchLanguageModel) -> float:
+    return 0.5 if isinstance(engine._model, CpuModel) else 5e-5
+
+
+def searched(engine: TorchLanguageModel, *asked: tuple[list[int], int]) -> list[Any]:
+    """The tree below each prompt, with at most so many new tokens, from one batch."""
+    searches = [Search(engine, Prompt(ids), SearchSettings(n=3, max_new_tokens=most)) for ids, most in asked]
+    run(engine, searches)
+    return [search.tree for search in searches]
+
+
+@pytest.mark.parametrize("tokens", [60, 64, 65, 100])
+def test_longrope_reads_a_text_as_transformers_reads_it_whole(longrope: tuple[TorchLanguageModel, Any], tokens: int) -> None:
+    engine, model = longrope
+    ids = (IDS * 2)[:tokens]
+    found = torch.from_numpy(engine.logprobs(ids[:20], ids[20:]))
+    torch.testing.assert_close(found, expected(model, ids), atol=tolerance(engine), rtol=1e-3)
+
+
+def test_longrope_chooses_once_a_search_from_the_longest_text_that_it_may_reach(longrope: tuple[TorchLanguageModel, Any]) -> None:
+    engine, model = longrope
+    for most, is_long in ((54, False), (55, True), (90, True)):
+        [tree] = searched(engine, (IDS[:10], most))
+        for leaf in tree.rollouts.leaf.tolist():
+            answer = tree.tokens(leaf).tolist()
+            padding = [5] * 60 if is_long else []  # transformers chooses by the longest text of its batch
+            wanted = expected(model, [*IDS[:10], *answer, *padding], 10)[: len(answer)]
+            found = torch.from_numpy(tree.nodes.logprob[tree.path(leaf)])
+            torch.testing.assert_close(found, wanted, atol=tolerance(engine), rtol=1e-3)
+    assert len(answer) > 54  # beyond the first set
+
+
+def test_a_short_search_beside_a_long_one_draws_the_same_as_alone(longrope: tuple[TorchLanguageModel, Any]) -> None:
+    engine, _ = longrope
+    short, long = (IDS[:10], 30), ((IDS * 2)[:100], 40)
+    [alone], [long_alone] = searched(engine, short), searched(engine, long)
+    beside = searched(engine, long, short)
+    assert [tree.nodes.token_id.tolist() for tree in beside] == [tree.nodes.token_id.tolist() for tree in (long_alone, alone)]
+
+
+def test_a_prompt_that_is_held_is_gone_on_from_only_by_texts_of_its_kind(longrope: tuple[TorchLanguageModel, Any]) -> None:
+    engine, _ = longrope
+    fresh = [searched(engine, (IDS[:20], most))[0] for most in (20, 100, 20)]
+    engine.hold_prefixes(1 << 24)
+    held = [searched(engine, (IDS[:20], most))[0] for most in (20, 100, 20)]
+    assert [tree.nodes.token_id.tolist() for tree in held] == [tree.nodes.token_id.tolist() for tree in fresh]
+    assert len(engine.prefixes) == 2
+
+
+def test_a_text_that_was_opened_as_a_short_one_does_not_become_a_long_one(longrope: tuple[TorchLanguageModel, Any]) -> None:
+    engine, _ = longrope
+    session = engine.open(Prompt(IDS, room=4), Sampling(), 0)
+    leaves = np.asarray([ROOT])
+    for _ in range(5):
+        leaves = engine.advance([Growth(session, leaves, np.arange(1), 1)])[0]
+    with pytest.raises(ContextError, match="LongRoPE reads this text as one of up to 64 tokens"):
+        engine.advance([Growth(session, leaves, np.arange(1), 1)])
+
+
+def test_value_models_read_by_the_first_set_of_longrope_only(longrope: tuple[TorchLanguageModel, Any]) -> None:
+    _, model = longrope
+    assert longest_text(model.config)[0] == 512
+    assert longest_text(model.config, scored=True)[0] == 64
+    with pytest.raises(ValueModelError, match="up to 64 tokens"):
+        last_states(model, [(IDS * 2)[:65]])
+    assert len(last_states(model, [(IDS * 2)[:64]])[0]) == 64
+
+
+@pytest.mark.parametrize("most", [None, 65])
+def test_vllm_is_asked_for_short_texts_only_where_it_reads_all_by_one_set(most: int | None, tmp_path: Path) -> None:
+    tiny("phi3", rope_parameters=LONGROPE, original_max_position_embeddings=64).save_pretrained(tmp_path)
+    with pytest.raises(SettingsError, match="set max_model_len to 64 at most"):
+        serve(tmp_path, "float32", None, VllmSettings(max_model_len=most))
