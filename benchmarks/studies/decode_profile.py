@@ -29,10 +29,9 @@ from ...engine.models.known import DEFAULT_MODEL
 from ...engine.models.loading import load_model
 from ...engine.torch_backend import model as torch_model
 from ...engine.torch_backend.kv_cache import DecodeLayout
-from .decoding_contenders import PROMPT, SAMPLING, unlike_leaves
+from .decoding_contenders import INSTRUCTIONS, PROMPT, SAMPLING, unlike_leaves
 
 PRODUCTS, ATTENTION, SAMPLING_PART = "matrix products, norms, gates", "attention and cache", "sampling"
-INSTRUCTIONS = {"avx2": kernels.AVX2, "avx-vnni": kernels.AVX_VNNI, "avx-512": kernels.AVX512}
 OTHER, PYTHON = "between these", "Python: tree, slots, drawing"
 
 

@@ -2,9 +2,10 @@
 
     python -m guided_gen.benchmarks.studies.decoding_contenders engine-int8 --candidates 36
 
-prints one line of JSON. All contenders read the same prompt and sample as many tokens with the same settings; end tokens are
-ignored. `generate` is transformers' own, `repeated-cache` reads the prompt once and repeats its `DynamicCache`, `engine-*` is
-ours; `llama.cpp` and `vllm` run in the environments that `make bench-peers` makes, by `decoding_peers.py`.
+prints a line of JSON for each number of candidates. All contenders read the same prompt and sample as many tokens with the same
+settings; end tokens are ignored. `generate` is transformers' own, `repeated-cache` reads the prompt once and repeats its
+`DynamicCache`, `engine-*` is ours; `llama.cpp`, `vllm` and `int8-before` run in the environments that `make bench-peers` makes,
+by `decoding_peers.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import resource
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from typing import Any
 import click
 import numpy as np
 
+from ...engine.cpu import kernels
 from ...engine.language_model import Growth, Prompt
 from ...engine.models.files import resolve_model
+from ...engine.models.known import DEFAULT_MODEL
 from ...engine.models.loading import load_weights
 from ...engine.models.tokenizer_loading import load_tokenizer
 from ...engine.sampling import Sampling
@@ -30,7 +33,8 @@ from ...engine.torch_backend.model import TorchLanguageModel
 from ...engine.tree import ROOT, Tree
 
 PEERS_FOLDER = Path(__file__).parents[2] / ".venv-peers"
-PEER_MODELS = {"llama.cpp": PEERS_FOLDER / "model.gguf", "vllm": PEERS_FOLDER / "model"}
+PEERS = ("llama.cpp", "vllm", "int8-before")
+INSTRUCTIONS = {"avx2": kernels.AVX2, "avx-vnni": kernels.AVX_VNNI, "avx-512": kernels.AVX512}
 SAMPLING = Sampling(temperature=0.8, top_p=0.95)
 FIRST_TOKEN = 1000  # of those that begin the candidates
 # A text that the model goes on with sensibly; cut to the wished length.
@@ -40,7 +44,7 @@ PROMPT = "Write a Python function that returns the length of the longest run of 
 @dataclass(frozen=True)
 class Timing:
     """Seconds for the whole answer and for the tokens after the first; megabytes before decoding (model loaded) and at the
-    peak.
+    peak; when the process drew its first token, by the clock (`time.time`).
     """
 
     contender: str
@@ -51,17 +55,19 @@ class Timing:
     decode_seconds: float
     loaded_mb: float
     peak_mb: float
+    first_token_at: float
 
     @property
     def tokens_per_second(self) -> float:
+        """Over all candidates, after the first token of each."""
         return self.candidates * self.new_tokens / self.decode_seconds
 
 
 Runner = Callable[[list[int], int, int], tuple[float, float]]  # prompt, candidates, new tokens -> total, decoding seconds
 
 
-def engine(precision: str) -> Runner:
-    model = TorchLanguageModel(load_weights(resolve_model(), precision, packed=True))
+def engine(path: Path, precision: str) -> Runner:
+    model = TorchLanguageModel(load_weights(path, precision, packed=True))
 
     def run(prompt: list[int], candidates: int, new_tokens: int) -> tuple[float, float]:
         start = time.perf_counter()
@@ -84,18 +90,18 @@ def unlike_leaves(tree: Tree, candidates: int) -> np.ndarray:
     return np.asarray([tree.add_node(ROOT, FIRST_TOKEN + i, logprob=0.0, sample_logprob=0.0) for i in range(candidates)])
 
 
-def _transformers_model() -> Any:
+def _transformers_model(path: Path) -> Any:
     import torch
 
     from ...engine.models.float_models import float_model
 
-    return float_model(resolve_model(), torch.float32)
+    return float_model(path, torch.float32)
 
 
-def generate() -> Runner:
+def generate(path: Path) -> Runner:
     import torch
 
-    model = _transformers_model()
+    model = _transformers_model(path)
 
     def timed(prompt: list[int], candidates: int, new_tokens: int) -> float:
         start = time.perf_counter()
@@ -121,11 +127,11 @@ def generate() -> Runner:
     return run
 
 
-def repeated_cache() -> Runner:
+def repeated_cache(path: Path) -> Runner:
     import torch
     from transformers import DynamicCache
 
-    model = _transformers_model()
+    model = _transformers_model(path)
 
     @torch.inference_mode()
     def run(prompt: list[int], candidates: int, new_tokens: int) -> tuple[float, float]:
@@ -148,9 +154,9 @@ def repeated_cache() -> Runner:
     return run
 
 
-CONTENDERS: dict[str, Callable[[], Runner]] = {
-    "engine-float32": lambda: engine("float32"),
-    "engine-int8": lambda: engine("int8"),
+CONTENDERS: dict[str, Callable[[Path], Runner]] = {
+    "engine-float32": lambda path: engine(path, "float32"),
+    "engine-int8": lambda path: engine(path, "int8"),
     "generate": generate,
     "repeated-cache": repeated_cache,
 }
@@ -158,7 +164,7 @@ CONTENDERS: dict[str, Callable[[], Runner]] = {
 
 def missing_peer(contender: str) -> str | None:
     """What this contender still needs, None when it can run."""
-    if contender not in PEER_MODELS or _peer_python(contender).exists():
+    if contender not in PEERS or _peer_python(contender).exists():
         return None
     return f"{contender} is not installed; run `make bench-peers`"
 
@@ -167,9 +173,9 @@ def _peer_python(contender: str) -> Path:
     return PEERS_FOLDER / contender / "bin" / "python"
 
 
-def _time_peer(contender: str, prompt: list[int], candidates: int, new_tokens: int) -> Timing:
+def _time_peer(contender: str, model: str, prompt: list[int], candidates: Sequence[int], new_tokens: int) -> Iterator[Timing]:
     task = {
-        "model": str(PEER_MODELS[contender]),
+        "model": str(resolve_model(model) if contender == "llama.cpp" else PEERS_FOLDER / "models" / model),
         "prompt": prompt,
         "candidates": candidates,
         "new_tokens": new_tokens,
@@ -178,30 +184,41 @@ def _time_peer(contender: str, prompt: list[int], candidates: int, new_tokens: i
     }
     command = [str(_peer_python(contender)), str(Path(__file__).with_name("decoding_peers.py")), contender]
     run = subprocess.run(command, input=json.dumps(task), stdout=subprocess.PIPE, text=True, check=True)
-    return Timing(contender, candidates, len(prompt), new_tokens, **json.loads(run.stdout.splitlines()[-1]))
+    for line in run.stdout.splitlines()[-len(candidates) :]:
+        yield Timing(contender=contender, prompt_tokens=len(prompt), new_tokens=new_tokens, **json.loads(line))
 
 
-def _time_here(contender: str, prompt: list[int], candidates: int, new_tokens: int) -> Timing:
-    run = CONTENDERS[contender]()
-    loaded = _megabytes()
-    run(prompt, candidates, 2)  # warm up: the first products of each shape pick their kernels
-    total, decode = run(prompt, candidates, new_tokens)
-    return Timing(contender, candidates, len(prompt), new_tokens, total, decode, loaded, _megabytes())
+def _time_here(contender: str, model: str, prompt: list[int], candidates: Sequence[int], new_tokens: int) -> Iterator[Timing]:
+    run = CONTENDERS[contender](resolve_model(model))
+    loaded, first_token_at = _megabytes(), 0.0
+    for count in candidates:
+        run(prompt, count, 2)  # warm up: the first products of each shape pick their kernels
+        first_token_at = first_token_at or time.time()
+        total, decode = run(prompt, count, new_tokens)
+        yield Timing(contender, count, len(prompt), new_tokens, total, decode, loaded, _megabytes(), first_token_at)
 
 
 @click.command()
-@click.argument("contender", type=click.Choice([*CONTENDERS, *PEER_MODELS]))
-@click.option("--candidates", default=36, show_default=True)
+@click.argument("contender", type=click.Choice([*CONTENDERS, *PEERS]))
+@click.option("--model", default=DEFAULT_MODEL, show_default=True)
+@click.option("--candidates", default=(36,), show_default=True, multiple=True, help="May be given several times.")
 @click.option("--prompt-tokens", default=300, show_default=True)
 @click.option("--new-tokens", default=128, show_default=True)
-def main(contender: str, candidates: int, prompt_tokens: int, new_tokens: int) -> None:
+@click.option(
+    "--instructions", type=click.Choice(list(INSTRUCTIONS)), help="Of engine-int8's kernels.  [default: the machine's best]"
+)
+def main(
+    contender: str, model: str, candidates: tuple[int, ...], prompt_tokens: int, new_tokens: int, instructions: str | None
+) -> None:
     """Time one contender and print what `Timing` holds as JSON."""
-    prompt = load_tokenizer(resolve_model())(PROMPT)["input_ids"][:prompt_tokens]
+    prompt = load_tokenizer(resolve_model(model))(PROMPT)["input_ids"][:prompt_tokens]
     if missing := missing_peer(contender):
         raise click.ClickException(missing)
-    timed = _time_peer if contender in PEER_MODELS else _time_here
-    timing = timed(contender, prompt, candidates, new_tokens)
-    click.echo(json.dumps(asdict(timing)))
+    if instructions:
+        kernels.use(INSTRUCTIONS[instructions])
+    timed = _time_peer if contender in PEERS else _time_here
+    for timing in timed(contender, model, prompt, candidates, new_tokens):
+        click.echo(json.dumps(asdict(timing)))
 
 
 def _megabytes() -> float:

@@ -1,11 +1,12 @@
-"""Outside programs that decode the same model: llama.cpp's batched decoding and vLLM's CPU build.
+"""Other programs that decode the same model: llama.cpp's batched decoding, vLLM's CPU build, and this project's int8 path before
+it read GGUF (commit ae426af).
 
-    .venv-peers/llama/bin/python benchmarks/studies/decoding_peers.py llama.cpp < task.json
-    .venv-peers/vllm/bin/python benchmarks/studies/decoding_peers.py vllm < task.json
+    .venv-peers/llama.cpp/bin/python benchmarks/studies/decoding_peers.py llama.cpp < task.json
 
 Each runs in an environment of its own (`make bench-peers`), which does not hold this package: nothing but the standard library,
-numpy and the peer is imported here. `decoding_contenders` writes the task and reads the last line of output: seconds for the
-whole answer and for the tokens after the first, megabytes before and after decoding. Both peers warm up with two tokens first.
+numpy and the peer is imported here. `decoding_contenders` writes the task and reads a line of output for each number of
+candidates: seconds for the whole answer and for the tokens after the first, megabytes before and after decoding, and when the
+first token of all was drawn. All warm up with two tokens first.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import resource
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,11 +28,11 @@ THREADS = 2
 
 @dataclass(frozen=True)
 class Task:
-    """`model` is a GGUF file for llama.cpp, a model folder for vLLM; `prompt` holds token ids; end tokens are ignored."""
+    """`model` is a GGUF file for llama.cpp, else a folder of float32; `prompt` holds token ids; end tokens are ignored."""
 
     model: str
     prompt: list[int]
-    candidates: int
+    candidates: list[int]
     new_tokens: int
     temperature: float
     top_p: float
@@ -56,16 +58,17 @@ class LlamaCpp:
             raise SystemExit(f"llama.cpp cannot load {task.model}")
         self.vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model))
         parameters = llama_cpp.llama_context_default_params()
-        parameters.n_ctx = len(task.prompt) + task.candidates * task.new_tokens
-        parameters.n_batch = max(len(task.prompt), task.candidates)
-        parameters.n_seq_max = task.candidates
+        most = max(task.candidates)
+        parameters.n_ctx = len(task.prompt) + most * task.new_tokens
+        parameters.n_batch = max(len(task.prompt), most)
+        parameters.n_seq_max = most
         parameters.n_threads = parameters.n_threads_batch = THREADS
         parameters.kv_unified = True  # one buffer for all sequences: only there can they share cells
         self.context = llama_cpp.llama_init_from_model(self.model, parameters)
         self.batch = llama_cpp.llama_batch_init(parameters.n_batch, 0, 1)
 
-    def run(self, new_tokens: int) -> tuple[float, float]:
-        prompt, candidates = np.array(self.task.prompt), self.task.candidates
+    def run(self, candidates: int, new_tokens: int) -> tuple[float, float]:
+        prompt = np.array(self.task.prompt)
         memory = self.api.llama_get_memory(self.context)
         self.api.llama_memory_clear(memory, True)
         start = time.perf_counter()
@@ -131,20 +134,20 @@ class Vllm:
             enforce_eager=True,
             enable_prefix_caching=True,
             max_model_len=2048,
-            max_num_seqs=task.candidates,
+            max_num_seqs=max(task.candidates),
             generation_config="vllm",
             seed=0,
         )
 
-    def run(self, new_tokens: int) -> tuple[float, float]:
-        total = self.seconds(new_tokens)
-        return total, total - self.seconds(1)
+    def run(self, candidates: int, new_tokens: int) -> tuple[float, float]:
+        total = self.seconds(candidates, new_tokens)
+        return total, total - self.seconds(candidates, 1)
 
-    def seconds(self, new_tokens: int) -> float:
+    def seconds(self, candidates: int, new_tokens: int) -> float:
         from vllm import SamplingParams
 
         sampling = SamplingParams(
-            n=self.task.candidates,
+            n=candidates,
             temperature=self.task.temperature,
             top_p=self.task.top_p,
             ignore_eos=True,
@@ -157,21 +160,54 @@ class Vllm:
         [request] = self.llm.generate([{"prompt_token_ids": self.task.prompt}], sampling, use_tqdm=False)
         seconds = time.perf_counter() - start
         lengths = [len(output.token_ids) for output in request.outputs]
-        if lengths != [new_tokens] * self.task.candidates:
+        if lengths != [new_tokens] * candidates:
             raise SystemExit(f"vLLM returned answers of {lengths} tokens")
         return seconds
 
 
-PEERS: dict[str, type[LlamaCpp] | type[Vllm]] = {"llama.cpp": LlamaCpp, "vllm": Vllm}
+class Int8Before:
+    """guided-gen as of commit ae426af: weights of 7 bits with a scale a row, made from a folder of float32."""
+
+    def __init__(self, task: Task) -> None:
+        from guided_gen.engine.loading import load_weights
+        from guided_gen.engine.sampling import Sampling
+        from guided_gen.engine.torch_model import TorchLanguageModel
+
+        self.task, self.sampling = task, Sampling(temperature=task.temperature, top_p=task.top_p)
+        self.model: Any = TorchLanguageModel(load_weights(Path(task.model), "int8", packed=True))
+
+    def run(self, candidates: int, new_tokens: int) -> tuple[float, float]:
+        from guided_gen.engine.language_model import Growth
+
+        start = time.perf_counter()
+        session = self.model.open(self.task.prompt, self.sampling, seed=0)
+        leaves = np.asarray([session.tree.add_node(0, 1000 + i, logprob=0.0, sample_logprob=0.0) for i in range(candidates)])
+        first = time.perf_counter()
+        for _ in range(new_tokens - 1):
+            [leaves] = self.model.advance([Growth(session, leaves, np.arange(candidates), 1)])
+        end = time.perf_counter()
+        self.model.close(session)
+        return end - start, end - first
+
+
+PEERS: dict[str, type[LlamaCpp] | type[Vllm] | type[Int8Before]] = {
+    "llama.cpp": LlamaCpp,
+    "vllm": Vllm,
+    "int8-before": Int8Before,
+}
 
 
 def main() -> None:
     task = Task(**json.load(sys.stdin))
     peer = PEERS[sys.argv[1]](task)
     loaded = megabytes()
-    peer.run(2)
-    total, decode = peer.run(task.new_tokens)
-    print(json.dumps({"total_seconds": total, "decode_seconds": decode, "loaded_mb": loaded, "peak_mb": megabytes()}), flush=True)
+    first_token_at = 0.0
+    for candidates in task.candidates:
+        peer.run(candidates, 2)
+        first_token_at = first_token_at or time.time()
+        total, decode = peer.run(candidates, task.new_tokens)
+        timing = {"total_seconds": total, "decode_seconds": decode, "loaded_mb": loaded, "peak_mb": megabytes()}
+        print(json.dumps({"candidates": candidates, **timing, "first_token_at": first_token_at}), flush=True)
 
 
 def megabytes() -> float:

@@ -107,8 +107,7 @@ def test_a_decode_step_is_taken_apart(tiny_folder: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("contender", ["engine-float32", "generate", "repeated-cache"])
 def test_a_contender_decodes_and_says_how_fast(contender: str, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding_contenders, "FIRST_TOKEN", 10)
-    monkeypatch.setattr(decoding_contenders, "resolve_model", lambda: tiny_folder)
-    told = json.loads(out(decoding_contenders.main, contender, *SMALL))
+    told = json.loads(out(decoding_contenders.main, contender, "--model", tiny_folder, *SMALL))
     assert (told["contender"], told["candidates"], told["new_tokens"]) == (contender, 2, 3) and told["decode_seconds"] > 0
 
 
@@ -119,10 +118,10 @@ def test_an_outside_contender_is_given_a_task_and_tells_its_times(
         def __init__(self, task: decoding_peers.Task) -> None:
             self.task = task
 
-        def run(self, new_tokens: int) -> tuple[float, float]:
+        def run(self, candidates: int, new_tokens: int) -> tuple[float, float]:
             return 2.0 * new_tokens, 1.0 * new_tokens
 
-    task: dict[str, Any] = {"model": "m", "prompt": [1, 2], "candidates": 2, "new_tokens": 3, "temperature": 0.8, "top_p": 0.5}
+    task: dict[str, Any] = {"model": "m", "prompt": [1, 2], "candidates": [2], "new_tokens": 3, "temperature": 0.8, "top_p": 0.5}
     monkeypatch.setitem(decoding_peers.PEERS, "made-up", Peer)
     monkeypatch.setattr(sys, "argv", ["decoding_peers", "made-up"])
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(task)))
