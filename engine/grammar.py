@@ -41,6 +41,21 @@ class GrammarVocabulary:
             raise SettingsError(f"this is no JSON schema: {_first_line(error)}") from error
         return Grammar(self._tokens, source, self.size)
 
+    def one_of(self, forms: Sequence[tuple[str, Mapping[str, Any] | bool, str]]) -> Grammar:
+        """Of answers that are one of several forms: a text, JSON of a schema, a text. Each schema is a document of its own.
+        Raises SettingsError as `json`.
+        """
+        rules = []
+        for i, (before, schema, after) in enumerate(forms):
+            self.json(schema)  # which says better what is wrong with it
+            schema = {"anyOf": [schema]} if isinstance(schema, bool) else dict(schema)
+            schema["x-guidance"] = {"whitespace_pattern": _SPACE}
+            texts = [json.dumps(text) if text else "" for text in (before, after)]
+            rules.append(f"form_{i}: {texts[0]} %json {json.dumps(schema)} {texts[1]}")
+        start = " | ".join(f"form_{i}" for i in range(len(forms)))
+        source = LLMatcher.grammar_from_lark("\n".join(["%llguidance {}", f"start: {start}", *rules]))
+        return Grammar(self._tokens, source, self.size)
+
 
 class Grammar:
     """What an answer must be. Equal only to itself."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import fields, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ from .answer_text import AnswerText
 from .candidate_checks import Accept
 from .data_builder.problems.prompts import DEFAULT_TEMPLATE, PromptTemplate
 from .engine.errors import SettingsError
+from .engine.grammar import GrammarVocabulary
 from .engine.models.known import DEFAULT_MODEL
 from .engine.models.loaded_model import LoadedModel
 from .engine.models.loading import load_model
 from .engine.models.tokenizer_loading import line_end_ids
 from .engine.openai_backend.endpoint import Endpoint
+from .engine.sampling import Sampling
 from .engine.scorers import Scorer, as_scorer, mean_logprob
 from .engine.scorers import value as value_scorer
 from .engine.search import SearchSettings
@@ -30,7 +32,7 @@ from .evidence import shipped_evidence
 from .known_values import AUTO, known_value
 from .notebook import NotebookBar
 from .other_servers import as_endpoint, check_whole_answers
-from .question import Continuation, Question, QuestionLike, as_question, problem_of
+from .question import Question, QuestionLike, as_question, goes_on, problem_of
 from .scheduler import Scheduler
 from .scoring import ScoredText, read_text, score_text
 from .solution import Solution, Solved
@@ -38,7 +40,7 @@ from .solving import Asked, Solving
 from .valuemodel.early_stop import chosen_policy
 
 PREFIX_BYTES = 256 << 20  # of the default model: 10,000 tokens
-_SAMPLING = ("temperature", "top_p", "top_k")
+_SAMPLING = tuple(field.name for field in fields(Sampling))
 _SETTINGS = tuple(field.name for field in fields(SearchSettings))
 
 
@@ -119,9 +121,9 @@ class GuidedGenerator:
         others by their mean log-probability.
 
         `changes` replace single fields of `settings` (n, seed, policy, ...; see `SearchSettings`) or of its sampling
-        (`temperature`, `top_p`, `top_k`), or are `check_at`: "tokens" or "lines"; `accept`: a function of an answer's text,
-        called for each complete one on a thread of the search's own, whose number or bool joins the ranking; and `stop`: strings
-        that end an answer and do not belong to it.
+        (`temperature`, `top_p`, `grammar`, ...; see `Sampling`), or are `check_at`: "tokens" or "lines"; `accept`: a function of
+        an answer's text, called for each complete one on a thread of the search's own, whose number or bool joins the ranking;
+        and `stop`: strings that end an answer and do not belong to it.
 
         Raises SettingsError, ContextError, BackendError.
         """
@@ -159,7 +161,7 @@ class GuidedGenerator:
         """
         asked = Asked(as_question(question), self.loaded, self.template, self.max_prompt_tokens, self.evidence)
         stops = [stop] if isinstance(stop, str) else stop
-        text = AnswerText(self.loaded.tokenizer, stops, goes_on=isinstance(asked.question, Continuation))
+        text = AnswerText(self.loaded.tokenizer, stops, goes_on=goes_on(asked.question))
         return Solving(self.scheduler, asked, self._settings(asked.question, text, settings, changes), text, accept, watch)
 
     astream = stream
@@ -210,6 +212,16 @@ class GuidedGenerator:
         read = [read_text(model, self.loaded.tokenizer, self.template, asked, text, *most) for text in texts]
         running = [self.scheduler.between_steps(partial(score_text, model, text)) for text in read]
         return [future.result() for future in running]
+
+    @cached_property
+    def grammars(self) -> GrammarVocabulary:
+        """Makes grammars for the sampling's `grammar`, as in `solve(chat, grammar=generator.grammars.json(schema))`. Raises
+        SettingsError for another server's answers.
+        """
+        loaded = self.loaded
+        if not loaded.language_model.forks:
+            raise SettingsError("another server draws its tokens itself, so its answers cannot be held to a schema")
+        return GrammarVocabulary(loaded.tokenizer.backend_tokenizer, loaded.stop_ids, loaded.language_model.vocabulary_size)
 
     def line_ends(self) -> frozenset[int]:
         """Ids of the tokens that end a line, for `SearchSettings.line_ends`."""

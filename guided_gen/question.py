@@ -24,10 +24,20 @@ class Continuation:
 
 @dataclass(frozen=True)
 class Chat:
-    """The messages of a conversation, each with `role` and `content`. `problem`: whose examples answers are run on."""
+    """The messages of a conversation, each with `role` and `content`. `problem`: whose examples answers are run on. `tools`, in
+    OpenAI's form, are those that answers may call. An answer goes on with the last message where that is the assistant's own.
+    """
 
     messages: Messages
     problem: Problem | None = None
+    tools: Messages = ()
+
+    @property
+    def begun(self) -> str:
+        """What of the answer is there already."""
+        last = self.messages[-1] if self.messages else {}
+        own = last.get("role") == "assistant" and not last.get("tool_calls")
+        return str(last.get("content") or "") if own else ""
 
 
 Question = Problem | Chat | Continuation
@@ -54,6 +64,11 @@ def problem_of(question: Question) -> Problem | None:
     return question if isinstance(question, Problem) else None
 
 
+def goes_on(question: Question) -> bool:
+    """Whether an answer goes on with a text, so that it does not begin as a text of its own."""
+    return isinstance(question, Continuation) or (isinstance(question, Chat) and bool(question.begun))
+
+
 def question_prompt(
     model: LanguageModel, tokenizer: Any, question: Question, template: PromptTemplate, max_tokens: int | None = None
 ) -> Prompt:
@@ -76,8 +91,9 @@ def question_ids(tokenizer: Any, question: Question, template: PromptTemplate, m
         return prompt_ids(tokenizer, question, template, max_tokens)
     if isinstance(question, Chat):
         try:
-            messages = [dict(message) for message in question.messages]
-            ids: list[int] = tokenizer.apply_chat_template(messages, add_generation_prompt=True)
+            begun = question.begun
+            messages = [dict(message) for message in question.messages][: -1 if begun else None]
+            ids: list[int] = tokenizer.apply_chat_template(messages, True, question.tools, begun)
         except (ModelError, TypeError, ValueError) as error:
             raise SettingsError(str(error)) from error
     elif isinstance(question.start, str):

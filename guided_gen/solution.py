@@ -31,7 +31,7 @@ class Candidate:
     (passed, shown) of the problem's examples, None where there are none or the answer is incomplete; `failure` is the first of
     them that it failed; `likelihood`: that it is correct, of a complete answer to a problem; `accepted` is what the caller's
     `accept` said of a complete answer; `parses`: whether there is a program in it that is valid Python, True where none was asked
-    for.
+    for. `alternatives`, where sampling asks for them: beside each token the model's most likely ones and their log-probabilities.
     """
 
     text: str
@@ -47,6 +47,7 @@ class Candidate:
     failure: FailedTest | None = None
     parses: bool = True
     likelihood: Likelihood | None = None
+    alternatives: list[tuple[np.ndarray, np.ndarray]] | None = None
 
     @cached_property
     def program(self) -> str:

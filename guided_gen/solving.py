@@ -280,5 +280,6 @@ class Solving(ScheduledSearch[Event]):
             accepted=None if accepted is None else float(accepted),
             likelihood=known,
             failure=None if verdict is None else verdict.failure,
+            alternatives=[tree.alternatives[node] for node in tree.nodes.parent[path].tolist()] if tree.alternatives else None,
             parses=self.problem is None or is_python(extract_program(text)),
         )

@@ -42,14 +42,16 @@ class ChatTemplate:
         with _explained():
             self._template = _Environment().from_string(source)
 
-    def render(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool) -> str:
+    def render(
+        self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
         """The conversation as one text, with no thinking begun. Raises ModelError with the template's own words where it refuses
         the messages.
         """
         given = _NO_THINKING | self._special_tokens | {"add_generation_prompt": add_generation_prompt}
         with _explained(), _time_limit():
-            plain = json.loads(json.dumps(list(messages)))
-            text = self._template.render(messages=plain, tools=None, documents=None, **given)
+            plain, offered = json.loads(json.dumps([list(messages), list(tools) or None]))
+            text = self._template.render(messages=plain, tools=offered, documents=None, **given)
         if len(text) > _MAX_TEXT:
             raise ModelError(f"this model's chat template writes {len(text):,} characters")
         if add_generation_prompt and text.rstrip().endswith(_OPENED):  # it begins the thinking itself, whatever it is told

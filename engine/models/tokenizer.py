@@ -89,13 +89,26 @@ class Tokenizer:
         texts: list[str] = self.backend_tokenizer.decode_batch(lists, skip_special_tokens=skip_special_tokens)
         return texts
 
-    def apply_chat_template(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = False) -> list[int]:
-        """The conversation's token ids, in the form that the model takes (prompt_form.py). Raises ModelError."""
+    def apply_chat_template(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        add_generation_prompt: bool = False,
+        tools: Sequence[Mapping[str, Any]] = (),
+        begun: str = "",
+    ) -> list[int]:
+        """The conversation's token ids, in the form that the model takes (prompt_form.py), and those of what of the answer has
+        `begun`. `tools` are in OpenAI's form. Raises ModelError, also where the template does not write the tools.
+        """
         if self._template is None:
-            return self.encode(plain_text(messages, add_generation_prompt))
+            if tools:
+                raise ModelError("this model has no chat template, so it knows no tools")
+            return self.encode(plain_text(messages, add_generation_prompt) + begun)
         if messages and messages[0].get("role") == "system" and self.prompt_form is PromptForm.FOLDED:
             messages = folded(messages)
-        return self.encode(self._template.render(messages, add_generation_prompt), add_special_tokens=False)
+        text = self._template.render(messages, add_generation_prompt, tools)
+        if tools and text == self._template.render(messages, add_generation_prompt):
+            raise ModelError("this model's chat template knows no tools")
+        return self.encode(text + begun, add_special_tokens=False)
 
     @cached_property
     def prompt_form(self) -> PromptForm:

@@ -45,7 +45,17 @@ class PieceTokenizer:
     def batch_decode(self, sequences: Iterable[Iterable[int]], skip_special_tokens: bool = False) -> list[str]:
         return [self.decode(ids) for ids in sequences]
 
-    def apply_chat_template(self, messages: Sequence[Mapping[str, Any]], add_generation_prompt: bool = False) -> list[int]:
+    def apply_chat_template(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        add_generation_prompt: bool = False,
+        tools: Sequence[Mapping[str, Any]] = (),
+        begun: str = "",
+    ) -> list[int]:
+        """Raises SettingsError where an answer is to call tools, or is begun already."""
+        if tools or begun:
+            what = "calls of tools" if tools else "the rest of a begun answer"
+            raise SettingsError(f"another server is asked for whole answers in text: {what} need a model that runs here")
         return [CHAT, *self.encode(json.dumps(list(messages)))]
 
     def messages(self, prompt_ids: Sequence[int]) -> list[dict[str, Any]] | None:

@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 @click.option("--api-key-file", type=click.Path(path_type=Path), default=None, help="Keys that clients must present, one a line.")
 @click.option("--policy", default="best-of-n", help="Of searches that name none; see guided-gen solve.")
 @click.option("--n", default=4, help="Candidates of searches that say no number.")
-@click.option("--max-new-tokens", default=512, help="Longest answer of searches that say no number.")
+@click.option(
+    "--max-new-tokens", type=int, default=None, help="Longest answer of searches that say no number (--most-new-tokens)."
+)
 @click.option("--searches", default=8, help="Most searches decoded at once.")
 @click.option("--waiting", default=32, help="Most that wait; more are told to come again (429).")
 @click.option("--most-candidates", default=64, help="Most candidates of one search.")
@@ -60,6 +62,8 @@ def command(**options: Any) -> None:
     from ..valuemodel.early_stop import chosen_policy
 
     check_names(options)
+    if options["max_new_tokens"] is None:
+        options["max_new_tokens"] = options["most_new_tokens"]
     server = endpoint(options, options["most_new_tokens"])
     limits = ServerLimits(
         searches=options["searches"],

@@ -10,21 +10,28 @@ from collections.abc import Iterable
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import ValidationError
 
 from .. import __version__
 from ..engine.search import SearchSettings
 from ..generator import GuidedGenerator
 from ..scoring import ScoredText
 from .access import LOOPBACK, AccessControl
+from .chat_request import ChatRequest
+from .conversations import Conversations
 from .errors import ApiError, report_errors
 from .limits import ServerLimits
 from .metrics import RequestMetrics
 from .page_routes import add_page
-from .requests import ChatRequest, CompletionRequest, ScoreRequest
-from .responses import OpenAIAnswer, encoded
+from .requests import CompletionRequest, ScoreRequest
+from .responses import OpenAIAnswer, encoded, message_of
+from .responses_answer import ResponsesAnswer
+from .responses_request import ResponsesRequest
 from .service import EventStream, SearchService, while_connected
+from .tool_calls import ToolCall
 
 ALIAS = "guided-gen"  # a name for whatever model is served
 
@@ -44,6 +51,7 @@ def create_app(
     service = app.state.service = SearchService(generator, settings or SearchSettings(), limits)
     report_errors(app)
     _add_searches(app, service)
+    _add_responses(app, service)
     _add_models(app, service)
     _add_score(app, service)
     add_page(app, service)
@@ -58,7 +66,8 @@ def _add_searches(app: FastAPI, service: SearchService) -> None:
     async def search(request: Request, asked: ChatRequest | CompletionRequest) -> Response:
         _check_model(asked.model, _name(service))
         solving = await service.begun(asked, asked.question)
-        answer = OpenAIAnswer(asked, _name(service), service.generator.loaded.tokenizer, service.metrics.completion.inc)
+        tokenizer, count = service.generator.loaded.tokenizer, service.metrics.completion.inc
+        answer = OpenAIAnswer(asked, _name(service), tokenizer, count, service.fingerprint)
         if asked.stream:
             chunks = encoded(service.events(solving), answer)
             return await EventStream.of(request, chunks, answer.media_type, service.limits)
@@ -73,6 +82,33 @@ def _add_searches(app: FastAPI, service: SearchService) -> None:
     async def completions(request: Request, asked: CompletionRequest) -> Response:
         """Search for what follows a text."""
         return await search(request, asked)
+
+
+def _add_responses(app: FastAPI, service: SearchService) -> None:
+    conversations = Conversations()
+
+    @app.post("/v1/responses")
+    async def responses(request: Request, asked: ResponsesRequest) -> Response:
+        """OpenAI's Responses API: a text or items in, items out; `previous_response_id` goes on with what was answered."""
+        _check_model(asked.model, _name(service))
+        earlier = [] if asked.previous_response_id is None else conversations.messages(asked.previous_response_id)
+        new = asked.messages()
+        try:
+            chat = asked.chat(earlier)
+        except ValidationError as error:
+            raise RequestValidationError(error.errors(include_context=False)) from error
+
+        def finish(name: str, content: str, calls: list[ToolCall]) -> None:
+            if asked.store is not False:
+                conversations.hold(name, [*earlier, *new, message_of(content, calls)])
+
+        solving = await service.begun(chat, chat.question)
+        tokenizer, count = service.generator.loaded.tokenizer, service.metrics.completion.inc
+        answer = ResponsesAnswer(asked, chat, _name(service), tokenizer, count, finish)
+        if asked.stream:
+            chunks = encoded(service.events(solving), answer)
+            return await EventStream.of(request, chunks, answer.media_type, service.limits)
+        return JSONResponse(answer.whole(await while_connected(request, service.solution(solving))))
 
 
 def _add_models(app: FastAPI, service: SearchService) -> None:

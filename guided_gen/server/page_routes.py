@@ -21,8 +21,9 @@ from ..page import page
 from ..question import as_question
 from ..solving import Solving
 from .errors import ApiError
+from .messages import Strict
 from .page_lines import MEDIA_TYPE, PageLines, page_lines
-from .requests import Guided, Int64, SearchRequest, Strict
+from .requests import Guided, Int64, SearchRequest
 from .service import EventStream, SearchService
 
 KEPT_BYTES = 64 << 20  # of all searches that are kept

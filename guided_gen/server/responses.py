@@ -7,15 +7,18 @@ import json
 import math
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from ..engine.models.tokenizer import MidText
 from ..solution import Candidate, Event, Progress, Settled, Solution, Solved
+from .chat_request import ChatRequest
 from .errors import as_api_error
-from .requests import ChatRequest, CompletionRequest, SearchRequest
+from .requests import CompletionRequest, SearchRequest
+from .token_logprobs import chat_logprobs, completion_logprobs
+from .tool_calls import CallReader, ToolCall
+from .tools import Toolbox
 
 PING_SECONDS = 5.0  # between two signs of life while nothing is settled
 
@@ -54,13 +57,18 @@ class OpenAIAnswer:
 
     media_type = "text/event-stream"
 
-    def __init__(self, request: SearchRequest, model: str, tokenizer: Any, count: Callable[[int], object]) -> None:
-        """`count` is told how many tokens the returned answers have."""
+    def __init__(
+        self, request: SearchRequest, model: str, tokenizer: Any, count: Callable[[int], object], fingerprint: str | None = None
+    ) -> None:
+        """`count` is told how many tokens the returned answers have; `fingerprint` names what answers."""
         self._count = count
         self._request, self._model, self._tokenizer = request, model, tokenizer
         self._chat = isinstance(request, ChatRequest)
         self._id = ("chatcmpl-" if self._chat else "cmpl-") + secrets.token_hex(12)
         self._created = int(time.time())
+        self._toolbox = request.toolbox
+        self._fingerprint = fingerprint
+        self._streams: dict[int, CallStream] = {}
         self._said = time.monotonic()
 
     def whole(self, solution: Solution) -> dict[str, Any]:
@@ -68,12 +76,11 @@ class OpenAIAnswer:
         choices = []
         for index, candidate in enumerate(chosen):
             text: dict[str, Any] = {"text": candidate.text}
+            calls: Sequence[ToolCall] = ()
             if self._chat:
-                text = {"message": {"role": "assistant", "content": candidate.text, "refusal": None}}
-            choices.append(
-                {"index": index, **text, "logprobs": self._logprobs(candidate), "finish_reason": finish_reason(candidate)}
-                | {"guided": _about(candidate)}
-            )
+                content, calls = (candidate.text, ()) if self._toolbox is None else self._toolbox.read(candidate.text)
+                text = {"message": message_of(content, calls)}
+            choices.append({"index": index, **text} | self._ending(candidate, bool(calls)))
         return self._envelope("", choices) | {"usage": self._usage(solution, chosen)}
 
     def begun(self) -> bytes:
@@ -85,25 +92,25 @@ class OpenAIAnswer:
             return self._last(event.solution)
         if isinstance(event, Settled):
             self._said = time.monotonic()
-            return self._chunk(0, event.text)
+            return self._text(0, event.text)
         if isinstance(event, Progress) and time.monotonic() - self._said > PING_SECONDS:
             self._said = time.monotonic()
             return f": {event.live} growing, {event.finished} complete, {event.decoded_tokens} tokens\n\n".encode()
         return b""
 
     def failed(self, error: Exception) -> bytes:
-        return _sse(as_api_error(error).body)
+        return sse(as_api_error(error).body)
 
     def _last(self, solution: Solution) -> bytes:
         chosen = best_of(solution, self._request.wanted)
         chunks, used = [], self._usage(solution, chosen)
         for index, candidate in enumerate(chosen):
             if index:
-                chunks.append(self._chunk(index, candidate.text, role=True))
-            chunks.append(self._chunk(index, "", ended=candidate))
+                chunks += [self._chunk(index, "", role=True), self._text(index, candidate.text)]
+            chunks += [self._text(index, "", final=True), self._chunk(index, "", ended=candidate)]
         options = self._request.stream_options
         if options is not None and options.include_usage:
-            chunks.append(_sse(self._envelope(".chunk", []) | {"usage": used}))
+            chunks.append(sse(self._envelope(".chunk", []) | {"usage": used}))
         return b"".join([*chunks, b"data: [DONE]\n\n"])
 
     def _usage(self, solution: Solution, chosen: Sequence[Candidate]) -> dict[str, int]:
@@ -117,6 +124,14 @@ class OpenAIAnswer:
             "searched_tokens": solution.decoded_tokens,
         }
 
+    def _text(self, index: int, text: str, final: bool = False) -> bytes:
+        """Chunks with the next text of an answer: content, and calls once they are whole."""
+        if self._toolbox is None:
+            return self._chunk(index, text) if text else b""
+        stream = self._streams.setdefault(index, CallStream(self._toolbox))
+        deltas = stream.deltas(text, final)
+        return b"".join(self._sent({"index": index, "delta": delta, "finish_reason": None, "logprobs": None}) for delta in deltas)
+
     def _chunk(self, index: int, text: str, role: bool = False, ended: Candidate | None = None) -> bytes:
         choice: dict[str, Any] = {"index": index, "finish_reason": None, "logprobs": None}
         if self._chat:
@@ -124,38 +139,59 @@ class OpenAIAnswer:
         else:
             choice["text"] = text
         if ended is not None:
-            choice |= {"finish_reason": finish_reason(ended), "logprobs": self._logprobs(ended), "guided": _about(ended)}
-        return _sse(self._envelope(".chunk", [choice]))
+            choice |= self._ending(ended, index in self._streams and self._streams[index].calls > 0)
+        return self._sent(choice)
+
+    def _ending(self, candidate: Candidate, calls: bool) -> dict[str, Any]:
+        logprobs = None
+        if isinstance(self._request, ChatRequest) and self._request.logprobs:
+            logprobs = chat_logprobs(candidate, self._tokenizer)
+        if isinstance(self._request, CompletionRequest) and self._request.logprobs is not None:
+            logprobs = completion_logprobs(candidate, self._tokenizer)
+        reason = "tool_calls" if calls and candidate.complete else finish_reason(candidate)
+        return {"logprobs": logprobs, "finish_reason": reason, "guided": about(candidate)}
+
+    def _sent(self, choice: dict[str, Any]) -> bytes:
+        return sse(self._envelope(".chunk", [choice]))
 
     def _envelope(self, suffix: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
         kind = "chat.completion" + suffix if self._chat else "text_completion"
-        return {"id": self._id, "object": kind, "created": self._created, "model": self._model, "choices": choices}
+        return {
+            "id": self._id,
+            "object": kind,
+            "created": self._created,
+            "model": self._model,
+            "system_fingerprint": self._fingerprint,
+            "choices": choices,
+        }
 
-    def _logprobs(self, candidate: Candidate) -> dict[str, Any] | None:
-        logprobs = [float(x) for x in candidate.logprobs]
-        if isinstance(self._request, ChatRequest):
-            if not self._request.logprobs:
-                return None
-            rows = zip(self._pieces(candidate), logprobs, candidate.values.tolist(), strict=True)
-            return {
-                "content": [
-                    {"token": piece, "logprob": logprob, "bytes": _bytes(piece), "top_logprobs": [], "value": _number(value)}
-                    for piece, logprob, value in rows
-                ],
-                "refusal": None,
-            }
-        if isinstance(self._request, CompletionRequest) and self._request.logprobs is None:
-            return None
-        pieces = self._pieces(candidate)
-        offsets = [sum(map(len, pieces[:i])) for i in range(len(pieces))]
-        return {"tokens": pieces, "token_logprobs": logprobs, "top_logprobs": None, "text_offset": offsets}
 
-    def _pieces(self, candidate: Candidate) -> list[str]:
-        tokens = candidate.token_ids.tolist()
-        pieces = MidText(self._tokenizer).batch_decode([token] for token in tokens)
-        if self._chat:  # the answer is a text of its own
-            pieces[:1] = self._tokenizer.batch_decode([token] for token in tokens[:1])
-        return pieces
+class CallStream:
+    """The deltas of one answer that may call tools."""
+
+    def __init__(self, toolbox: Toolbox) -> None:
+        self._toolbox, self._reader = toolbox, CallReader(toolbox.names)
+        self.calls = 0
+
+    def deltas(self, text: str, final: bool) -> Iterator[dict[str, Any]]:
+        for part in self._reader.add(text, final):
+            if isinstance(part, str):
+                yield {"content": part}
+            elif self._toolbox.parallel or not self.calls:
+                called = {"index": self.calls, "id": part.id, "type": "function"}
+                yield {"tool_calls": [called | {"function": {"name": part.name, "arguments": ""}}]}
+                yield {"tool_calls": [{"index": self.calls, "function": {"arguments": part.arguments}}]}
+                self.calls += 1
+
+
+def message_of(content: str, calls: Sequence[ToolCall]) -> dict[str, Any]:
+    """The assistant's message, as a chat has it."""
+    message: dict[str, Any] = {"role": "assistant", "content": content if content or not calls else None, "refusal": None}
+    if calls:
+        message["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}} for call in calls
+        ]
+    return message
 
 
 def best_of(solution: Solution, count: int) -> list[Candidate]:
@@ -168,12 +204,12 @@ def finish_reason(candidate: Candidate) -> str:
     return "stop" if candidate.complete else "length"
 
 
-def _about(candidate: Candidate) -> dict[str, Any]:
+def about(candidate: Candidate) -> dict[str, Any]:
     """What the search knows of an answer beyond OpenAI's fields."""
     value = candidate.values[-1] if len(candidate.values) else math.nan
     return {
-        "score": _number(candidate.score),
-        "value": _number(float(value)),
+        "score": number(candidate.score),
+        "value": number(float(value)),
         "ended": candidate.ended.name.lower(),
         "multiplicity": candidate.multiplicity,
         "examples": None if candidate.examples is None else {"passed": candidate.examples[0], "shown": candidate.examples[1]},
@@ -182,15 +218,10 @@ def _about(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _sse(data: dict[str, Any]) -> bytes:
+def sse(data: dict[str, Any]) -> bytes:
     return f"data: {json.dumps(data)}\n\n".encode()
 
 
-def _bytes(piece: str) -> list[int] | None:
-    """None where the token is a part of a character."""
-    return None if "\ufffd" in piece else list(piece.encode("utf-8", "replace"))
-
-
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
     """JSON has no NaN and no infinities."""
     return float(value) if math.isfinite(value) else None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from typing import TypeVar
 
 from fastapi import Request
@@ -32,6 +34,9 @@ class SearchService:
         self.admission = AdmissionQueue(limits)
         self.metrics = Metrics(generator, self.admission)
         generator.max_prompt_tokens = limits.prompt_tokens
+        loaded, value = generator.loaded, generator.value
+        identity = loaded.identity.sha256, loaded.precision, None if value is None else Path(value).name
+        self.fingerprint = f"fp_{hashlib.sha256(repr(identity).encode()).hexdigest()[:12]}"
         self._live: set[Solving] = set()
         self._ending = False
 
@@ -43,7 +48,8 @@ class SearchService:
         def begin() -> Solving:
             read = question()
             changes = asked.changes(self.generator, self.settings, self.limits, read)
-            return self.generator.astream(read, self.settings, stop=asked.stops, watch=watch, **changes)
+            fits = None if asked.toolbox is None else asked.toolbox.fits
+            return self.generator.astream(read, self.settings, stop=asked.stops, accept=fits, watch=watch, **changes)
 
         return await asyncio.to_thread(begin)
 

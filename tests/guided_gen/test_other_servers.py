@@ -252,3 +252,8 @@ def test_a_page_over_another_server_watches_it(own: Served) -> None:
         assert sum(one["times"] for one in told[-1]["search"]["candidates"]) == 3, told[-1]
         refused = httpx.post(f"{front.url}/search", json=asked | {"policy": "beam"}, timeout=120)
         assert refused.status_code == 400 and "cannot be forked" in refused.text
+        chat = {"model": "guided-gen", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 8}
+        tool = {"type": "function", "function": {"name": "f"}}
+        for asked_more in ({"tools": [tool]}, {"response_format": {"type": "json_object"}}, {"presence_penalty": 1}):
+            refused = httpx.post(f"{front.url}/v1/chat/completions", json=chat | asked_more, timeout=120)
+            assert refused.status_code == 400 and "another server" in refused.text, refused.text

@@ -139,7 +139,11 @@ def test_the_model_is_listed(client: openai.OpenAI, served: Served) -> None:
         ({"extra_body": {"guided": {"policy": "early-stop:threshold=2000"}}}, openai.BadRequestError, "up to"),
         ({"extra_body": {"guided": {"scorer": "value"}}}, openai.BadRequestError, "no value model"),
         ({"extra_body": {"unheard_of": 1}}, openai.BadRequestError, "unrecognized request argument: unheard_of"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, openai.BadRequestError, "tools"),
+        ({"tools": [{"type": "custom", "custom": {"name": "f"}}]}, openai.BadRequestError, "tools"),
+        ({"tool_choice": "required"}, openai.BadRequestError, "tool_choice needs tools"),
+        ({"modalities": ["audio"]}, openai.BadRequestError, "modalities is not supported"),
+        ({"reasoning_effort": "high"}, openai.BadRequestError, "reasoning_effort is not supported"),
+        ({"top_logprobs": 3}, openai.BadRequestError, "top_logprobs needs logprobs"),
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
 )

@@ -6,7 +6,7 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
-from guided_gen.server.requests import ChatRequest
+from guided_gen.server.chat_request import ChatRequest
 from guided_gen.server.responses import OpenAIAnswer
 from guided_gen.solution import Solved
 
