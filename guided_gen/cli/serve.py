@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 @click.option("--most-prompt-tokens", default=8192, help="Longest prompt.")
 @click.option("--most-body-bytes", default=1 << 20, help="Largest request.")
 @click.option("--most-seconds", default=600.0, help="Longest search; it then ends with what there is.")
+@click.option(
+    "--access-log", type=click.File("a"), default=None, help="Note each request here, as JSON lines; - is standard output."
+)
 @click.option("--prefix-bytes", type=click.IntRange(0), default=256 << 20, help="Memory for prompts that are kept between calls.")
 def command(**options: Any) -> None:
     """Serve the search at /v1 as OpenAI's API, scores at /v1/score, metrics at /metrics, and a page at /."""
@@ -59,6 +62,7 @@ def command(**options: Any) -> None:
     from ..server.app import create_app
     from ..server.http_server import bound_socket, http_server
     from ..server.limits import ServerLimits
+    from ..server.request_log import AccessLog
     from ..valuemodel.early_stop import chosen_policy
 
     check_names(options)
@@ -99,7 +103,8 @@ def command(**options: Any) -> None:
     local = options["host"] in ("127.0.0.1", "localhost", "::1")
     if not local and not keys:
         click.echo(f"Listening at {options['host']} without API keys: whoever reaches this machine may use it", err=True)
-    app = create_app(generator, settings, limits, keys, LOOPBACK if local else frozenset())
+    access = None if options["access_log"] is None else AccessLog(options["access_log"])
+    app = create_app(generator, settings, limits, keys, LOOPBACK if local else frozenset(), access)
     click.echo(f"Serving at http://{options['host']}:{listening.getsockname()[1]}", err=True)
     http_server(app, limits).run([listening])
 

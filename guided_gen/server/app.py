@@ -24,8 +24,8 @@ from .chat_request import ChatRequest
 from .conversations import Conversations
 from .errors import ApiError, report_errors
 from .limits import ServerLimits
-from .metrics import RequestMetrics
 from .page_routes import add_page
+from .request_log import AccessLog, NotedRequests
 from .requests import CompletionRequest, ScoreRequest
 from .responses import OpenAIAnswer, encoded, message_of
 from .responses_answer import ResponsesAnswer
@@ -42,9 +42,10 @@ def create_app(
     limits: ServerLimits | None = None,
     keys: Iterable[str] = (),
     hosts: frozenset[str] = LOOPBACK,
+    access: AccessLog | None = None,
 ) -> FastAPI:
     """The server of one generator. `settings` are the search's defaults; `keys`, where there are any, must be presented; `hosts`
-    are the names that it answers for, all where it is empty.
+    are the names that it answers for, all where it is empty; `access` is told of each request.
     """
     limits = limits or ServerLimits()
     app = FastAPI(title="guided-gen", version=__version__, docs_url=None, redoc_url=None)
@@ -58,7 +59,7 @@ def create_app(
     _add_health(app, service)
     paths = frozenset(getattr(route, "path", "") for route in app.routes)
     app.add_middleware(AccessControl, limits=limits, keys=tuple(keys), hosts=hosts)
-    app.add_middleware(RequestMetrics, metrics=service.metrics, paths=paths)
+    app.add_middleware(NotedRequests, metrics=service.metrics, paths=paths, access=access)
     return app
 
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import time
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..generator import GuidedGenerator
 from .limits import AdmissionQueue
 
 SECONDS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
+
+
+class TimedRequest(Protocol):
+    """Seconds; None of what did not happen."""
+
+    path: str
+    queued: float | None
+    first: float | None
+
+    @property
+    def seconds(self) -> float: ...
 
 
 class Metrics:
@@ -20,8 +30,13 @@ class Metrics:
         self._registry = CollectorRegistry()
         model = generator.loaded.language_model
         self.requests = Counter("guided_gen_requests", "Requests answered.", ["path", "status"], registry=self._registry)
-        self.seconds = Histogram(
-            "guided_gen_request_seconds", "Time to the end of an answer.", registry=self._registry, buckets=SECONDS
+        self._seconds, self._queue, self._first = (
+            Histogram(f"guided_gen_{name}_seconds", text, ["path"], registry=self._registry, buckets=SECONDS)
+            for name, text in (
+                ("request", "Time to the end of an answer."),
+                ("queue", "Time until a search has a place."),
+                ("first_token", "Time from a request's arrival to its search's first token."),
+            )
         )
         self.prompt = Counter("guided_gen_prompt_tokens", "Tokens of prompts.", registry=self._registry)
         self.completion = Counter(
@@ -41,31 +56,14 @@ class Metrics:
         for name, (text, read) in readings.items():
             Gauge(name, text, registry=self._registry).set_function(read)
 
+    def answered(self, request: TimedRequest, status: int) -> None:
+        """Count a request whose answer has ended; 499: whose client went away."""
+        self.requests.labels(request.path, status).inc()
+        self._seconds.labels(request.path).observe(request.seconds)
+        if request.queued is not None:
+            self._queue.labels(request.path).observe(request.queued)
+        if request.first is not None:
+            self._first.labels(request.path).observe(request.first)
+
     def text(self) -> bytes:
         return generate_latest(self._registry)
-
-
-class RequestMetrics:
-    """ASGI middleware: counts answers by path and status. Paths that are no route are counted as one."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics, paths: frozenset[str]) -> None:
-        self._app, self._metrics, self._paths = app, metrics, paths
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        begun, status = time.perf_counter(), 499
-
-        async def watched(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watched)
-        finally:
-            path = scope["path"] if scope["path"] in self._paths else "other"
-            self._metrics.requests.labels(path, status).inc()
-            self._metrics.seconds.observe(time.perf_counter() - begun)

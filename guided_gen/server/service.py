@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from ..solving import Solving
 from .errors import ApiError, ClientGone, log
 from .limits import AdmissionQueue, ServerLimits
 from .metrics import Metrics
+from .request_log import current_request
 from .requests import SearchRequest
 
 Result = TypeVar("Result")
@@ -72,9 +74,12 @@ class SearchService:
 
         Its place and its caches are free again before the last event, whose data a client may be long in reading.
         """
-        decoded = 0
+        decoded, noted = 0, current_request()
+        arrived = time.perf_counter()
         try:
             async with self.admission.place(), self._alive(solving), aclosing(solving.__aiter__()) as events:
+                if noted is not None:
+                    noted.queued = time.perf_counter() - arrived
                 late = asyncio.get_running_loop().call_later(self.limits.seconds, solving.cancel)
                 try:
                     async for event in events:
@@ -83,6 +88,8 @@ class SearchService:
                             break
                         if isinstance(event, Progress):
                             decoded = event.decoded_tokens
+                            if noted is not None and noted.first is None and decoded:
+                                noted.first = noted.seconds
                         yield event
                 finally:
                     late.cancel()
