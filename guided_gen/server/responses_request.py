@@ -16,7 +16,6 @@ from .tools import MOST_TOOLS, Function, FunctionName, NamedTool, Tool, ToolName
 ONLY_CHATS = {
     "n": "there is one response; guided.n is the number of candidates",
     "max_tokens": "send max_output_tokens",
-    "stream_options": "the last event of a stream has the usage",
 }
 TEXTS = ("input_text", "output_text", "text", "refusal")
 
