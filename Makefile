@@ -65,10 +65,17 @@ test-cuda-there: $(INSTALLED) $(VLLM_VENV)/.installed
 	$(BIN)/python -m pytest -m cuda tests/test_cuda.py
 	$(VLLM_VENV)/bin/python -m pytest -m cuda tests/engine/vllm_backend/test_vllm_cuda.py
 
-# Against the real agent libraries, and in a browser: installs 0.4 GB; chromium is Debian's package of that name.
-test-agents: $(INSTALLED)
-	@$(PIP) install -q --disable-pip-version-check -c constraints.txt -e '.[dev,agents]'
-	$(BIN)/python -m pytest tests/guided_gen/agents tests/guided_gen/test_page_in_browser.py
+# Against the real agent libraries, in an environment of their own, and in a browser; chromium is Debian's package of that name.
+AGENTS_VENV ?= .venv-agents
+AGENTS_PIP := $(AGENTS_VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints-agents.txt
+test-agents: $(AGENTS_VENV)/.installed
+	$(AGENTS_VENV)/bin/python -m pytest tests/guided_gen/agents tests/guided_gen/test_page_in_browser.py
+
+$(AGENTS_VENV)/.installed: pyproject.toml constraints-agents.txt $(KERNELS)
+	test -x $(AGENTS_VENV)/bin/python || $(PYTHON) -m venv $(AGENTS_VENV)
+	$(AGENTS_PIP) "$(TORCH)" $(TORCH_PIP_ARGS)
+	$(AGENTS_PIP) -e '.[dev,agents]'
+	@touch $@
 
 model: $(INSTALLED)
 	@$(BIN)/guided-gen models pull >&2

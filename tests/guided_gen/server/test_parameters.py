@@ -18,7 +18,7 @@ from guided_gen.server.requests import CompletionRequest, SearchRequest
 from guided_gen.server.responses_request import ResponsesRequest
 
 DOCS = Path(__file__).parents[3] / "docs" / "server.md"
-APIS = {"chat": ChatRequest, "completions": CompletionRequest, "responses": ResponsesRequest}
+APIS: dict[str, type[SearchRequest]] = {"chat": ChatRequest, "completions": CompletionRequest, "responses": ResponsesRequest}
 # Fields that only say who asks, or how OpenAI's own servers are to account for it.
 IGNORED = frozenset(
     ("user", "metadata", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "store")
@@ -87,7 +87,7 @@ SENT: dict[str, Any] = {
 
 def parameters(client: openai.OpenAI, api: str) -> list[str]:
     """All that the client's method takes, and what this server takes beside it."""
-    method = {"chat": client.chat.completions, "completions": client.completions, "responses": client.responses}[api]
+    method: Any = {"chat": client.chat.completions, "completions": client.completions, "responses": client.responses}[api]
     named = [name for name in inspect.signature(method.create).parameters if not name.startswith("extra_") and name != "timeout"]
     return sorted({*named, *OUR_OWN})
 
