@@ -33,6 +33,7 @@ from .known_values import AUTO, known_value
 from .notebook import NotebookBar
 from .other_servers import as_endpoint, check_whole_answers
 from .question import Question, QuestionLike, as_question, goes_on, problem_of
+from .repair import joined, repairing
 from .scheduler import Scheduler
 from .scoring import ScoredText, read_text, score_text
 from .solution import Solution, Solved
@@ -114,7 +115,9 @@ class GuidedGenerator:
         self.scheduler.close()
         self.loaded.language_model.end()
 
-    def solve(self, question: QuestionLike, settings: SearchSettings | None = None, **changes: Any) -> Solution:
+    def solve(
+        self, question: QuestionLike, settings: SearchSettings | None = None, *, repair: int = 0, **changes: Any
+    ) -> Solution:
         """Search for an answer to a problem (its statement or a `Problem`), a chat's messages, or a `Continuation`.
 
         Without a scorer in `settings`, candidates for a problem are compared by their value, if there is a value model, and all
@@ -123,28 +126,24 @@ class GuidedGenerator:
         `changes` replace single fields of `settings` (n, seed, policy, ...; see `SearchSettings`) or of its sampling
         (`temperature`, `top_p`, `grammar`, ...; see `Sampling`), or are `check_at`: "tokens" or "lines"; `accept`: a function of
         an answer's text, called for each complete one on a thread of the search's own, whose number or bool joins the ranking;
-        and `stop`: strings that end an answer and do not belong to it.
+        and `stop`: strings that end an answer and do not belong to it. `repair`: where the best program fails an example, the
+        model is shown which, and so many corrected answers join the candidates.
 
         Raises SettingsError, ContextError, BackendError.
         """
         solving = self.stream(question, settings, **changes)
-        bar = NotebookBar(solving.settings.n)
-        for event in solving:
-            bar.show(event)
-            if isinstance(event, Solved):
-                return event.solution
-        raise AssertionError("a stream ends with Solved")
+        solution = _watched(solving)
+        turn = repairing(solving, solution, repair)
+        return solution if turn is None else joined(solution, _watched(turn))
 
-    async def asolve(self, question: QuestionLike, settings: SearchSettings | None = None, **changes: Any) -> Solution:
+    async def asolve(
+        self, question: QuestionLike, settings: SearchSettings | None = None, *, repair: int = 0, **changes: Any
+    ) -> Solution:
         """`solve` for asyncio: cancelling the task ends the decoding within one step and frees its cache."""
         solving = self.stream(question, settings, **changes)
-        bar = NotebookBar(solving.settings.n)
-        async with aclosing(solving.__aiter__()) as events:
-            async for event in events:
-                bar.show(event)
-                if isinstance(event, Solved):
-                    return event.solution
-        raise AssertionError("a stream ends with Solved")
+        solution = await _awaited(solving)
+        turn = repairing(solving, solution, repair)
+        return solution if turn is None else joined(solution, await _awaited(turn))
 
     def stream(
         self,
@@ -235,3 +234,22 @@ class GuidedGenerator:
         if check_at == "lines" and not self.loaded.language_model.forks:
             raise SettingsError("where lines end is known of a model's own tokens, not of another server's: check at tokens")
         return self.line_ends() if check_at == "lines" else frozenset()
+
+
+def _watched(solving: Solving) -> Solution:
+    bar = NotebookBar(solving.settings.n)
+    for event in solving:
+        bar.show(event)
+        if isinstance(event, Solved):
+            return event.solution
+    raise AssertionError("a stream ends with Solved")
+
+
+async def _awaited(solving: Solving) -> Solution:
+    bar = NotebookBar(solving.settings.n)
+    async with aclosing(solving.__aiter__()) as events:
+        async for event in events:
+            bar.show(event)
+            if isinstance(event, Solved):
+                return event.solution
+    raise AssertionError("a stream ends with Solved")

@@ -106,7 +106,7 @@ class ScheduledSearch(Generic[Event]):
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
+        self.scheduler = scheduler
         self._wake: Callable[[], object] = lambda: None
         self._search: Search | None = None
         self._events: list[Event] = []
@@ -134,23 +134,23 @@ class ScheduledSearch(Generic[Event]):
     def join(self, wake: Callable[[], object]) -> None:
         """Have the scheduler run it. Raises BackendError where that is closed."""
         self._wake = wake
-        self._scheduler.between_steps(self._join)
+        self.scheduler.between_steps(self._join)
 
     def take(self) -> tuple[list[Event], bool]:
         """The events since the last call, and whether they were the last. Raises what went wrong, after the last event."""
-        with self._scheduler.lock:
+        with self.scheduler.lock:
             events, self._events, self._ahead = self._events, [], 0
             ended, error = self._ended, self._error
         if error is not None:
             if not events:
                 raise error
             self._wake()  # nothing else will: the reader has to come again, for the error
-        self._scheduler.go_on()
+        self.scheduler.go_on()
         return events, ended
 
     def tell(self, events: Sequence[Event]) -> None:
         """Have the reader take `events` that belong to no step, unless its last ones were told."""
-        with self._scheduler.lock:
+        with self.scheduler.lock:
             if self._closed or self._ended:
                 return
             self._events.extend(events)
@@ -158,14 +158,14 @@ class ScheduledSearch(Generic[Event]):
 
     def leave(self, hold: int | None = None) -> None:
         """Free its caches, after the step in progress. `hold` keeps the prompt with the answer at this node for later prompts."""
-        with self._scheduler.lock:
+        with self.scheduler.lock:
             if self._closed:
                 return
             self._closed = True
-            if self in self._scheduler._live:
-                self._scheduler._live.remove(self)
+            if self in self.scheduler._live:
+                self.scheduler._live.remove(self)
         with suppress(BackendError):  # the memory goes with the process
-            self._scheduler.between_steps(lambda: self._free(hold))
+            self.scheduler.between_steps(lambda: self._free(hold))
 
     # -- called by the decoding thread, but for `_fail` at the end of the program
 
@@ -181,11 +181,11 @@ class ScheduledSearch(Generic[Event]):
         except BaseException as error:
             self._fail(error)
             return
-        with self._scheduler.lock:
+        with self.scheduler.lock:
             self._search = search
             if not self._closed:
-                self._scheduler._live.append(self)
-        self._scheduler.go_on()
+                self.scheduler._live.append(self)
+        self.scheduler.go_on()
 
     def _tell(self) -> None:
         if self._closed:
@@ -195,16 +195,16 @@ class ScheduledSearch(Generic[Event]):
         except Exception as error:
             self._fail(error)
             return
-        with self._scheduler.lock:
+        with self.scheduler.lock:
             self._events.extend(events)
             self._ahead += 1
             self._ended = self.search.done
-            if self._ended and self in self._scheduler._live:
-                self._scheduler._live.remove(self)
+            if self._ended and self in self.scheduler._live:
+                self.scheduler._live.remove(self)
         self._wake()
 
     def _fail(self, error: BaseException) -> None:
-        with self._scheduler.lock:
+        with self.scheduler.lock:
             self._error = error
         self.leave()
         self._wake()
@@ -212,7 +212,7 @@ class ScheduledSearch(Generic[Event]):
     def _free(self, hold: int | None) -> None:
         if self._search is None:
             return
-        model, session = self._scheduler.model, self._search.session
+        model, session = self.scheduler.model, self._search.session
         if hold is not None:
             model.hold(session, hold)
         model.close(session)

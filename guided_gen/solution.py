@@ -32,6 +32,7 @@ class Candidate:
     them that it failed; `likelihood`: that it is correct, of a complete answer to a problem; `accepted` is what the caller's
     `accept` said of a complete answer; `parses`: whether there is a program in it that is valid Python, True where none was asked
     for. `alternatives`, where sampling asks for them: beside each token the model's most likely ones and their log-probabilities.
+    `turn` is 1 of an answer that repairs another, else 0.
     """
 
     text: str
@@ -48,6 +49,7 @@ class Candidate:
     parses: bool = True
     likelihood: Likelihood | None = None
     alternatives: list[tuple[np.ndarray, np.ndarray]] | None = None
+    turn: int = 0
 
     @cached_property
     def program(self) -> str:
@@ -87,7 +89,8 @@ class Solution:
     """What a search found: all candidates, best first, and the tree that holds them. Printed, it is a short table; in a notebook,
     the page that shows the search.
 
-    `problem`: whose examples the candidates were run on, in a sandbox of the level `isolation`.
+    `problem`: whose examples the candidates were run on, in a sandbox of the level `isolation`. `repair`: the search after the
+    first, where there was one; its answers are among the candidates.
     """
 
     candidates: list[Candidate]
@@ -98,6 +101,7 @@ class Solution:
     isolation: str | None
     problem: Problem | None = None
     tokenizer: Any = field(default=None, compare=False)
+    repair: Solution | None = None
 
     @property
     def best(self) -> Candidate:
@@ -106,6 +110,11 @@ class Solution:
     @property
     def program(self) -> str:
         return self.best.program
+
+    @property
+    def trees(self) -> list[Tree]:
+        """Of the search and of the repair after it; a candidate's `rollout` is a row of the one at its `turn`."""
+        return [self.tree] if self.repair is None else [self.tree, *self.repair.trees]
 
     @property
     def examples(self) -> int:
@@ -135,7 +144,7 @@ class Solution:
         from .search_page_data import search_data
 
         statement = None if self.problem is None else self.problem.statement
-        return frame(page([search_data(self.tree, self.tokenizer, statement)], title="guided-gen"))
+        return frame(page([search_data(tree, self.tokenizer, statement) for tree in self.trees], title="guided-gen"))
 
 
 @dataclass(frozen=True)

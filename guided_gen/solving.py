@@ -19,6 +19,7 @@ from .data_builder.build_settings import generator_record
 from .data_builder.problems.extraction import extract_program
 from .data_builder.problems.prompts import PromptTemplate
 from .engine.errors import BackendError
+from .engine.language_model import Prompt
 from .engine.models.loaded_model import LoadedModel
 from .engine.scorers import value as value_scorer
 from .engine.search import Search, SearchSettings
@@ -62,9 +63,9 @@ class Solving(ScheduledSearch[Event]):
         watch: bool = False,
     ) -> None:
         super().__init__(scheduler)
-        self.asked, self.settings = asked, settings
+        self.asked, self.settings, self.text, self.accept = asked, settings, text, accept
         self.problem = problem_of(asked.question)
-        self._text, self._settled, self._accept = text, SettledText(text), accept
+        self._settled = SettledText(text)
         self._watch = Watch() if watch else None
         self._checks: CandidateChecks | None = None
         self._complete: dict[int, bool] = {}  # the nodes at which answers ended that were told: whether they are Python
@@ -73,7 +74,6 @@ class Solving(ScheduledSearch[Event]):
         self._weighed = 0  # checks that are done, when `_known` was
         self._best: int | None = None  # the node at which the best answer ends
         self._begun = 0.0
-        self._prompt_tokens = 0
 
     @property
     def checks(self) -> CandidateChecks:
@@ -122,19 +122,22 @@ class Solving(ScheduledSearch[Event]):
                 await asyncio.to_thread(self._checks.close)
 
     def _start(self, wake: Any) -> None:
-        """Read the question and join the scheduler. Raises ContextError, SettingsError."""
+        """Join the scheduler. Raises ContextError, SettingsError."""
         self._begun = time.perf_counter()
-        asked, model = self.asked, self.asked.loaded.language_model
-        room = min(model.max_length - self.settings.max_new_tokens, asked.max_prompt_tokens or model.max_length)
-        self._prompt = question_prompt(model, asked.loaded.tokenizer, asked.question, asked.template, room)
-        self._prompt_tokens = len(self._prompt.token_ids)
-        checks = CandidateChecks(self.problem, self._accept)
-        with self._scheduler.lock:
+        self._prompt = self.read_question()
+        checks = CandidateChecks(self.problem, self.accept)
+        with self.scheduler.lock:
             self._checks = None if self._closed else checks
         if self._checks is None:  # by a task that was cancelled while a thread was doing this
             checks.close()
         else:
             self.join(wake)
+
+    def read_question(self) -> Prompt:
+        """The prompt. Raises ContextError, SettingsError."""
+        asked, model = self.asked, self.asked.loaded.language_model
+        room = min(model.max_length - self.settings.max_new_tokens, asked.max_prompt_tokens or model.max_length)
+        return question_prompt(model, asked.loaded.tokenizer, asked.question, asked.template, room)
 
     # -- called by the decoding thread
 
@@ -154,7 +157,7 @@ class Solving(ScheduledSearch[Event]):
     def observe(self, search: Search) -> list[Event]:
         events: list[Event] = []
         for leaf in search.finished_leaves() - self._complete.keys():
-            text = self._text.whole(search.tree, leaf)
+            text = self.text.whole(search.tree, leaf)
             self._complete[leaf] = self.problem is None or is_python(extract_program(text))
             self.checks.start(leaf, text, self._checked)
             events.append(Finished(text))
@@ -168,10 +171,10 @@ class Solving(ScheduledSearch[Event]):
 
     def _checked(self) -> None:
         """An answer's checks have ended; called by their thread."""
-        self._scheduler.go_on()
+        self.scheduler.go_on()
         if self._watch is not None:
             with suppress(BackendError):  # of a scheduler that was closed
-                self._scheduler.between_steps(self._tell_checked)
+                self.scheduler.between_steps(self._tell_checked)
 
     def _tell_checked(self) -> None:
         if self._watch is not None and self._search is not None:
@@ -239,11 +242,12 @@ class Solving(ScheduledSearch[Event]):
             self._known = likelihoods(self._evidence, search, self.checks, self._complete)
         candidates = [self._candidate(search, row, scores) for row in search.rollouts]
         candidates.sort(key=lambda candidate: candidate.rank, reverse=True)
+        search.tree.metadata["best"] = candidates[0].rollout
         seconds = time.perf_counter() - self._begun
         return Solution(
             candidates=candidates,
             tree=search.tree,
-            prompt_tokens=self._prompt_tokens,
+            prompt_tokens=len(self._prompt.token_ids),
             decoded_tokens=search.decoded_tokens,
             seconds=seconds,
             isolation=self.checks.isolation,
@@ -262,7 +266,7 @@ class Solving(ScheduledSearch[Event]):
             if verdict.failure is not None:
                 tree.metadata.setdefault("failures", {})[str(row)] = asdict(verdict.failure)
             tree.metadata.setdefault("examples", {})[str(row)] = examples
-        text = self._text.whole(tree, leaf)
+        text = self.text.whole(tree, leaf)
         known = self._known.get(leaf) if tree.rollouts.ended[row] == Ended.EOS else None
         if known is not None:
             tree.metadata.setdefault("likelihoods", {})[str(row)] = asdict(known)

@@ -55,6 +55,13 @@ OUT_FILE = click.Path(path_type=Path, dir_okay=False)
     "--budget, while none is likely enough.  [default: 4 times --n]",
 )
 @click.option("--enough", default=0.95, help="How likely to be correct a candidate has to be for the search to end.")
+@click.option(
+    "--repair",
+    type=click.IntRange(0),
+    default=0,
+    help="Show the model the best program and the example that it fails, and take so many corrected answers as candidates, too. "
+    "--most is then --n by default.",
+)
 @click.option("--max-new-tokens", default=512, help="Longest answer, in tokens.")
 @sampling_options
 @check_options
@@ -97,7 +104,7 @@ def command(problem: str, **options: Any) -> int:
         budget=options["budget"],
         seed=options["seed"],
         enough=options["enough"],
-        most=options["most"] or 4 * options["n"],
+        most=options["most"] or (1 if options["repair"] else 4) * options["n"],
     )
     asked = problem_with_tests(statement, options["tests"])
     value = chosen_value(options)
@@ -105,6 +112,7 @@ def command(problem: str, **options: Any) -> int:
     check_every = options["check_every"] if options["check_at"] == "tokens" else None
     policy = chosen_policy(options["policy"], [scorer], value, check_every)
     from ..generator import GuidedGenerator
+    from ..repair import joined, repairing
 
     with GuidedGenerator.from_pretrained(
         options["model"],
@@ -117,6 +125,10 @@ def command(problem: str, **options: Any) -> int:
     ) as generator:
         solving = generator.stream(asked, settings, policy=policy, scorer=scorer, check_at=options["check_at"])
         solution, interrupted = _run(solving, options["quiet"])
+        turn = repairing(solving, solution, options["repair"]) if options["repair"] and not interrupted else None
+        if turn is not None:
+            repaired, interrupted = _run(turn, options["quiet"])
+            solution = joined(solution, repaired)
         _print(solution, options)
     if interrupted:
         return INTERRUPTED
@@ -195,10 +207,12 @@ def _run(solving: Solving, quiet: bool) -> tuple[Solution, bool]:
 def _print(solution: Solution, options: dict[str, Any]) -> None:
     """What was found, where it was asked for; nothing is lost where another part cannot be written."""
     from ..engine.files import write_atomically
+    from ..engine.tree import save_trees
     from .solve_report import as_json, failed_example, summary
 
     if options["backend"] == "openai":  # pieces of text, which no model's files tell
-        solution.tree.metadata["pieces"] = solution.tokenizer.pieces
+        for tree in solution.trees:
+            tree.metadata["pieces"] = solution.tokenizer.pieces
     try:
         if not options["quiet"]:
             click.echo(summary(solution), err=True)
@@ -211,4 +225,4 @@ def _print(solution: Solution, options: dict[str, Any]) -> None:
             click.echo(failed_example(solution), err=True)
     finally:
         if options["save"]:
-            solution.tree.save(options["save"])
+            save_trees(solution.trees, options["save"])

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from ..data_builder.problems.problem import AssertTest, CallTest
+from ..failed_example import failure_rows
 from ..solution import Candidate, Likelihood, Solution
 
 
@@ -14,8 +14,10 @@ def summary(solution: Solution) -> str:
     """One line: what was grown, what it cost, and how many pass the examples."""
     samples = sum(candidate.multiplicity for candidate in solution.candidates)
     complete = sum(candidate.multiplicity for candidate in solution.candidates if candidate.complete)
+    repairs = sum(candidate.multiplicity for candidate in solution.candidates if candidate.turn)
     parts = [
-        f"{samples} candidates, {complete} complete, {len(solution.candidates)} distinct",
+        f"{samples} candidates{f' ({repairs} of them repairs)' if repairs else ''}, "
+        f"{complete} complete, {len(solution.candidates)} distinct",
         f"{solution.decoded_tokens} tokens in {solution.seconds:.1f} s",
     ]
     if not solution.examples:
@@ -44,25 +46,11 @@ def failed_example(solution: Solution) -> str:
     best, problem = solution.best, solution.problem
     failure, examples = best.failure, best.examples
     assert failure is not None and examples is not None and problem is not None
-    test = problem.tests[failure.index]
-    rows = [("example", failure.input)]
-    if isinstance(test, CallTest):
-        rows = [("call", f"{problem.entry_point}({', '.join(map(repr, test.args))})"[:500])]
-    elif not isinstance(test, AssertTest):
-        rows = [("input", failure.input)]
-    if not isinstance(test, AssertTest):
-        rows.append(("expected", failure.expected))
-    rows.append(("got", failure.got if failure.status == "wrong_answer" else _what_happened(failure.status, failure.error)))
     lines = [f"The program passes {examples[0]} of {examples[1]} examples. It fails example {failure.index + 1}:"]
-    for name, text in rows:
+    for name, text in failure_rows(problem, failure):
         first, *others = text.rstrip("\n").split("\n")
         lines += [f"  {name:<8}  {first}", *(" " * 12 + other for other in others)]
     return "\n".join(lines)
-
-
-def _what_happened(status: str, error: str) -> str:
-    what = status.replace("_", " ")
-    return f"{what}: {error}" if error else what
 
 
 def as_json(solution: Solution) -> str:
@@ -88,6 +76,7 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         "ended": candidate.ended.name.lower(),
         "multiplicity": candidate.multiplicity,
         "parses": candidate.parses,
+        "turn": candidate.turn,
         "likelihood": None if candidate.likelihood is None else asdict(candidate.likelihood),
         "examples": None if candidate.examples is None else {"passed": candidate.examples[0], "shown": candidate.examples[1]},
         "failure": None if candidate.failure is None else asdict(candidate.failure),
