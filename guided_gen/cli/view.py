@@ -13,19 +13,24 @@ from ..engine.errors import GuidedGenError
 if TYPE_CHECKING:
     from ..engine.tree import Tree
 
+PICTURES = (".png", ".svg")
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.argument("tree", type=click.Path(path_type=Path, exists=True))
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("page.html"), help="The page.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("page.html"), help="The page, or a picture.")
 @click.option("--model", default=None, help="Whose tokens these are.  [default: the model that the trees name]")
 @click.option("--statement", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The problem's text, to show it.")
 @click.option("--problem", "wanted", multiple=True, help="Only the trees of this problem; may be repeated.")
 @click.option("--limit", default=20, help="Most trees on the page.")
 def command(tree: Path, out: Path, model: str | None, statement: Path | None, wanted: tuple[str, ...], limit: int) -> None:
     """Show TREE on one HTML page that needs no network: a search that `guided-gen solve --save` wrote, a dataset's folder, or the
-    results of `guided-gen bench`.
+    results of `guided-gen bench`. An OUT that ends with .png or .svg is a picture of the first search.
     """
     text = statement.read_text(encoding="utf-8") if statement else None
+    if out.suffix in PICTURES:
+        _draw(tree, wanted, out)
+        return
     if _is_results(tree):
         html, shown = _results_page(tree), "results"
     else:
@@ -55,9 +60,28 @@ def _results_page(path: Path) -> str:
 def _trees_page(tree: Path, model: str | None, text: str | None, wanted: tuple[str, ...], limit: int) -> tuple[str, str]:
     from ..engine.models.files import resolve_model
     from ..engine.models.tokenizer_loading import load_tokenizer
-    from ..engine.tree import load_trees
     from ..page import page
     from ..search_page_data import search_data
+
+    trees = _trees(tree, wanted, limit)
+    if any("pieces" in one.metadata for one in trees):
+        return _page_of_pieces(tree, trees, text)
+    names = {model or str(one.metadata.get("model") or "") for one in trees}
+    if len(names) > 1 or "" in names:
+        raise GuidedGenError("these trees do not name one model whose tokens they hold: name it with --model")
+    name = names.pop()
+    try:
+        tokenizer = load_tokenizer(resolve_model(name))
+    except GuidedGenError as error:
+        raise GuidedGenError(
+            f"the tokens are those of {name}, which is not found; name its folder with --model ({error})"
+        ) from None
+    html = page([search_data(one, tokenizer, text) for one in trees], title=f"guided-gen: {tree.name}")
+    return html, f"{len(trees)} searches"
+
+
+def _trees(tree: Path, wanted: tuple[str, ...], limit: int) -> list[Tree]:
+    from ..engine.tree import load_trees
 
     paths = sorted(tree.glob("trees/*.parquet")) if tree.is_dir() else [tree]
     if not paths:
@@ -69,20 +93,7 @@ def _trees_page(tree: Path, model: str | None, text: str | None, wanted: tuple[s
             break
     if not trees:
         raise GuidedGenError(f"{tree} holds no tree{' of these problems' if wanted else ''}")
-    if any("pieces" in one.metadata for one in trees):
-        return _page_of_pieces(tree, trees[:limit], text)
-    names = {model or str(one.metadata.get("model") or "") for one in trees[:limit]}
-    if len(names) > 1 or "" in names:
-        raise GuidedGenError("these trees do not name one model whose tokens they hold: name it with --model")
-    name = names.pop()
-    try:
-        tokenizer = load_tokenizer(resolve_model(name))
-    except GuidedGenError as error:
-        raise GuidedGenError(
-            f"the tokens are those of {name}, which is not found; name its folder with --model ({error})"
-        ) from None
-    html = page([search_data(one, tokenizer, text) for one in trees[:limit]], title=f"guided-gen: {tree.name}")
-    return html, f"{len(trees[:limit])} searches"
+    return trees[:limit]
 
 
 def _page_of_pieces(path: Path, trees: Sequence[Tree], text: str | None) -> tuple[str, str]:
@@ -93,3 +104,13 @@ def _page_of_pieces(path: Path, trees: Sequence[Tree], text: str | None) -> tupl
 
     searches = [search_data(one, PieceTokenizer(one.metadata.pop("pieces")), text) for one in trees if "pieces" in one.metadata]
     return page(searches, title=f"guided-gen: {path.name}"), f"{len(searches)} searches"
+
+
+def _draw(tree: Path, wanted: tuple[str, ...], out: Path) -> None:
+    from ..engine.files import replaced_atomically
+    from ..search_picture import draw_search
+
+    [first] = _trees(tree, wanted, 1)
+    with replaced_atomically(out) as temporary:
+        draw_search(first, temporary, out.suffix[1:])
+    click.echo(f"the search in {out}", err=True)
