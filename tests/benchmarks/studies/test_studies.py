@@ -25,6 +25,7 @@ from guided_gen.benchmarks.studies import (
     mutants,
     packing_speed,
     precision_pass,
+    schema_answers,
     serving_endurance,
     serving_throughput,
     value_experiments,
@@ -187,6 +188,15 @@ def test_searches_together_decode_what_they_decode_in_turn(tiny_folder: Path) ->
         out(serving_throughput.main, "--model", tiny_folder, *("--searches", 2, "--n", 2, "--tokens", 6, "--rounds", 1, "--json"))
     )
     assert told["decoded_tokens"]["together"] > 0 and told["ratio"] > 0
+
+
+def test_every_answer_that_is_held_to_a_random_schema_is_json_of_it(tiny_folder: Path) -> None:
+    asked = ("--model", tiny_folder, "--schemas", 6, "--n", 2, "--json")
+    told = json.loads(out(schema_answers.main, *asked))
+    assert told["valid"] == 2 * told["held"] > 0 and not told["invalid"] and not told["cut"]
+    assert told["held"] + told["refused"] == 6 and 0 < told["mask_share_of_time"] < 1
+    told = json.loads(out(schema_answers.main, *asked[:-1], "--tokens", 2, "--json"))
+    assert told["cut"] == 2 * told["held"] and not told["valid"]
 
 
 def test_a_server_that_clients_hang_up_on_keeps_nothing(tiny_folder: Path) -> None:
