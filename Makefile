@@ -3,12 +3,14 @@
 #   make solve PROBLEM=name      which of examples/*.txt
 #   make ... PYTHON=python3.12   the interpreter that the virtual environment is made with
 #   make ... VENV=dir            where the virtual environment is
+#   make ... EXTRAS=dev,docs     what is installed beside guided-gen (docs/install.md)
 #   make ... TORCH_PIP_ARGS=...  extra arguments for installing torch, such as an index that holds its CPU builds
 
 PYTHON ?= python3
 VENV ?= .venv
 PROBLEM ?= intervals
 TORCH_PIP_ARGS ?=
+EXTRAS ?= dev
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
@@ -18,7 +20,7 @@ TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
 # `===` takes the plain build only, which is the one with CUDA; `==` prefers a CPU build (+cpu) where pip sees one.
 TORCH := $(if $(shell command -v nvidia-smi),torch===$(TORCH_VERSION),torch==$(TORCH_VERSION))
 
-.PHONY: solve test test-model test-sanitized test-vllm test-cuda test-cuda-there wheel model bench-peers lint types compiler sandbox clean
+.PHONY: solve test test-model test-sanitized test-vllm test-cuda test-cuda-there wheel docs model bench-peers lint types compiler sandbox clean
 
 solve: $(INSTALLED) model
 	@$(BIN)/guided-gen solve examples/$(PROBLEM).txt
@@ -76,6 +78,11 @@ $(AGENTS_VENV)/.installed: pyproject.toml constraints-agents.txt $(KERNELS)
 	$(AGENTS_PIP) "$(TORCH)" $(TORCH_PIP_ARGS)
 	$(AGENTS_PIP) -e '.[dev,agents]'
 	@touch $@
+
+# The documentation as a site, in build/site.
+docs: $(INSTALLED)
+	@$(PIP) install -q --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build -q
 
 model: $(INSTALLED)
 	@$(BIN)/guided-gen models pull >&2
@@ -140,7 +147,7 @@ $(INSTALLED): pyproject.toml constraints.txt $(KERNELS)
 	@echo "Installing $(TORCH) and guided-gen into $(VENV) (a few minutes the first time)" >&2
 	@$(PIP) install -q --disable-pip-version-check -c constraints.txt "$(TORCH)" $(TORCH_PIP_ARGS) >&2
 	@$(MAKE) --no-print-directory compiler
-	@$(PIP) install -q --disable-pip-version-check -c constraints.txt -e '.[dev]' >&2
+	@$(PIP) install -q --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]' >&2
 	@ls engine/cpu/_kernels.* >/dev/null 2>&1 \
 	  || echo "The int8 kernels were not compiled, so CPUs will decode in float32; $(PIP) install -v -e . shows why" >&2
 	@$(MAKE) --no-print-directory sandbox
