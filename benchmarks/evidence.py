@@ -21,6 +21,7 @@ from ..valuemodel.evidence import (
     EXAMPLE_COLUMNS,
     LOGPROB_COLUMNS,
     NEED_VALUES,
+    READER_COLUMNS,
     RUN_COLUMNS,
     TEXT_COLUMNS,
     VALUE_COLUMNS,
@@ -37,6 +38,7 @@ EXECUTION = (*AGREEMENT_COLUMNS, *RUN_COLUMNS, *TEXT_COLUMNS)
 ALL = "all"
 PARTS = {
     "value": VALUE_COLUMNS,
+    "reader": READER_COLUMNS,
     "log-probability": LOGPROB_COLUMNS,
     "examples": EXAMPLE_COLUMNS,
     "agreement": AGREEMENT_COLUMNS,
@@ -50,6 +52,8 @@ def arms(names: Sequence[str] = COLUMNS) -> dict[str, tuple[str, ...]]:
     made = {
         "log-probability": LOGPROB_COLUMNS,
         "value": VALUE_COLUMNS,
+        "reader": READER_COLUMNS,
+        "reader, log-probability": (*READER_COLUMNS, *LOGPROB_COLUMNS),
         "value, log-probability": (*VALUE_COLUMNS, *LOGPROB_COLUMNS),
         "value, log-probability, examples": (*VALUE_COLUMNS, *LOGPROB_COLUMNS, *EXAMPLE_COLUMNS),
         "execution": EXECUTION,
@@ -58,7 +62,8 @@ def arms(names: Sequence[str] = COLUMNS) -> dict[str, tuple[str, ...]]:
         ALL: tuple(names),
     }
     made |= {f"all but {part}": tuple(name for name in names if name not in left) for part, left in PARTS.items()}
-    return {name: kept for name, columns in made.items() if (kept := tuple(c for c in columns if c in names))}
+    kept = {name: tuple(column for column in columns if column in names) for name, columns in made.items()}
+    return {name: columns for name, columns in kept.items() if columns and (name == ALL or columns != kept[ALL])}
 
 
 def evidence_figures(
@@ -108,10 +113,10 @@ def calibration_curve(
 
 
 def first_step(training: Sequence[Labelled], columns: Sequence[str]) -> tuple[EvidenceModel, tuple[str, ...]]:
-    """(the model of all columns that need no value model, fitted to `training`; the others, for the second step)."""
-    own = [name for name in columns if name not in NEED_VALUES]
+    """(the model of all columns that need no second model, fitted to `training`; the others, for the second step)."""
+    own = [name for name in columns if name not in (*NEED_VALUES, *READER_COLUMNS)]
     model = fit_evidence(training, own) if own else EvidenceModel({}, 0.0)
-    return model, tuple(name for name in columns if name in NEED_VALUES)
+    return model, tuple(name for name in columns if name not in own)
 
 
 def fitted_draws(pools: Sequence[EvidencePool], n: int, seed: int) -> list[list[Labelled]]:

@@ -12,6 +12,7 @@ from ..data_builder.dataset import PASSED
 from ..data_builder.stored_executions import StoredExecutions
 from ..engine.errors import DataError
 from ..engine.scorers import mean_logprob
+from ..engine.scorers import reader as mean_reading
 from ..engine.tree import Ended, Tree
 from ..valuemodel.evidence import Finished, columns
 from ..valuemodel.evidence_fit import Labelled
@@ -44,6 +45,7 @@ class EvidencePool:
             classes=stored.classes,
             results=stored.results,
             values=tree.nodes.value[leaves].astype(np.float64),
+            readings=mean_reading(tree)[leaves],
         )
         correct = np.asarray([tree.verdicts[row] == PASSED for row in rows.tolist()], bool)
         return cls(stored.problem, found, stored.writers, correct)
@@ -60,7 +62,10 @@ class EvidencePool:
             shown=whole.shown,
             classes=whole.classes[rows][:, known],
             results=whole.results[rows][:, known],
-            **{name: getattr(whole, name)[rows] for name in ("lengths", "logprobs", "ended", "parses", "passed", "values")},
+            **{
+                name: getattr(whole, name)[rows]
+                for name in ("lengths", "logprobs", "ended", "parses", "passed", "values", "readings")
+            },
         )
         return EvidencePool(self.problem, found, self.writers[rows][:, known], self.correct[rows])
 

@@ -64,7 +64,7 @@ class Pool:
         correct = np.zeros(len(tree), bool)
         for leaf, verdict in zip(tree.rollouts.leaf.tolist(), tree.verdicts, strict=True):
             correct[leaf] = verdict == PASSED
-        names = [name for name in NODE_COLUMNS if name not in ("parent", "value")]
+        names = [name for name in NODE_COLUMNS if name not in ("parent", "value", "reader_logprob")]
         table = [getattr(tree.nodes, name).tolist() for name in names]
         return cls(
             tree=tree,
@@ -127,10 +127,12 @@ class ReplayModel(LanguageModel):
     def read(self, wanted: Sequence[tuple[Session, np.ndarray]]) -> None:
         for opened, nodes in wanted:
             session = cast(ReplaySession, opened)
-            values, stored = session.tree.nodes.value, session.pool.tree.nodes.value
-            for leaf in nodes[np.isnan(values[nodes])].tolist():
+            shown, stored = session.tree.nodes, session.pool.tree.nodes
+            for leaf in nodes.tolist():
                 path = session.tree.path(leaf)
-                values[path] = stored[[session.source[node] for node in path.tolist()]]
+                source = [session.source[node] for node in path.tolist()]
+                shown.value[path] = stored.value[source]
+                shown.reader_logprob[path] = stored.reader_logprob[source]
 
 
 @dataclass(frozen=True)

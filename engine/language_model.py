@@ -72,6 +72,7 @@ class LanguageModel:
     max_length: int  # tokens of a prompt and its answer together
     limit: str = "this model's context"  # what sets it
     scores: bool = False  # whether `read` fills the nodes' values
+    reads: bool = False  # whether `read` fills what a reader thinks of the nodes
     forks: bool = True  # whether samples may begin at any node
     reader_tokenizer: Any = None  # of a model that reads the answers in tokens of its own
 

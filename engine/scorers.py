@@ -45,8 +45,28 @@ def shortness(tree: Tree) -> np.ndarray:
     return -tree.depth.astype(np.float64)
 
 
+def reader(tree: Tree) -> np.ndarray:
+    """Mean log-probability of the answer's tokens under a second model. Shape [nodes], in nats; NaN where it did not read."""
+    return tree.path_means(tree.nodes.reader_logprob)
+
+
+def log_ratio(tree: Tree) -> np.ndarray:
+    """The same less the generator's own: what the reader finds likelier than who wrote it. Shape [nodes], in nats."""
+    return tree.path_means(tree.nodes.reader_logprob - tree.nodes.logprob)
+
+
 VALUE, LOGPROB, CERTAINTY, LENGTH = "value", "logprob", "self-certainty", "length"
-SCORERS: dict[str, Scorer] = {VALUE: value, LOGPROB: mean_logprob, CERTAINTY: self_certainty, LENGTH: shortness}
+READER, LOG_RATIO = "reader", "log-ratio"
+OF_READERS = (READER, LOG_RATIO)
+"""Scores that take a reader: a second model that reads the answers."""
+SCORERS: dict[str, Scorer] = {
+    VALUE: value,
+    LOGPROB: mean_logprob,
+    CERTAINTY: self_certainty,
+    LENGTH: shortness,
+    READER: reader,
+    LOG_RATIO: log_ratio,
+}
 PARSES, P_TRUE, RATING, STATEMENT = "ended-and-parses", "p-true", "rating", "statement"
 OF_ANSWERS = (PARSES, P_TRUE, RATING, STATEMENT)
 

@@ -12,6 +12,7 @@ NODE_COLUMNS = {
     "logprob": np.float32,  # of the token, under the model at temperature 1
     "sample_logprob": np.float32,  # of the token, after temperature, top-k and top-p
     "value": np.float32,  # probability that the answer ends up correct; NaN where not scored
+    "reader_logprob": np.float32,  # of the token, under a second model that read it; NaN where none did
     "entropy": np.float16,  # nats, of the distribution that the token was drawn from, at temperature 1
     "margin": np.float16,  # probability of its most likely token less that of the second
     "certainty": np.float16,  # self-certainty: KL divergence of that distribution from the uniform one, nats

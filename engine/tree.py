@@ -22,6 +22,7 @@ from .errors import DataError
 from .table import NODE_COLUMNS, ROLLOUT_COLUMNS, Table
 
 ROOT = -1
+READ = "nodes.reader_logprob"  # the column that a stored tree need not have
 
 
 class Ended(IntEnum):
@@ -78,7 +79,7 @@ class Tree:
         key = (parent, token_id)
         node = self._child.get(key)
         if node is None:
-            unset = {"logprob": np.nan, "sample_logprob": np.nan, "value": np.nan}
+            unset = {"logprob": np.nan, "sample_logprob": np.nan, "value": np.nan, "reader_logprob": np.nan}
             unset |= {"entropy": np.nan, "margin": np.nan, "certainty": np.nan}
             node = self.nodes.append(parent=parent, token_id=token_id, **(unset | columns))
             self._index(node, parent, token_id)
@@ -157,7 +158,7 @@ class Tree:
     # -- storage
 
     def to_row(self) -> dict[str, Any]:
-        """One row of `tree_files.SCHEMA`. NaN is stored as null, so that rows compare equal."""
+        """One row of `tree_files.SCHEMA`. NaN is stored as null, so that rows compare equal; a column of nothing else is null."""
         row: dict[str, Any] = {
             "prompt_length": self.prompt_length,
             "prompt_hash": self.prompt_hash,
@@ -169,6 +170,8 @@ class Tree:
                 if column.dtype.kind == "f":
                     values = [None if value != value else value for value in values]
                 row[f"{prefix}.{name}"] = values
+        if np.isnan(self.nodes.reader_logprob).all():
+            row[READ] = None
         row["rollouts.verdict"] = list(self.verdicts)
         return row
 
@@ -176,6 +179,8 @@ class Tree:
     def from_row(cls, row: dict[str, Any]) -> Tree:
         """Rebuild a tree from a row of `tree_files.SCHEMA`. Raises DataError where the row is no tree."""
         try:
+            if row.get(READ) is None:
+                row = row | {READ: [None] * len(row["nodes.token_id"])}
             tree = cls(row["prompt_length"], row["prompt_hash"], json.loads(row["metadata"]))
             nodes = {}
             for name, dtype in NODE_COLUMNS.items():

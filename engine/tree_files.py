@@ -21,7 +21,7 @@ SCHEMA = pa.schema(
     + [("rollouts.verdict", pa.list_(pa.string()))]
 )
 
-
+_BEFORE, _OPTIONAL = "nodes.value", "nodes.reader_logprob"
 _FLOATS = [name for name, dtype in NODE_COLUMNS.items() if np.dtype(dtype).kind == "f"]
 PARQUET: dict[str, Any] = {
     "compression": "zstd",
@@ -44,8 +44,15 @@ def save_rows(rows: Iterable[Mapping[str, Any]], path: str | Path) -> None:
 def read_table(
     path: str | Path, columns: Sequence[str] | None = None, rows: Sequence[tuple[str, str, str]] | None = None
 ) -> pa.Table:
-    """A file of trees as a table: all columns that it has, or those named. Raises DataError where it is none."""
+    """A file of trees as a table: all columns that it has, or those named. Raises DataError where it is none.
+
+    What no reader read, as in files of before there were readers, is null.
+    """
     try:
-        return pq.read_table(path, columns=columns, filters=rows, partitioning=None, page_checksum_verification=True)
+        table = pq.read_table(path, columns=columns, filters=rows, partitioning=None, page_checksum_verification=True)
     except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: a column's name is no UTF-8
         raise DataError(f"{path} cannot be read as a file of token trees: {error}") from error
+    if columns is None and _OPTIONAL not in table.column_names and _BEFORE in table.column_names:
+        missing = pa.nulls(len(table), SCHEMA.field(_OPTIONAL).type)
+        table = table.add_column(table.column_names.index(_BEFORE) + 1, _OPTIONAL, missing)
+    return table

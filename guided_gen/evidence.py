@@ -9,6 +9,7 @@ import numpy as np
 
 from .candidate_checks import CandidateChecks
 from .data_builder.judge.executions import NOT_RUN, Execution
+from .engine.scorers import reader as mean_reading
 from .engine.search import Search
 from .engine.tree import Ended
 from .known_values import SHIPPED
@@ -16,15 +17,18 @@ from .solution import Likelihood
 from .valuemodel.evidence import EvidenceModel, Finished, columns
 from .valuemodel.made_for import value_sha256
 
-EVIDENCE = "evidence.json"
+EVIDENCE, WITH_READER = "evidence.json", "evidence-reader.json"
 """Beside a value model: what weighs its values. In the folder of all value models: what weighs evidence without values."""
 
 
-def shipped_evidence(value: str | Path | None) -> EvidenceModel:
-    """The evidence model that was fitted to the value model in this folder, or else the one that reads no values.
+def shipped_evidence(value: str | Path | None, reads: bool = False) -> EvidenceModel:
+    """With a reader the evidence model that knows readings; else the one that was fitted to the value model in this folder, or
+    else the one that reads no values.
 
     Raises ValueModelError.
     """
+    if reads:
+        return EvidenceModel.load(SHIPPED / WITH_READER)
     if value is not None and (Path(value) / EVIDENCE).is_file():
         beside = EvidenceModel.load(Path(value) / EVIDENCE)
         if beside.about.get("value_sha256") == value_sha256(Path(value)):
@@ -73,4 +77,5 @@ def _finished(
         classes=classes,
         results=results,
         values=tree.nodes.value[rows].astype(np.float64),
+        readings=mean_reading(tree)[rows],
     )

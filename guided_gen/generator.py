@@ -20,11 +20,11 @@ from .engine.errors import SettingsError
 from .engine.grammar import GrammarVocabulary
 from .engine.models.known import DEFAULT_MODEL
 from .engine.models.loaded_model import LoadedModel
-from .engine.models.loading import load_model
+from .engine.models.loading import load_model, with_reader
 from .engine.models.tokenizer_loading import line_end_ids
 from .engine.openai_backend.endpoint import Endpoint
 from .engine.sampling import Sampling
-from .engine.scorers import Scorer, as_scorer, mean_logprob
+from .engine.scorers import OF_READERS, SCORERS, Scorer, as_scorer, log_ratio, mean_logprob
 from .engine.scorers import value as value_scorer
 from .engine.search import SearchSettings
 from .engine.vllm_backend.settings import VllmSettings
@@ -63,7 +63,7 @@ class GuidedGenerator:
         self.loaded = loaded
         self.template = template
         self.value = value
-        self.evidence = shipped_evidence(value)
+        self.evidence = shipped_evidence(value, loaded.language_model.reads)
         self._line_ends: frozenset[int] | None = None
         self.scheduler = Scheduler(loaded.language_model)
         self.max_prompt_tokens: int | None = None  # where a caller allows less than the model's context
@@ -80,12 +80,14 @@ class GuidedGenerator:
         backend: str = "torch",
         vllm: VllmSettings | None = None,
         endpoint: Endpoint | None = None,
+        reader: str | None = None,
     ) -> GuidedGenerator:
         """Load a model by name, folder, GGUF file or hub id (see `load_model`).
 
         `value` is the folder or the hub id of a value model for it, or auto: the one that is installed or comes with the package
         for this model in this precision, if there is one (`loaded.language_model.scores` says so). `value_base`: where a text
         scorer's base is, if not where its name says.
+        `reader`: a second, larger model of the same tokens, which reads what this one writes: see `scorers.log_ratio`.
         `backend` vllm has vLLM serve it, as `vllm` says. `backend` openai asks another server for whole answers, at `endpoint`.
         """
         if backend == "openai":
@@ -95,14 +97,15 @@ class GuidedGenerator:
         if value == AUTO:
             value = known_value(model, precision, backend)
         if value is None:
-            return cls(load_model(model, precision, backend=backend, vllm=vllm))
+            loaded = load_model(model, precision, backend=backend, vllm=vllm)
+            return cls(loaded if reader is None else with_reader(loaded, reader))
         from .valuemodel.attach import load_scored_model
         from .valuemodel.made_for import Prompts, local_folder
 
         value, template = local_folder(value), DEFAULT_TEMPLATE
         prompts = Prompts(template.name, template.hash)
         loaded = load_scored_model(model, precision, value, prompts, value_base, backend, vllm)
-        return cls(loaded, template, value=value)
+        return cls(loaded if reader is None else with_reader(loaded, reader), template, value=value)
 
     def __enter__(self) -> GuidedGenerator:
         return self
@@ -120,8 +123,8 @@ class GuidedGenerator:
     ) -> Solution:
         """Search for an answer to a problem (its statement or a `Problem`), a chat's messages, or a `Continuation`.
 
-        Without a scorer in `settings`, candidates for a problem are compared by their value, if there is a value model, and all
-        others by their mean log-probability.
+        Without a scorer in `settings`, candidates are compared by what the reader finds likelier than the generator, if there is
+        a reader; those for a problem by their value, if there is a value model; and all others by their mean log-probability.
 
         `changes` replace single fields of `settings` (n, seed, policy, ...; see `SearchSettings`) or of its sampling
         (`temperature`, `top_p`, `grammar`, ...; see `Sampling`), or are `check_at`: "tokens" or "lines"; `accept`: a function of
@@ -187,6 +190,8 @@ class GuidedGenerator:
         if text.stops:
             found["complete"] = text.stopped
         found["scorer"] = as_scorer(found.get("scorer") or settings.scorer or self.scorer_for(question))
+        if found["scorer"] in [SCORERS[name] for name in OF_READERS] and not self.loaded.language_model.reads:
+            raise SettingsError("this scorer compares with what a reader finds: load one (--reader)")
         policy = found.get("policy", settings.policy)
         if not self.loaded.language_model.forks:
             check_whole_answers(policy, found["scorer"])
@@ -199,6 +204,8 @@ class GuidedGenerator:
 
     def scorer_for(self, question: Question) -> Scorer:
         """What candidates are compared by where nobody says: value models know programming problems, not any chat."""
+        if self.loaded.language_model.reads:
+            return log_ratio
         known = self.loaded.language_model.scores and problem_of(question) is not None
         return value_scorer if known else mean_logprob
 

@@ -157,10 +157,25 @@ def load_scored(
     return ScoredData(scored_trees(value, base, trees, cache), base, source)
 
 
-def pool_trees(folders: Sequence[Path], value: Path | None, kept: Path, **options: Any) -> Iterator[Tree]:
+def pool_trees(
+    folders: Sequence[Path], value: Path | None, kept: Path, reader: str | None = None, **options: Any
+) -> Iterator[Tree]:
     """All trees of pools: as stored, or with the values of a value model, which are computed once and kept in the folder `kept`,
-    never written into the pool. `options` as in `load_scored`. Raises ValueModelMismatch for one that reads text.
+    never written into the pool; with `reader` also what that model finds (stored_readings.py). `options` as in `load_scored`.
+    Raises ValueModelMismatch for a value model that reads text.
     """
+    if reader is not None:
+        from .stored_readings import read_stored
+
+        generator = base_folder(folders, options.get("model"))
+        asked = {name: options[name] for name in ("problems", "allow_untouched") if name in options}
+        read = load_prompted_trees(folders, load_tokenizer(generator), **asked)
+        read_stored(read, generator, reader)
+        columns = {(one.tree.prompt_hash, len(one.tree)): one.tree.nodes.reader_logprob for one in read}
+        for tree in pool_trees(folders, value, kept, **options):
+            tree.nodes.reader_logprob[:] = columns[tree.prompt_hash, len(tree)]
+            yield tree
+        return
     for folder in folders:
         if value is None:
             for path in tree_files(folder):

@@ -29,9 +29,11 @@ AGREEMENT_COLUMNS = ("agreement", "agreement by value")
 RUN_COLUMNS = ("runs against siblings",)
 TEXT_COLUMNS = ("length against siblings", "ended", "parses")
 LOGPROB_COLUMNS = ("log-probability", "log-probability against siblings")
-COLUMNS = (*LOGPROB_COLUMNS, *TEXT_COLUMNS, *EXAMPLE_COLUMNS, *AGREEMENT_COLUMNS, *RUN_COLUMNS, *VALUE_COLUMNS)
+READER_COLUMNS = ("reader's log-probability", "log-ratio", "log-ratio against siblings")
+OWN_COLUMNS = (*LOGPROB_COLUMNS, *TEXT_COLUMNS, *EXAMPLE_COLUMNS, *AGREEMENT_COLUMNS, *RUN_COLUMNS)
+COLUMNS = (*OWN_COLUMNS, *VALUE_COLUMNS, *READER_COLUMNS)
 NEED_VALUES = (*VALUE_COLUMNS, "agreement by value")
-"""Those of `COLUMNS` that are missing without a value model."""
+"""Those of `COLUMNS` that are missing without a value model. `READER_COLUMNS` are missing without a reader."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Finished:
 
     counts [R]: samples of each; lengths [R], tokens; logprobs [R]: mean log-probability of a token; ended, parses [R] bool;
     passed [R]: examples met, of `shown`; classes, results [R, I]: outcomes on I public inputs (agreement.py); values [R]: a value
-    model's, NaN without one.
+    model's, NaN without one; readings [R]: mean log-probability of a token under a reader, NaN without one.
     """
 
     counts: np.ndarray
@@ -53,6 +55,7 @@ class Finished:
     classes: np.ndarray
     results: np.ndarray
     values: np.ndarray
+    readings: np.ndarray
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -79,6 +82,9 @@ def columns(found: Finished) -> dict[str, np.ndarray]:
         "value": values,
         "agreement by value": missing if unvalued else agreement(*told, found.values),
         "value against siblings": _against_siblings(values, found.counts),
+        "reader's log-probability": found.readings,
+        "log-ratio": found.readings - found.logprobs,
+        "log-ratio against siblings": _against_siblings(found.readings - found.logprobs, found.counts),
     }
 
 

@@ -10,7 +10,7 @@ import torch
 
 from ..engine.errors import DataError
 from ..engine.progress import stage
-from ..engine.scorers import P_TRUE, PARSES, SCORERS, STATEMENT
+from ..engine.scorers import OF_READERS, P_TRUE, PARSES, SCORERS, STATEMENT
 from ..engine.tree import Ended
 from .fitting import ScoredTrees, statement_states
 from .heads import ValueHead
@@ -81,14 +81,16 @@ def rollout_table(scored: ScoredTrees, statement: ValueHead, read: ReadAnswer, a
         name: [] for name in ("problem", "counts", "correct", "lengths", "ended", "parses", "code")
     }
     pieces: list[tuple[str, ...]] = []
-    scorers = [*SCORERS, PARSES, STATEMENT, *([P_TRUE] if ask else [])]
+    read_too = all((~np.isnan(one.tree.nodes.reader_logprob)).any() for one in trees)
+    of_trees = {name: scorer for name, scorer in SCORERS.items() if read_too or name not in OF_READERS}
+    scorers = [*of_trees, PARSES, STATEMENT, *([P_TRUE] if ask else [])]
     traces: dict[str, list[np.ndarray]] = {scorer: [] for scorer in scorers}
     with stage(f"Reading the answers of {len(trees)} trees", total=float(len(trees))) as advance:
         for i, (one, own_value) in enumerate(zip(trees, torch.sigmoid(logits).tolist(), strict=True)):
             found = outcomes(one.tree)
             if not len(found.rows):
                 raise DataError(f"the tree of {one.problem} has no judged rollouts")
-            nodes = {name: np.nan_to_num(scorer(one.tree)) for name, scorer in SCORERS.items()}
+            nodes = {name: np.nan_to_num(scorer(one.tree)) for name, scorer in of_trees.items()}
             answers = [read(one, leaf) for leaf in found.leaves.tolist()]
             for row, leaf, count, correct, answer in zip(
                 *(c.tolist() for c in (found.rows, found.leaves, found.counts, found.correct)), answers, strict=True

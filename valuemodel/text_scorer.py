@@ -6,16 +6,16 @@ read by the base with a KV tree of its own: only tokens that are new there are c
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 import torch
 
 from ..engine.errors import SettingsError
-from ..engine.language_model import Growth, LanguageModel, Prompt, Session, Statistics
+from ..engine.language_model import LanguageModel, Prompt, Session
+from ..engine.paired_model import PairedModel, PairedSession
 from ..engine.sampling import Sampling
 from ..engine.torch_backend.model import TorchLanguageModel, TorchSession
 from ..engine.tree import ROOT, Ended, Tree
@@ -30,55 +30,31 @@ class ValueReader(TorchLanguageModel):
 
 
 @dataclass
-class ScoredSession:
-    """The generator's session and the reader's; `nodes`: for each node of the generator's tree the reader's last node, where
-    known."""
+class ScoredSession(PairedSession):
+    """`nodes`: for each node of the generator's tree the reader's last node in its own, where known."""
 
-    own: Session
-    reading: TorchSession
     nodes: dict[int, int] = field(default_factory=dict)
-    tree: Tree = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.tree = self.own.tree
 
 
-class TextScoredModel(LanguageModel):
+class TextScoredModel(PairedModel):
     """`generator`, with the values of `reader`."""
 
     scores = True
 
     def __init__(self, generator: LanguageModel, reader: ValueReader, translation: Translation) -> None:
-        self._generator, self._reader, self._translation = generator, reader, translation
-        self.vocabulary_size, self.max_length = generator.vocabulary_size, generator.max_length
+        super().__init__(generator, reader)
+        self._translation = translation
         self.reader_tokenizer = translation.base
-        self._scoring_seconds = 0.0
-
-    @property
-    def statistics(self) -> Statistics:
-        """Of both models; `scoring_seconds` are the reader's."""
-        own, reading = self._generator.statistics, self._reader.statistics
-        return Statistics(
-            own.passes + reading.passes,
-            self._scoring_seconds,
-            own.cached_tokens + reading.cached_tokens,
-            own.prefix_bytes + reading.prefix_bytes,
-            own.in_process,
-        )
 
     def open(self, prompt: Prompt, sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()) -> ScoredSession:
         """As `LanguageModel.open`. Raises SettingsError where the prompt's form for the reader is not given."""
         if prompt.reader_ids is None:
             raise SettingsError("the value model has another base than the generator, and its form of this prompt was not given")
-        reading = self._reader.open(Prompt(prompt.reader_ids), Sampling(), seed)  # which only reads
-        return ScoredSession(self._generator.open(prompt, sampling, seed, stop_ids), reading)
+        reading = self.reader.open(Prompt(prompt.reader_ids, room=prompt.room), Sampling(), seed)  # which only reads
+        return ScoredSession(self.generator.open(prompt, sampling, seed, stop_ids), reading)
 
-    def advance(self, growths: Sequence[Growth]) -> list[np.ndarray]:
-        return self._generator.advance([replace(growth, session=_scored(growth.session).own) for growth in growths])
-
-    def read(self, wanted: Sequence[tuple[Session, np.ndarray]]) -> None:
+    def _read(self, wanted: Sequence[tuple[PairedSession, np.ndarray]]) -> None:
         """Fill the values at the wanted nodes and on their paths. A node before the first whole token of the base stays NaN."""
-        start = time.perf_counter()
         read: list[tuple[ScoredSession, int, np.ndarray, np.ndarray]] = []
         for session, leaves in wanted:
             scored = _scored(session)
@@ -86,11 +62,10 @@ class TextScoredModel(LanguageModel):
                 translated = self._translation(scored.tree.tokens(leaf).tolist())
                 nodes = add_translated(scored.reading.tree, logprob_sums_to(scored.tree, leaf), translated)
                 read.append((scored, leaf, nodes, translated.read))
-        self._reader.read([(scored.reading, nodes[-1:]) for scored, _, nodes, _ in read if len(nodes)])
+        self.reader.read([(scored.reading, nodes[-1:]) for scored, _, nodes, _ in read if len(nodes)])
         for scored, leaf, nodes, done in read:
             if len(nodes):
                 self._write_back(scored, leaf, nodes, done)
-        self._scoring_seconds += time.perf_counter() - start
 
     @staticmethod
     def _write_back(scored: ScoredSession, leaf: int, nodes: np.ndarray, done: np.ndarray) -> None:
@@ -104,32 +79,16 @@ class TextScoredModel(LanguageModel):
 
     def keep(self, session: Session, leaves: np.ndarray) -> None:
         scored = _scored(session)
-        self._generator.keep(scored.own, leaves)
+        self.generator.keep(scored.own, leaves)
         kept = {leaf for leaf in leaves.tolist() if leaf != ROOT}
         scored.nodes = {leaf: node for leaf, node in scored.nodes.items() if leaf in kept}
-        self._reader.keep(scored.reading, np.asarray(list(scored.nodes.values()), np.int64))
-
-    def hold_prefixes(self, max_bytes: int) -> None:
-        """Both models hold prompts, each up to so many bytes."""
-        self._reader.hold_prefixes(max_bytes)
-        self._generator.hold_prefixes(max_bytes)
-
-    def logprobs(self, prompt_ids: Sequence[int], token_ids: Sequence[int]) -> np.ndarray:
-        return self._generator.logprobs(prompt_ids, token_ids)
+        self.reader.keep(scored.reading, np.asarray(list(scored.nodes.values()), np.int64))
 
     def hold(self, session: Session, leaf: int) -> None:
         scored = _scored(session)
-        self._generator.hold(scored.own, leaf)
+        self.generator.hold(scored.own, leaf)
         if leaf in scored.nodes:
-            self._reader.hold(scored.reading, scored.nodes[leaf])
-
-    def close(self, session: Session) -> None:
-        scored = _scored(session)
-        self._generator.close(scored.own)
-        self._reader.close(scored.reading)
-
-    def end(self) -> None:
-        self._generator.end()
+            self.reader.hold(scored.reading, scored.nodes[leaf])
 
 
 def _scored(session: Session) -> ScoredSession:

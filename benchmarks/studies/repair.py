@@ -144,6 +144,7 @@ class Study:
                 classes=classes,
                 results=results,
                 values=np.full(len(rows), np.nan),
+                readings=np.full(len(rows), np.nan),
             )
         )
         probabilities = self.generator.evidence.probabilities(told).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,19 @@ def load_model(
 
             pack_linears_(tail.layers)
     return LoadedModel(language_model, tokenizer, end_ids(path, tokenizer), model_identity(path), chosen, path)
+
+
+def with_reader(loaded: LoadedModel, name: str) -> LoadedModel:
+    """`loaded` with a second model of the same tokens beside it, by name, folder, GGUF file or hub id, which reads all answers.
+
+    Raises SettingsError where its tokens are others, ModelError.
+    """
+    from ..torch_backend.reader import ReadModel, TorchReader, check_same_tokens
+
+    path = resolve_model(name)
+    check_same_tokens(loaded.tokenizer, load_tokenizer(path), name)
+    weights = load_weights(path, chosen_precision("auto", device_kind(), path), packed=True)
+    return replace(loaded, language_model=ReadModel(loaded.language_model, TorchReader(weights)))
 
 
 def device_kind() -> str:

@@ -31,7 +31,7 @@ from .kv_cache import DecodeLayout, PrefillLayout, PromptCache, SlotPool
 from .prefix_store import ContinuedLayout, PrefixStore
 
 _NO_SLOT = -1
-_LOGIT_ROWS = 64  # whose logits are held at once where a given answer is read
+LOGIT_ROWS = 64  # whose logits are held at once where a given answer is read
 _PASS_CELLS = 1 << 18  # of a pass: rows times the longest path; what attention may gather in each layer
 
 
@@ -141,7 +141,7 @@ class TorchLanguageModel(LanguageModel):
             hidden, _ = self._run(torch.tensor(read), positions, layout, torch.full((len(read),), prompt.is_long))
             state = torch.cat([state, hidden])
         tokens = torch.tensor(list(token_ids), device=self.device)[:, None]
-        parts = [slice(start, start + _LOGIT_ROWS) for start in range(0, len(tokens), _LOGIT_ROWS)]
+        parts = [slice(start, start + LOGIT_ROWS) for start in range(0, len(tokens), LOGIT_ROWS)]
         found = [torch.log_softmax(self._logits(state[part]).float(), dim=-1).gather(1, tokens[part])[:, 0] for part in parts]
         return torch.cat(found).cpu().numpy()
 

@@ -95,6 +95,15 @@ def show_report(lines: list[Path], out: Path, seed: int) -> dict[str, Any]:
     return figures
 
 
+def check_reader(scorers: Iterable[str], reads: bool) -> None:
+    """Raise SettingsError where a reader's scores are asked for and there is no reader."""
+    from ..engine.scorers import OF_READERS
+
+    for name in OF_READERS:
+        if name in scorers and not reads:
+            raise SettingsError(f"the scorer {name} needs a second model that reads the answers: name it with --reader")
+
+
 def check_value(scorers: Iterable[str], known: bool) -> None:
     """Raise SettingsError where values are asked for and there is no value model."""
 

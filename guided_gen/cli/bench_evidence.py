@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..engine.errors import SettingsError
-from .options import CONTEXT, FOLDER, OUT_FOLDER, check_options, generator_option, group, source_option, untouched_option
+from .options import (
+    CONTEXT,
+    FOLDER,
+    OUT_FOLDER,
+    check_options,
+    generator_option,
+    group,
+    reader_option,
+    source_option,
+    untouched_option,
+)
 
 if TYPE_CHECKING:
     from ..benchmarks.evidence_pools import EvidencePool
@@ -20,6 +30,7 @@ _pool_options = group(
     click.option("--data", required=True, multiple=True, type=FOLDER, help="What the first step is fitted to."),
     click.option("--calibrate", multiple=True, type=FOLDER, help="What the second is.  [default: the other folds of POOL]"),
     click.option("--value", type=FOLDER, default=None, help="A value model's folder."),
+    reader_option,
     click.option("--seed", default=0),
     generator_option,
     source_option,
@@ -31,6 +42,7 @@ _pool_options = group(
 @click.argument("data", nargs=-1, required=True, type=FOLDER)
 @click.option("--calibrate", required=True, multiple=True, type=FOLDER, help="Independent rollouts of other problems.")
 @click.option("--value", type=FOLDER, default=None, help="The value model whose values are evidence, too.")
+@reader_option
 @click.option("--n", default=10, help="Candidates that the second step has at a time.")
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The evidence model, as JSON.")
 @generator_option
@@ -44,12 +56,14 @@ def fit_evidence(data: tuple[Path, ...], calibrate: tuple[Path, ...], value: Pat
     from ..evidence_data import fitted_model, generator_of
     from ..valuemodel.made_for import value_sha256
 
-    training = _pools(data, None, options)
-    pools = _pools(calibrate, value, options)
-    columns = _columns(value)
+    training = _pools(data, None, None, options)
+    pools = _pools(calibrate, value, options["reader"], options)
+    columns = _columns(value, options["reader"])
     about: dict[str, Any] = {"data": [folder.name for folder in data], "calibrated_on": [folder.name for folder in calibrate]}
     if value is not None:
         about |= {"generator": generator_of(calibrate), "value_sha256": value_sha256(value)}
+    if options["reader"] is not None:
+        about |= {"generator": generator_of(calibrate)}
     about["calibration"] = calibration_curve(training, pools, columns, options["n"])
     fitted_model(training, pools, columns, options["n"], about).save(options["out"])
     click.echo(options["out"])
@@ -70,10 +84,10 @@ def evidence(
     from ..benchmarks.evidence import evidence_figures
     from ..benchmarks.evidence_text import evidence_markdown
 
-    columns = _columns(value)
-    training = [one.labelled() for one in _pools(data, None, options)]
-    calibration = _pools(calibrate, value, options) if calibrate else None
-    pools = _pools(pool, value, options)
+    columns = _columns(value, options["reader"])
+    training = [one.labelled() for one in _pools(data, None, None, options)]
+    calibration = _pools(calibrate, value, options["reader"], options) if calibrate else None
+    pools = _pools(pool, value, options["reader"], options)
     figures = evidence_figures(pools, training, calibration, columns, options["n"], options["resamples"], options["seed"])
     _write(out, "evidence", figures, evidence_markdown(figures))
 
@@ -110,10 +124,11 @@ def adaptive(
         for policy in [chosen_policy(name, ["value" if value else "logprob"], value, settings.check_every)]
         for budget in _numbers(options["budgets"])
     ]
-    training = _pools(data, None, options)
-    calibration = _pools(calibrate, value, options) if calibrate else None
-    names = _columns(value)
-    problems = adaptive_problems(pool, training, calibration, names, FITTED_N, value, **_of_data(pool, options))
+    training = _pools(data, None, None, options)
+    calibration = _pools(calibrate, value, options["reader"], options) if calibrate else None
+    names = _columns(value, options["reader"])
+    found = _of_data(pool, options) | {"reader": options["reader"]}
+    problems = adaptive_problems(pool, training, calibration, names, FITTED_N, value, **found)
     scorer = mean_logprob if value is None else value_scorer
     curve = [number for number in (1, 2, 4, 8) if number < options["most"]]
     figures = adaptive_figures(problems, rules, scorer, settings, [*curve, options["most"]])
@@ -128,10 +143,11 @@ def _numbers(text: str) -> list[int | None]:
         raise SettingsError(f"budgets are written like 600,800, not {text!r}") from None
 
 
-def _columns(value: Path | None) -> list[str]:
-    from ..valuemodel.evidence import COLUMNS, NEED_VALUES
+def _columns(value: Path | None, reader: str | None) -> list[str]:
+    from ..valuemodel.evidence import COLUMNS, NEED_VALUES, READER_COLUMNS
 
-    return [name for name in COLUMNS if value is not None or name not in NEED_VALUES]
+    missing = [*(NEED_VALUES if value is None else ()), *(READER_COLUMNS if reader is None else ())]
+    return [name for name in COLUMNS if name not in missing]
 
 
 def _write(out: Path, name: str, figures: dict[str, Any], text: str) -> None:
@@ -143,10 +159,10 @@ def _write(out: Path, name: str, figures: dict[str, Any], text: str) -> None:
     click.echo(text)
 
 
-def _pools(folders: tuple[Path, ...], value: Path | None, options: dict[str, Any]) -> list[EvidencePool]:
+def _pools(folders: tuple[Path, ...], value: Path | None, reader: str | None, options: dict[str, Any]) -> list[EvidencePool]:
     from ..evidence_data import load_pools
 
-    return load_pools(folders, value, **_of_data(folders, options))
+    return load_pools(folders, value, reader=reader, **_of_data(folders, options))
 
 
 def _of_data(folders: tuple[Path, ...], options: dict[str, Any]) -> dict[str, Any]:

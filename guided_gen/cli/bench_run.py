@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .bench import check_value, show_report
+from .bench import check_reader, check_value, show_report
 from .options import (
     CONTEXT,
     OUT_FOLDER,
@@ -20,6 +20,7 @@ from .options import (
     model_options,
     problem_options,
     prompt_options,
+    reader_option,
     sampling_options,
     untouched_option,
     value_options,
@@ -52,6 +53,7 @@ _GENERATE = group(
     ),
     click.option("--guides", default=None, help="Those of the first four that guide policies.  [default: value, else logprob]"),
     value_options,
+    reader_option,
     check_options,
     model_options,
     prompt_options,
@@ -107,7 +109,8 @@ def _generate(options: dict[str, Any]) -> None:
     from ..benchmarks.results import SEARCHES, LineFile, RunTrees, value_identity
     from ..benchmarks.text_scorers import TEXT_SCORERS, check_asked
     from ..data_builder.problems.prompts import template_named
-    from ..engine.models.loading import load_model
+    from ..engine.models.files import model_identity, resolve_model
+    from ..engine.models.loading import load_model, with_reader
     from ..engine.progress import stage
     from ..valuemodel.attach import load_scored_model
     from ..valuemodel.early_stop import parsed_policy
@@ -116,13 +119,14 @@ def _generate(options: dict[str, Any]) -> None:
     backend, vllm = options["backend"], vllm_settings(options)
     for policy in split_policies(options["policies"]):
         parsed_policy(policy)
-    _scorers(options, known=None)
+    _scorers(options, known=None, reads=options["reader"] is not None)
     settings = _settings(options)
     problems = chosen_problems(options, lambda one: options["tests_kind"] in (None, one.tests_kind) and gradable(one))
     if options.get("examples"):
         check_examples(problem.tests_kind for problem in problems)
     value = chosen_value(options)
-    scorers, rankings, guides = _scorers(options, known=value is not None)
+    reads = options["reader"] is not None
+    scorers, rankings, guides = _scorers(options, known=value is not None, reads=reads)
     check_asked(rankings, backend)
     asked = [name for name in rankings if name in TEXT_SCORERS]
     arms: list[Arm] = arms_named(options["policies"], options["n"], options["best_of"], value, options["check_every"])
@@ -135,10 +139,13 @@ def _generate(options: dict[str, Any]) -> None:
         prompts = Prompts(template.name, template.hash)
         chosen = options["model"], options["precision"], value, prompts, options["value_base"]
         loaded = load_scored_model(*chosen, backend, vllm)
+    if options["reader"] is not None:
+        loaded = with_reader(loaded, options["reader"])
     import torch
 
     about = {"kind": "searches", "problems": Path(options["problems"]).name, "split": options["split"]}
     about |= {"scorers": sorted(rankings), "threads": torch.get_num_threads()}
+    about |= {"reader": None if options["reader"] is None else model_identity(resolve_model(options["reader"])).sha256}
     about |= {"vllm": None if vllm is None else vllm.engine_arguments()}
     record = about | settings.record(loaded) | value_identity(value)
     jobs = jobs_of(arms, guides, settings)
@@ -175,17 +182,18 @@ def _judge(options: dict[str, Any]) -> None:
         judge_searches(*chosen, examples=not no_examples, watch=lambda done: advance(float(done)))
 
 
-def _scorers(options: dict[str, Any], known: bool | None) -> tuple[dict[str, Scorer], list[str], list[str]]:
+def _scorers(options: dict[str, Any], known: bool | None, reads: bool) -> tuple[dict[str, Scorer], list[str], list[str]]:
     """(those that read a tree, the names of all that rank, of those that guide). `known`: whether there are values; None: not
-    found out yet."""
+    found out yet; `reads`: whether there is a reader."""
     from ..benchmarks.arms import split_scorers
     from ..benchmarks.text_scorers import TEXT_SCORERS
-    from ..engine.scorers import CERTAINTY, LENGTH, LOGPROB, PARSES, VALUE, scorer_named
+    from ..engine.scorers import CERTAINTY, LENGTH, LOGPROB, OF_READERS, PARSES, VALUE, scorer_named
 
-    default = [LOGPROB, CERTAINTY, LENGTH, PARSES, *([VALUE] if known else [])]
+    default = [LOGPROB, CERTAINTY, LENGTH, PARSES, *([VALUE] if known else []), *(OF_READERS if reads else [])]
     names = split_scorers(options["scorers"]) if options["scorers"] else default
     guides = split_scorers(options["guides"]) if options["guides"] else [VALUE if VALUE in names else LOGPROB]
     check_value({*names, *guides}, known is not False)
+    check_reader({*names, *guides}, reads)
     of_trees = [*guides, *(name for name in names if name not in (*TEXT_SCORERS, PARSES))]
     return {name: scorer_named(name) for name in dict.fromkeys(of_trees)}, names, guides
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .options import CONTEXT, FOLDER, OUT_FOLDER, cache_option, source_option, untouched_option
+from .options import CONTEXT, FOLDER, OUT_FOLDER, cache_option, reader_option, source_option, untouched_option
 
 
 @click.command(context_settings=CONTEXT)
@@ -20,6 +20,7 @@ from .options import CONTEXT, FOLDER, OUT_FOLDER, cache_option, source_option, u
 )
 @click.option("--tries/--no-tries", default=False, help="Also count main rollouts that did not become the trunk.")
 @click.option("--p-true", is_flag=True, help="Also ask the generator about each answer, a shortcut that takes minutes.")
+@reader_option
 @click.option("--resamples", type=click.IntRange(10), default=1000, help="Of the problems, for the intervals.")
 @click.option("--best-of", type=click.IntRange(1), default=10, help="Rank so many rollouts of a problem at a time.")
 @click.option("--seed", default=0)
@@ -34,6 +35,7 @@ def command(
     generator: str | None,
     tries: bool,
     p_true: bool,
+    reader: str | None,
     resamples: int,
     best_of: int,
     seed: int,
@@ -64,6 +66,10 @@ def command(
     )
     check_trees(known.scored.trees)
     _warn_of_known(value, {one.problem for one in known.scored.trees})
+    if reader is not None:
+        from ..stored_readings import read_stored
+
+        read_stored(known.scored.trees, known.generator, reader)
     settings = known.scored.model.settings
     made_for, ask = settings.made_for, None
     if p_true:
@@ -71,7 +77,7 @@ def command(
         ask = asks_generator(known.generator, precision, made_for.template, data, found, allow_untouched)
     table = rollout_table(known.scored, statement, answer_reader(load_tokenizer(known.base)), ask)
     figures = evaluate(table, settings.training["calibration"]["base_rate"], seed, resamples, best_of)
-    about = {"value model": value.name, "data": ", ".join(folder.name for folder in data), **asdict(made_for)}
+    about = {"value model": value.name, "reader": reader, "data": ", ".join(folder.name for folder in data), **asdict(made_for)}
     figures = {"about": {name: text for name, text in about.items() if text}, **figures}
     write_evaluation(figures, out)
     click.echo(summary(figures))

@@ -70,11 +70,17 @@ value_options = group(
         "--value-base", default=None, help="For a value model that reads text: where its base is, if not where it says."
     ),
 )
+reader_option = click.option(
+    "--reader",
+    default=None,
+    help="A second, larger model of the same tokens that reads all candidates, for the scorers reader and log-ratio; it "
+    "needs its own memory beside the generator's.",
+)
 scorer_option = click.option(
     "--scorer",
     default=None,
-    help="What candidates are compared by: value, logprob, self-certainty or length.  [default: value; logprob without a value "
-    "model]",
+    help="What candidates are compared by: value, logprob, self-certainty, length, reader or log-ratio.  [default: log-ratio "
+    "with a reader; else value; logprob without a value model]",
 )
 sampling_options = group(
     click.option("--temperature", default=0.8, help="0 is greedy."),
@@ -200,8 +206,17 @@ def chosen_value(options: dict[str, Any]) -> Path | None:
 
 
 def chosen_scorer(options: dict[str, Any], value: Path | None) -> str:
-    """The name of the scorer that is asked for, or the best there is. Raises GuidedGenError for values without a value model."""
+    """The name of the scorer that is asked for, or the best there is. Raises GuidedGenError for values without a value model, and
+    for readings without a reader.
+    """
+    from ..engine.scorers import LOG_RATIO, OF_READERS
+
+    if options["reader"] is not None and options["backend"] == "openai":
+        raise GuidedGenError("a reader reads a model's own tokens, which another server does not give: leave out --reader")
+    if options["scorer"] in OF_READERS and options["reader"] is None:
+        raise GuidedGenError(f"the scorer {options['scorer']} needs a second model that reads the answers: name it with --reader")
     if options["scorer"] == "value" and value is None:
         raise GuidedGenError("the scorer value needs a value model: name its folder with --value")
-    scorer: str = options["scorer"] or ("logprob" if value is None else "value")
+    best = LOG_RATIO if options["reader"] is not None else "logprob" if value is None else "value"
+    scorer: str = options["scorer"] or best
     return scorer

@@ -15,6 +15,7 @@ from .options import (
     chosen_scorer,
     chosen_value,
     endpoint,
+    reader_option,
     scorer_option,
     value_options,
     vllm_settings,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--port", default=8000)
 @whole_answer_options
 @value_options
+@reader_option
 @scorer_option
 @click.option("--api-key-file", type=click.Path(path_type=Path), default=None, help="Keys that clients must present, one a line.")
 @click.option("--policy", default="best-of-n", help="Of searches that name none; see guided-gen solve.")
@@ -87,7 +89,7 @@ def command(**options: Any) -> None:
         n=options["n"],
         max_new_tokens=options["max_new_tokens"],
         policy=chosen_policy(options["policy"], [scorer], value, SearchSettings.check_every),
-        scorer=None if options["scorer"] is None and options["value"] == AUTO else scorer_named(scorer),
+        scorer=None if options["scorer"] is None and (options["value"] == AUTO or options["reader"]) else scorer_named(scorer),
     )
     click.echo(f"Loading {options['model']}", err=True)
     generator = GuidedGenerator.from_pretrained(
@@ -98,6 +100,7 @@ def command(**options: Any) -> None:
         backend=options["backend"],
         vllm=vllm_settings(options),
         endpoint=server,
+        reader=options["reader"],
     )
     generator.loaded.language_model.hold_prefixes(options["prefix_bytes"])
     local = options["host"] in ("127.0.0.1", "localhost", "::1")

@@ -19,6 +19,7 @@ from .options import (
     chosen_scorer,
     chosen_value,
     endpoint,
+    reader_option,
     sampling_options,
     scorer_option,
     value_options,
@@ -45,6 +46,7 @@ OUT_FILE = click.Path(path_type=Path, dir_okay=False)
     "follow a colon: beam:width=4. early-stop:lost=0.05 takes the curve that was fitted to the value model.",
 )
 @value_options
+@reader_option
 @scorer_option
 @click.option("--n", default=8, help="Candidates.")
 @click.option(
@@ -122,6 +124,7 @@ def command(problem: str, **options: Any) -> int:
         backend=options["backend"],
         vllm=vllm,
         endpoint=server,
+        reader=options["reader"],
     ) as generator:
         solving = generator.stream(asked, settings, policy=policy, scorer=scorer, check_at=options["check_at"])
         solution, interrupted = _run(solving, options["quiet"])

@@ -32,6 +32,7 @@ def made_up_pool(number: int, samples: int = 12) -> EvidencePool:
         classes=classes,
         results=np.ones((samples, 1), bool),
         values=rng.uniform(0.1, 0.9, samples),
+        readings=rng.normal(size=samples),
     )
     return EvidencePool(f"made/{number}", found, np.zeros((samples, 1), bool), correct)
 

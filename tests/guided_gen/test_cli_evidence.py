@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from guided_gen import evidence_data
+from guided_gen import evidence_data, value_data
 from guided_gen.cli import cli
 from guided_gen.data_builder.stored_executions import NAME
 from guided_gen.engine.errors import GuidedGenError
@@ -79,9 +79,29 @@ def test_a_pool_is_searched_anew_with_the_evidence_of_its_own_problem(
     pool: Path, tiny_folder: Path, problems_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run("dataset", "execute", pool, "--problems", problems_file, "--model", tiny_folder).exit_code == 0
-    trees = list(evidence_data.pool_trees([pool], None, pool))
+    trees = list(value_data.pool_trees([pool], None, pool))
     monkeypatch.setattr(evidence_data, "pool_trees", lambda *_, **__: iter(trees[::-1]))
     pools = evidence_data.load_pools([pool])
     problems = evidence_data.adaptive_problems([pool], pools, None, ["log-probability"], 4)
     assert [one.told.problem for one in problems] == [one.problem for one in pools]
     assert [one.pool.tree.metadata["problem"] for one in problems] == [one.told.problem for one in problems]
+
+
+def test_what_a_reader_finds_is_evidence_and_is_read_once(
+    pool: Path, tiny_folder: Path, problems_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("dataset", "execute", pool, "--problems", problems_file, "--model", tiny_folder).exit_code == 0
+    monkeypatch.setenv("GUIDED_GEN_CACHE", str(tmp_path / "cache"))
+    asked = ("--problems", problems_file, "--n", 4, "--model", tiny_folder, "--reader", tiny_folder)
+    out = tmp_path / "evidence-reader.json"
+    fitted = run("bench", "fit-evidence", pool, "--calibrate", pool, *asked, "--out", out)
+    assert fitted.exit_code == 0, fitted.output
+    assert "log-ratio" in EvidenceModel.load(out).columns
+    assert len(list((tmp_path / "cache" / "readings").glob("*/*.npy"))) == 6
+
+    monkeypatch.setattr("guided_gen.stored_readings.load_weights", lambda *_, **__: pytest.fail("it was read before"))
+    made = run("bench", "evidence", pool, "--data", pool, *asked, "--resamples", 2, "--out", tmp_path / "report")
+    assert made.exit_code == 0, made.output
+    arms = json.loads((tmp_path / "report" / "evidence.json").read_text())["arms"]
+    assert arms["reader"]["columns"] == ["reader's log-probability", "log-ratio", "log-ratio against siblings"]
+    assert "all but reader" in arms and "all but value" not in arms

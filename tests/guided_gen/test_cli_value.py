@@ -80,11 +80,15 @@ def test_evaluate_writes_figures_plots_and_a_page(value: Path, dataset: Path, ti
     result = invoke(
         *("evaluate", "--value", value, "--data", dataset, "--out", out, "--model", tiny_folder),
         *("--problems", problems_file, "--cache", value.parent / "cache", "--resamples", 20, "--p-true"),
+        *("--reader", tiny_folder),
     )
     assert result.exit_code == 0, result.output
     figures = json.loads((out / "evaluation.json").read_text())
     assert figures["data"]["problems"] == 10 and figures["data"]["rollouts"] == 60
     assert 0 <= figures["ranking"]["p-true"]["within_problem_auroc"]["value"] <= 1
+    # The rollouts' own log-probabilities are made up: a reader of the same weights finds its own.
+    assert 0 <= figures["ranking"]["log-ratio"]["within_problem_auroc"]["value"] <= 1
+    assert figures["about"]["reader"] == str(tiny_folder)
     assert (out / "report.html").stat().st_size > 10_000 and (out / "figure-2.png").exists()
     assert "Whole answers" in result.output
 

@@ -23,6 +23,7 @@ from guided_gen import (
     GuidedGenError,
     Sampling,
     SearchSettings,
+    SettingsError,
     Solution,
     View,
 )
@@ -168,3 +169,15 @@ def test_the_example_on_the_page_about_solving_runs(
     monkeypatch.setattr(GuidedGenerator, "from_pretrained", lambda **_: real(str(tiny_folder), precision="float32"))
     exec(compile(example, "docs/solve.md", "exec"), {})
     assert "there is no policy 'wide'" in capsys.readouterr().out
+
+
+def test_a_reader_ranks_and_its_likelihoods_are_the_readers_own(tiny_folder: Path, generator: GuidedGenerator) -> None:
+    with pytest.raises(SettingsError, match="a reader"):
+        generator.solve(STATEMENT, scorer="log-ratio", **FAST)
+    with GuidedGenerator.from_pretrained(str(tiny_folder), precision="float32", reader=str(tiny_folder)) as read:
+        solution = read.solve(STATEMENT, seed=4, **FAST)
+        assert texts(solution) != []
+        for candidate in solution.candidates:
+            assert candidate.score == pytest.approx(0, abs=1e-4)  # of the same weights in both
+        assert not np.isnan(solution.tree.nodes.reader_logprob).any()
+    assert "log-ratio" in read.evidence.columns

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from guided_gen.valuemodel.evidence import COLUMNS, Column, EvidenceModel, Finished, columns
+from guided_gen.valuemodel.evidence import COLUMNS, READER_COLUMNS, Column, EvidenceModel, Finished, columns
 from guided_gen.valuemodel.evidence_fit import Labelled, fit_evidence, refitted
 from guided_gen.valuemodel.made_for import ValueModelError
 
@@ -22,6 +22,7 @@ THREE = Finished(
     classes=np.asarray([[0, 0], [0, 1], [-1, -1]]),
     results=np.asarray([[True, True], [True, True], [False, False]]),
     values=np.asarray([0.5, 0.2, 0.1]),
+    readings=np.asarray([-0.1, -0.4, np.nan]),
 )
 
 
@@ -34,6 +35,7 @@ def test_columns_of_three_answers():
     assert found["length against siblings"][2] == pytest.approx(np.log(4))
     assert found["log-probability against siblings"].tolist() == pytest.approx([0.5 / 3, 0.1 / 3, -0.5 + 0.4 / 3])
     assert found["value"][0] == 0
+    assert found["log-ratio"].tolist() == pytest.approx([0, -0.2, np.nan], nan_ok=True)
     assert found["agreement"].tolist() == pytest.approx([1 / 3, 0, 0])
     assert found["agreement by value"].tolist() == pytest.approx([0.5 / 0.8, 0, 0])
 
@@ -41,12 +43,14 @@ def test_columns_of_three_answers():
 def test_what_is_not_known_is_missing_and_not_zero():
     columns_of_one = {name: column[:1] for name, column in vars(THREE).items() if name != "shown"}
     nothing_run = {"classes": np.zeros((1, 0), int), "results": np.zeros((1, 0), bool), "values": np.asarray([np.nan])}
+    nothing_run["readings"] = np.asarray([np.nan])
     alone = Finished(**columns_of_one | nothing_run, shown=0)
     found = columns(replace(alone, counts=np.asarray([1])))
     missing = {name for name, column in found.items() if np.isnan(column).all()}
     assert missing == {
         *("examples", "all examples", "agreement", "agreement by value", "value", "value against siblings"),
         *("log-probability against siblings", "length against siblings", "runs against siblings"),
+        *READER_COLUMNS,
     }
 
 

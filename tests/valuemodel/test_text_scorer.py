@@ -172,7 +172,7 @@ def test_prompts_that_are_held_change_no_value(scored: tuple[TextScoredModel, Va
 
 def test_answers_are_read_where_the_generator_reads_them(scored: tuple[TextScoredModel, ValueReader, ValueModel, Any]) -> None:
     model, reader, _, _ = scored
-    np.testing.assert_array_equal(model.logprobs([1, 2, 3], [4, 5]), model._generator.logprobs([1, 2, 3], [4, 5]))
+    np.testing.assert_array_equal(model.logprobs([1, 2, 3], [4, 5]), model.generator.logprobs([1, 2, 3], [4, 5]))
     only_writes = TextScoredModel(MadeUpModel(vocabulary=94), reader, TRANSLATION)  # as a model over vLLM
     with pytest.raises(SettingsError, match="did not write"):
         score_text(only_writes, read_text(only_writes, GENERATOR, DEFAULT_TEMPLATE, Continuation("Say."), "abba"))
