@@ -137,7 +137,7 @@ def random_model(folder: Path) -> str:
     tokenizer = load_tokenizer(resolve_model(DEFAULT_MODEL))
     tokenizer.save(folder)
     torch.manual_seed(0)
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    shape: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
     shape |= {"num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 4096}
     end = tokenizer.eos_token_id
     Qwen2ForCausalLM(Qwen2Config(vocab_size=len(tokenizer), eos_token_id=end, pad_token_id=end, **shape)).save_pretrained(folder)

@@ -96,7 +96,7 @@ def test_busy_processes_end_with_the_measurement(small_gguf: Path, monkeypatch: 
     def timings(contender: str, name: str, candidates: dict[int, int]) -> list[dict[str, Any]]:
         return [{"decode_seconds": 1.0 + sum(process.alive for process in started)}]
 
-    monkeypatch.setattr(gguf_figures.subprocess, "Popen", Process)
+    monkeypatch.setattr("subprocess.Popen", Process)
     monkeypatch.setattr(gguf_figures, "timings", timings)
     assert "decode at 33% of their speed alone" in figures("--model", small_gguf, "--rounds", 2, "--only", "busy")
     assert len(started) == 4 and not any(process.alive for process in started)
