@@ -69,7 +69,7 @@ class TorchReader(TorchLanguageModel):
 
 
 def unread_below(tree: Tree, nodes: np.ndarray) -> dict[int, list[int]]:
-    """By parent, the nodes on the paths to `nodes` whose `reader_logprob` is not known."""
+    """By parent, the nodes on the paths to `nodes` [N] whose `reader_logprob` is not known."""
     found: dict[int, list[int]] = {}
     seen: set[int] = set()
     parent, known = tree.nodes.parent, ~np.isnan(tree.nodes.reader_logprob)

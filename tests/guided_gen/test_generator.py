@@ -145,4 +145,4 @@ def test_the_readme_example_runs(tiny_folder: Path, monkeypatch: pytest.MonkeyPa
     real = GuidedGenerator.from_pretrained
     monkeypatch.setattr(GuidedGenerator, "from_pretrained", lambda **_: real(str(tiny_folder), precision="float32"))
     exec(compile(example, "README.md", "exec"), {})
-    assert capsys.readouterr().out.strip()
+    assert capsys.readouterr().out  # a random model's program may be a blank line

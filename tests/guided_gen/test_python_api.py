@@ -175,9 +175,9 @@ def test_a_reader_ranks_and_its_likelihoods_are_the_readers_own(tiny_folder: Pat
     with pytest.raises(SettingsError, match="a reader"):
         generator.solve(STATEMENT, scorer="log-ratio", **FAST)
     with GuidedGenerator.from_pretrained(str(tiny_folder), precision="float32", reader=str(tiny_folder)) as read:
-        solution = read.solve(STATEMENT, seed=4, **FAST)
+        solution = read.solve(STATEMENT, **FAST)
         assert texts(solution) != []
         for candidate in solution.candidates:
-            assert candidate.score == pytest.approx(0, abs=1e-4)  # of the same weights in both
+            assert candidate.score == pytest.approx(0, abs=0.05)  # of the same weights, in int8 where there are kernels
         assert not np.isnan(solution.tree.nodes.reader_logprob).any()
     assert "log-ratio" in read.evidence.columns
