@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -37,6 +38,8 @@ from .results import LineFile, key_of, pool_data
 POOL = "pool"
 """Stands for a policy in the line of a pool itself."""
 RANKS = (1, 3)
+READ_COLUMNS = ("value", "reader_logprob")
+"""Those that a search does not draw but reads at its checks."""
 
 
 @dataclass
@@ -64,7 +67,7 @@ class Pool:
         correct = np.zeros(len(tree), bool)
         for leaf, verdict in zip(tree.rollouts.leaf.tolist(), tree.verdicts, strict=True):
             correct[leaf] = verdict == PASSED
-        names = [name for name in NODE_COLUMNS if name not in ("parent", "value", "reader_logprob")]
+        names = [name for name in NODE_COLUMNS if name not in ("parent", *READ_COLUMNS)]
         table = [getattr(tree.nodes, name).tolist() for name in names]
         return cls(
             tree=tree,
@@ -73,6 +76,11 @@ class Pool:
             paths={leaf: tree.path(leaf).tolist() for leaf in tree.rollouts.leaf.tolist()},
             columns=[dict(zip(names, row, strict=True)) for row in zip(*table, strict=True)],
         )
+
+    @cached_property
+    def read_columns(self) -> list[str]:
+        """What a value model and a reader have told of this pool's nodes."""
+        return [name for name in READ_COLUMNS if not np.isnan(getattr(self.tree.nodes, name)).all()]
 
     @property
     def problem(self) -> str:
@@ -127,12 +135,11 @@ class ReplayModel(LanguageModel):
     def read(self, wanted: Sequence[tuple[Session, np.ndarray]]) -> None:
         for opened, nodes in wanted:
             session = cast(ReplaySession, opened)
-            shown, stored = session.tree.nodes, session.pool.tree.nodes
-            for leaf in nodes.tolist():
-                path = session.tree.path(leaf)
-                source = [session.source[node] for node in path.tolist()]
-                shown.value[path] = stored.value[source]
-                shown.reader_logprob[path] = stored.reader_logprob[source]
+            for name in session.pool.read_columns:
+                shown, stored = getattr(session.tree.nodes, name), getattr(session.pool.tree.nodes, name)
+                for leaf in nodes[np.isnan(shown[nodes])].tolist():
+                    path = session.tree.path(leaf)
+                    shown[path] = stored[[session.source[node] for node in path.tolist()]]
 
 
 @dataclass(frozen=True)

@@ -85,10 +85,10 @@ class ReadModel(PairedModel):
     """`generator`, whose answers `reader` reads at each check and at the end."""
 
     reads = True
+    reader: TorchReader
 
     def __init__(self, generator: LanguageModel, reader: TorchReader) -> None:
         super().__init__(generator, reader)
-        self._tree_reader = reader
         self.scores = generator.scores
         self.reader_tokenizer = generator.reader_tokenizer  # of a value model that reads text
         if reader.max_length < generator.max_length:
@@ -97,7 +97,7 @@ class ReadModel(PairedModel):
     def open(self, prompt: Prompt, sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()) -> PairedSession:
         """As `LanguageModel.open`; the reader reads the prompt, too."""
         own = self.generator.open(prompt, sampling, seed, stop_ids)
-        return PairedSession(own, self._tree_reader.begin(own.tree, prompt))
+        return PairedSession(own, self.reader.begin(own.tree, prompt))
 
     def _read(self, wanted: Sequence[tuple[PairedSession, np.ndarray]]) -> None:
         self.generator.read([(session.own, nodes) for session, nodes in wanted])

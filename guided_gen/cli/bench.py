@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..engine.errors import SettingsError
 from .options import CONTEXT, OUT_FOLDER
 
 COMMANDS = {
@@ -93,19 +91,3 @@ def show_report(lines: list[Path], out: Path, seed: int) -> dict[str, Any]:
         print_table(title, columns, rows, notes, words=WORDS)
     click.echo(out / "report.html", err=True)
     return figures
-
-
-def check_reader(scorers: Iterable[str], reads: bool) -> None:
-    """Raise SettingsError where a reader's scores are asked for and there is no reader."""
-    from ..engine.scorers import OF_READERS
-
-    for name in OF_READERS:
-        if name in scorers and not reads:
-            raise SettingsError(f"the scorer {name} needs a second model that reads the answers: name it with --reader")
-
-
-def check_value(scorers: Iterable[str], known: bool) -> None:
-    """Raise SettingsError where values are asked for and there is no value model."""
-
-    if "value" in scorers and not known:
-        raise SettingsError("the scorer value needs a value model: name its folder with --value")

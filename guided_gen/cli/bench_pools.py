@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..valuemodel.made_for import ValueModelError
-from .bench import check_value, show_report
+from .bench import show_report
 from .options import (
     AUTO,
     CONTEXT,
@@ -18,7 +18,9 @@ from .options import (
     OUT_FOLDER,
     cache_option,
     check_options,
+    check_scorers,
     generator_option,
+    reader_option,
     source_option,
     untouched_option,
 )
@@ -34,13 +36,16 @@ if TYPE_CHECKING:
     default="best-of-n,speculative-rejection",
     help="Separated by commas; settings follow a colon: early-stop:threshold=0.2,slack=0.3.",
 )
-@click.option("--scorers", default="logprob", help="Each guides and ranks: value, logprob, self-certainty, length.")
+@click.option(
+    "--scorers", default="logprob", help="Each guides and ranks: value, logprob, self-certainty, length, reader, log-ratio."
+)
 @click.option(
     "--value",
     default=AUTO,
     help="A value model's folder, which scores the pool first, beside the results; auto: the one that comes with guided-gen for "
     "the pool's generator, where values are asked for; none.",
 )
+@reader_option
 @click.option("--n", default=16, help="Candidates of a search.")
 @click.option("--best-of", default="1,2,4,8", help="Also best-of-n with so many, for its curve of pass@1 against cost.")
 @click.option("--resamples", type=click.IntRange(1), default=100, help="Searches a problem, each of n samples of its pool.")
@@ -66,20 +71,21 @@ def replay(pool: tuple[Path, ...], **options: Any) -> None:
 
     scorers, built = {name: scorer_named(name) for name in split_scorers(options["scorers"])}, common_settings(pool)
     value = _value(options, built)
-    check_value(scorers, value is not None)
+    check_scorers(scorers, value is not None, options["reader"] is not None)
     arms = arms_named(options["policies"], options["n"], options["best_of"], value, options["check_every"])
     check_guides(arms, list(scorers))
     settings = ReplaySettings(**{name: options[name] for name in ("check_every", "budget", "resamples", "seed")})
     allowed = options["allow_untouched"]
     problems = problems_of(pool, options["problems"], allowed)
     texts = ProblemTexts(built, problems, allowed)
-    data = {"model": options["model"], "problems": problems, "allow_untouched": allowed, "cache": options["cache"]}
+    shared = ("model", "cache", "reader")
+    data = {name: options[name] for name in shared} | {"problems": problems, "allow_untouched": allowed}
 
     def trees() -> Iterator[Tree]:
         return pool_trees(pool, value, options["out"] / VALUES, **data)
 
     identity = pool_identity(built, first_tree(trees())) | value_identity(value)
-    run = {"kind": "replay"} | identity | vars(settings)
+    run = {"kind": "replay", "reader": options["reader"]} | identity | vars(settings)
     path = options["out"] / REPLAYS
     with LineFile(path, run) as written:
         replay_pools(trees, texts, arms, scorers, settings, written, options["limit"])

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .bench import check_reader, check_value, show_report
+from .bench import show_report
 from .options import (
     CONTEXT,
     OUT_FOLDER,
     check_options,
+    check_scorers,
     chosen_problems,
     chosen_sampling,
     chosen_value,
@@ -55,6 +56,7 @@ _GENERATE = group(
     value_options,
     reader_option,
     check_options,
+    check_scorers,
     model_options,
     prompt_options,
     sampling_options,
@@ -192,8 +194,7 @@ def _scorers(options: dict[str, Any], known: bool | None, reads: bool) -> tuple[
     default = [LOGPROB, CERTAINTY, LENGTH, PARSES, *([VALUE] if known else []), *(OF_READERS if reads else [])]
     names = split_scorers(options["scorers"]) if options["scorers"] else default
     guides = split_scorers(options["guides"]) if options["guides"] else [VALUE if VALUE in names else LOGPROB]
-    check_value({*names, *guides}, known is not False)
-    check_reader({*names, *guides}, reads)
+    check_scorers({*names, *guides}, known is not False, reads)
     of_trees = [*guides, *(name for name in names if name not in (*TEXT_SCORERS, PARSES))]
     return {name: scorer_named(name) for name in dict.fromkeys(of_trees)}, names, guides
 

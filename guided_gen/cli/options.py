@@ -6,13 +6,13 @@ A group is a decorator. What a group's options mean is said here once; a command
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..engine.errors import GuidedGenError
+from ..engine.errors import GuidedGenError, SettingsError
 from ..engine.models.known import DEFAULT_MODEL
 from ..engine.vllm_backend.settings import VllmSettings
 
@@ -209,14 +209,22 @@ def chosen_scorer(options: dict[str, Any], value: Path | None) -> str:
     """The name of the scorer that is asked for, or the best there is. Raises GuidedGenError for values without a value model, and
     for readings without a reader.
     """
-    from ..engine.scorers import LOG_RATIO, OF_READERS
+    from ..engine.scorers import LOG_RATIO
 
     if options["reader"] is not None and options["backend"] == "openai":
         raise GuidedGenError("a reader reads a model's own tokens, which another server does not give: leave out --reader")
-    if options["scorer"] in OF_READERS and options["reader"] is None:
-        raise GuidedGenError(f"the scorer {options['scorer']} needs a second model that reads the answers: name it with --reader")
-    if options["scorer"] == "value" and value is None:
-        raise GuidedGenError("the scorer value needs a value model: name its folder with --value")
+    check_scorers([options["scorer"]], value is not None, options["reader"] is not None)
     best = LOG_RATIO if options["reader"] is not None else "logprob" if value is None else "value"
     scorer: str = options["scorer"] or best
     return scorer
+
+
+def check_scorers(names: Collection[str], known: bool, reads: bool) -> None:
+    """Raise SettingsError where values are asked for that no value model gives, or a reader's scores without a reader."""
+    from ..engine.scorers import OF_READERS
+
+    if "value" in names and not known:
+        raise SettingsError("the scorer value needs a value model: name its folder with --value")
+    for name in OF_READERS:
+        if name in names and not reads:
+            raise SettingsError(f"the scorer {name} needs a second model that reads the answers: name it with --reader")

@@ -6,30 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from huggingface_hub import constants
-from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from .gguf_files import write_gguf
+from .gguf_files import write_tiny_gguf
 
 
 @pytest.fixture(scope="session")
 def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Qwen2 of two layers, matrices in 8 bit, with an output matrix of its own and a byte-level vocabulary."""
-    path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
-    config = Qwen2Config(
-        vocab_size=288,
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-        tie_word_embeddings=False,
-    )
-    torch.manual_seed(0)
-    write_gguf(Qwen2ForCausalLM(config), path)
-    return path
+    """A random Qwen2 of two layers; see `write_tiny_gguf`."""
+    return write_tiny_gguf(tmp_path_factory.mktemp("gguf") / "tiny.gguf", context=128)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any
 import gguf
 import numpy as np
 import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from guided_gen.engine.models.tensors import gguf_name
 
@@ -60,6 +61,23 @@ def write_gguf(model: Any, path: Path, kind: str = "Q8_0", metadata: dict[str, A
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def write_tiny_gguf(path: Path, context: int) -> Path:
+    """A random Qwen2 of two layers, matrices in 8 bit, with an output matrix of its own and a byte-level vocabulary."""
+    config = Qwen2Config(
+        vocab_size=288,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=context,
+        tie_word_embeddings=False,
+    )
+    torch.manual_seed(0)
+    write_gguf(Qwen2ForCausalLM(config), path)
+    return path
 
 
 def _stored_order(tensor: torch.Tensor, name: str, config: Any, head_dim: int) -> torch.Tensor:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from guided_gen.benchmarks.studies import gguf_figures
 from guided_gen.engine.cpu import kernels
 
-from ...engine.gguf_files import write_gguf
+from ...engine.gguf_files import write_tiny_gguf
 
 needs_kernels = pytest.mark.skipif(not kernels.levels(), reason="this machine has no kernels")
 
@@ -27,23 +27,7 @@ def figures(*arguments: object) -> str:
 @pytest.fixture(scope="module")
 def small_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model with room for a prompt, told byte by byte."""
-    import torch
-    from transformers import Qwen2Config, Qwen2ForCausalLM
-
-    path = tmp_path_factory.mktemp("gguf") / "small.gguf"
-    torch.manual_seed(0)
-    config = Qwen2Config(
-        vocab_size=288,
-        hidden_size=64,
-        intermediate_size=96,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=4096,
-        tie_word_embeddings=False,
-    )
-    write_gguf(Qwen2ForCausalLM(config), path)
-    return path
+    return write_tiny_gguf(tmp_path_factory.mktemp("gguf") / "small.gguf", context=4096)
 
 
 @needs_kernels
