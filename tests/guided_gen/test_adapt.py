@@ -82,7 +82,7 @@ def test_killed_on_the_way_it_ends_with_the_same_model_which_solve_then_uses(
         weights = [load_file(out / "value" / name) for out in (whole, killed)]
         torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-3)
     fitted = [json.loads((out / "value" / "evidence.json").read_text()) for out in (whole, killed)]
-    assert numbers(fitted[0]["columns"]) == pytest.approx(numbers(fitted[1]["columns"]), abs=1e-3)
+    assert numbers(fitted[0]["columns"]) == pytest.approx(numbers(fitted[1]["columns"]), rel=0.01, abs=1e-3)
     figures = [json.loads((out / "evaluation" / "evaluation.json").read_text())["ranking"] for out in (whole, killed)]
     assert numbers(figures[0]) == pytest.approx(numbers(figures[1]), abs=0.02)
     assert "The estimate was" in ended[0].stdout and "Installed: " in ended[0].stdout
