@@ -56,7 +56,6 @@ _GENERATE = group(
     value_options,
     reader_option,
     check_options,
-    check_scorers,
     model_options,
     prompt_options,
     sampling_options,
