@@ -19,6 +19,7 @@ from .. import __version__
 from ..engine.search import SearchSettings
 from ..generator import GuidedGenerator
 from ..scoring import ScoredText
+from ..solving import Solving
 from .access import LOOPBACK, AccessControl
 from .chat_request import ChatRequest
 from .conversations import Conversations
@@ -69,10 +70,7 @@ def _add_searches(app: FastAPI, service: SearchService) -> None:
         solving = await service.begun(asked, asked.question)
         tokenizer, count = service.generator.loaded.tokenizer, service.metrics.completion.inc
         answer = OpenAIAnswer(asked, _name(service), tokenizer, count, service.fingerprint)
-        if asked.stream:
-            chunks = encoded(service.events(solving), answer)
-            return await EventStream.of(request, chunks, answer.media_type, service.limits)
-        return JSONResponse(answer.whole(await while_connected(request, service.solution(solving))))
+        return await _answered(service, request, solving, answer, streamed=bool(asked.stream))
 
     @app.post("/v1/chat/completions")
     async def chat_completions(request: Request, asked: ChatRequest) -> Response:
@@ -106,10 +104,17 @@ def _add_responses(app: FastAPI, service: SearchService) -> None:
         solving = await service.begun(chat, chat.question)
         tokenizer, count = service.generator.loaded.tokenizer, service.metrics.completion.inc
         answer = ResponsesAnswer(asked, chat, _name(service), tokenizer, count, finish)
-        if asked.stream:
-            chunks = encoded(service.events(solving), answer)
-            return await EventStream.of(request, chunks, answer.media_type, service.limits)
-        return JSONResponse(answer.whole(await while_connected(request, service.solution(solving))))
+        return await _answered(service, request, solving, answer, streamed=bool(asked.stream))
+
+
+async def _answered(
+    service: SearchService, request: Request, solving: Solving, answer: OpenAIAnswer | ResponsesAnswer, streamed: bool
+) -> Response:
+    """A search's answer, as a stream or whole."""
+    if streamed:
+        chunks = encoded(service.events(solving), answer)
+        return await EventStream.of(request, chunks, answer.media_type, service.limits)
+    return JSONResponse(answer.whole(await while_connected(request, service.solution(solving))))
 
 
 def _add_models(app: FastAPI, service: SearchService) -> None:

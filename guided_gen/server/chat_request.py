@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -14,25 +14,17 @@ from ..question import Chat
 from .errors import ApiError
 from .json_answers import ResponseFormat, answer_grammar
 from .messages import Messages
-from .requests import SearchRequest
+from .requests import DialogueRequest
 from .tools import MOST_TOOLS, Tool, Toolbox, ToolChoice
 
 
-class ChatRequest(SearchRequest):
+class ChatRequest(DialogueRequest):
     messages: Messages
     max_completion_tokens: Annotated[int, Field(ge=1, lt=1 << 31)] | None = None
     logprobs: bool | None = False
-    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     response_format: ResponseFormat | None = None
     tools: Annotated[list[Tool], Field(max_length=MOST_TOOLS)] | None = None
     tool_choice: ToolChoice | None = None
-    parallel_tool_calls: bool | None = None
-    metadata: dict[str, Any] | None = None
-    store: bool | None = None
-    service_tier: str | None = None
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
-    prompt_cache_retention: str | None = None
 
     @model_validator(mode="after")
     def _together(self) -> ChatRequest:

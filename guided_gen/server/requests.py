@@ -187,6 +187,19 @@ class SearchRequest(Strict):
         }
 
 
+class DialogueRequest(SearchRequest):
+    """What chats have in common in both of OpenAI's APIs; what only describes the caller is read by nothing."""
+
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    parallel_tool_calls: bool | None = None
+    metadata: dict[str, Any] | None = None
+    store: bool | None = None
+    service_tier: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: str | None = None
+
+
 TokenIds = Annotated[list[TokenId], Field(min_length=1)]
 
 

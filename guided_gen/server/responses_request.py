@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from .chat_request import ChatRequest
 from .errors import ApiError
 from .json_answers import JsonObject, JsonSchema, NamedSchema, TextFormat
-from .requests import SearchRequest
+from .requests import DialogueRequest
 from .tools import MOST_TOOLS, Function, FunctionName, NamedTool, Tool, ToolName
 
 ONLY_CHATS = {
@@ -34,13 +34,8 @@ class FlatChoice(BaseModel):
     name: ToolName
 
 
-class FlatSchema(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class FlatSchema(NamedSchema):
     type: Literal["json_schema"]
-    name: ToolName
-    description: str | None = None
-    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
-    strict: bool | None = None
 
 
 class TextSettings(BaseModel):
@@ -51,7 +46,7 @@ class TextSettings(BaseModel):
     verbosity: Literal["medium"] | None = None
 
 
-class ResponsesRequest(SearchRequest):
+class ResponsesRequest(DialogueRequest):
     """`store`: whether a later request may go on from here by `previous_response_id`."""
 
     input: Annotated[str, Field(min_length=1)] | Annotated[list[dict[str, Any]], Field(min_length=1)]
@@ -60,16 +55,8 @@ class ResponsesRequest(SearchRequest):
     max_output_tokens: Annotated[int, Field(ge=1, lt=1 << 31)] | None = None
     tools: Annotated[list[FlatTool], Field(max_length=MOST_TOOLS)] | None = None
     tool_choice: Literal["none", "auto", "required"] | FlatChoice | None = None
-    parallel_tool_calls: bool | None = None
     text: TextSettings | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     include: list[Literal["message.output_text.logprobs", "reasoning.encrypted_content"]] | None = None
-    metadata: dict[str, Any] | None = None
-    store: bool | None = None
-    service_tier: str | None = None
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
-    prompt_cache_retention: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -105,16 +92,14 @@ class ResponsesRequest(SearchRequest):
         choice: Any = self.tool_choice
         if isinstance(choice, FlatChoice):
             choice = NamedTool(type="function", function=FunctionName(name=choice.name))
-        shared = {name: getattr(self, name) for name in SearchRequest.model_fields if name in self.model_fields_set}
+        shared = {name: getattr(self, name) for name in DialogueRequest.model_fields if name in self.model_fields_set}
         asked = {
             "messages": [*told, *earlier, *self.messages()],
             "max_completion_tokens": self.max_output_tokens,
             "logprobs": self.wants_logprobs or bool(self.top_logprobs),
-            "top_logprobs": self.top_logprobs,
             "response_format": _format(self.text),
             "tools": tools or None,
             "tool_choice": choice,
-            "parallel_tool_calls": self.parallel_tool_calls,
         }
         return ChatRequest.model_validate(shared | asked)
 
