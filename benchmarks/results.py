@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..data_builder.build_settings import statement_hash
 from ..data_builder.judge.verdict import ProgramLimits
 from ..data_builder.problems.problem import Problem
 from ..engine.errors import DataError
 from ..engine.files import errors_of, replaced_atomically, write_atomically
+from ..engine.parquet_digest import parquet_bytes
 from ..engine.tree import Tree, load_trees
 from ..engine.tree_files import PARQUET, SCHEMA, read_table
 from ..valuemodel.made_for import value_sha256
@@ -238,12 +238,10 @@ class RunTrees:
             before = read_table(self._all)
             parts += [before.slice(i, 1) for i, search in enumerate(before["search"].to_pylist()) if search not in files]
         parts.sort(key=lambda part: (part["problem"][0].as_py(), part["search"][0].as_py()))
-        with (
-            replaced_atomically(self._all) as temporary,
-            pq.ParquetWriter(temporary, self.SCHEMA, compression_level=19, **PARQUET) as writer,
-        ):
-            for _, group in groupby(parts, key=lambda part: part["problem"][0].as_py()):
-                writer.write_table(pa.concat_tables(list(group)))
+        groups = groupby(parts, key=lambda part: part["problem"][0].as_py())
+        tables = (pa.concat_tables(list(group)) for _, group in groups)
+        with replaced_atomically(self._all) as temporary:
+            temporary.write_bytes(parquet_bytes(tables, self.SCHEMA, compression_level=19, **PARQUET))
         shutil.rmtree(self._loose)
 
     def _row(self, search: str, path: Path) -> pa.Table:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from ..engine.errors import DataError
 from ..engine.files import replaced_atomically
+from ..engine.parquet_digest import check_digest, parquet_bytes
 from ..engine.progress import stage
 from ..engine.tree import Tree
 from .dataset import ProblemTexts, parts, read_trees
@@ -158,6 +159,7 @@ def independent_counts(tree: Tree) -> np.ndarray:
 
 def _read(path: Path) -> Iterator[StoredExecutions]:
     try:
+        check_digest(path)
         rows = pq.read_table(path, partitioning=None, schema=SCHEMA, page_checksum_verification=True).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
@@ -176,4 +178,5 @@ def _write(path: Path, stored: Sequence[StoredExecutions]) -> None:
         for one in stored
     ]
     with replaced_atomically(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary, compression="zstd", write_page_checksum=True)
+        tables = [pa.Table.from_pylist(rows, schema=SCHEMA)]
+        temporary.write_bytes(parquet_bytes(tables, SCHEMA, compression="zstd", write_page_checksum=True))

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..engine.errors import DataError
 from ..engine.files import replaced_atomically, write_atomically
+from ..engine.parquet_digest import parquet_bytes
 from ..engine.tree import Tree
 from ..engine.tree_files import PARQUET, SCHEMA, read_table
 from .build_settings import Shard
@@ -117,10 +117,8 @@ class TreeFolder:
     def _write(self, table: pa.Table) -> bool:
         """Write `table` as the newest file; not where that would be too large for more than one tree."""
         path = self.path / "trees" / f"{self._name}-{self._number:05d}.parquet"
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression_level=3, **PARQUET)
-        content = sink.getvalue()
-        if content.size > self._most_bytes and len(table) > 1:
+        content = parquet_bytes([table], SCHEMA, compression_level=3, **PARQUET)
+        if len(content) > self._most_bytes and len(table) > 1:
             return False
         with replaced_atomically(path) as temporary:
             temporary.write_bytes(content)

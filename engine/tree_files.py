@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 
 from .errors import DataError
 from .files import replaced_atomically
+from .parquet_digest import check_digest, parquet_bytes
 from .table import NODE_COLUMNS, ROLLOUT_COLUMNS
 
 SCHEMA = pa.schema(
@@ -38,7 +40,7 @@ def save_rows(rows: Iterable[Mapping[str, Any]], path: str | Path) -> None:
     """Write `Tree.to_row` of some trees to a Parquet file of `SCHEMA`, by way of a temporary name."""
     table = pa.Table.from_pylist(list(rows), schema=SCHEMA)
     with replaced_atomically(Path(path)) as temporary:
-        pq.write_table(table, temporary, compression_level=9, **PARQUET)
+        temporary.write_bytes(parquet_bytes([table], SCHEMA, compression_level=9, **PARQUET))
 
 
 def read_table(
@@ -49,6 +51,10 @@ def read_table(
     What no reader read, as in files of before there were readers, is null.
     """
     try:
+        if rows is None:
+            check_digest(path)
+        else:
+            _check_once(path, Path(path).stat().st_mtime_ns)
         table = pq.read_table(path, columns=columns, filters=rows, partitioning=None, page_checksum_verification=True)
     except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: a column's name is no UTF-8
         raise DataError(f"{path} cannot be read as a file of token trees: {error}") from error
@@ -56,3 +62,9 @@ def read_table(
         missing = pa.nulls(len(table), SCHEMA.field(_OPTIONAL).type)
         table = table.add_column(table.column_names.index(_BEFORE) + 1, _OPTIONAL, missing)
     return table
+
+
+@lru_cache
+def _check_once(path: str | Path, changed_ns: int) -> None:
+    """For files that are read a few rows at a time, many times: `check_digest`, again when the file has changed."""
+    check_digest(path)
