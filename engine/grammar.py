@@ -15,6 +15,7 @@ import numpy as np
 from llguidance import LLMatcher, LLTokenizer
 
 from .errors import SettingsError
+from .schema_forms import narrowed
 
 MOST_SCHEMA = 100_000  # characters of a schema
 JSON_OBJECT: Mapping[str, Any] = {"type": "object"}
@@ -36,7 +37,7 @@ class GrammarVocabulary:
             text = json.dumps(schema)
             if len(text) > MOST_SCHEMA:
                 raise SettingsError(f"a schema may have {MOST_SCHEMA:,} characters, not {len(text):,}")
-            source = LLMatcher.grammar_from_json_schema(text, overrides={"whitespace_pattern": _SPACE})
+            source = LLMatcher.grammar_from_json_schema(json.dumps(narrowed(schema)), overrides={"whitespace_pattern": _SPACE})
         except (TypeError, ValueError, RecursionError) as error:
             raise SettingsError(f"this is no JSON schema: {_first_line(error)}") from error
         return Grammar(self._tokens, source, self.size)
@@ -48,7 +49,7 @@ class GrammarVocabulary:
         rules = []
         for i, (before, schema, after) in enumerate(forms):
             self.json(schema)  # which says better what is wrong with it
-            schema = {"anyOf": [schema]} if isinstance(schema, bool) else dict(schema)
+            schema = {"anyOf": [schema]} if isinstance(schema, bool) else dict(narrowed(schema))
             schema["x-guidance"] = {"whitespace_pattern": _SPACE}
             texts = [json.dumps(text) if text else "" for text in (before, after)]
             rules.append(f"form_{i}: {texts[0]} %json {json.dumps(schema)} {texts[1]}")
@@ -65,7 +66,7 @@ class Grammar:
         self._bytes = np.zeros(-(-vocabulary_size // 32) * 4, np.uint8)
         self._size = vocabulary_size
         if self._start.is_error():
-            raise SettingsError(f"answers cannot be held to this schema: {_first_line(self._start.get_error())}")
+            raise SettingsError(f"answers cannot be held to this schema: {_why_not(self._start.get_error())}")
 
     def begin(self) -> LLMatcher:
         """The matcher before the first token."""
@@ -88,6 +89,12 @@ class Grammar:
         if matcher.is_error():
             raise SettingsError(f"an answer left its schema: {_first_line(matcher.get_error())}")
         return matcher
+
+
+def _why_not(error: str) -> str:
+    if error.startswith("oneOf constraints"):
+        return "alternatives of oneOf are not told apart; send anyOf, or name the field that tells them apart as discriminator"
+    return _first_line(error)
 
 
 def _first_line(error: object) -> str:

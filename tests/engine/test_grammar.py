@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import jsonschema_rs
 import numpy as np
 import pytest
 import torch
+from pydantic import BaseModel, Field
 
 from guided_gen.engine.errors import SettingsError
 from guided_gen.engine.grammar import GrammarVocabulary
@@ -129,3 +130,45 @@ def test_min_p_drops_what_is_unlikely() -> None:
     logits = torch.log(torch.tensor([[0.5, 0.3, 0.15, 0.05]]))
     found = distributions(logits, Sampling(1.0, 1.0, min_p=0.4))
     assert np.diff(found.cumulative, prepend=0)[0][:2] == pytest.approx([0.625, 0.375]) and found.cumulative[0][1] == 1
+
+
+def takes(vocabulary: GrammarVocabulary, loaded: LoadedModel, schema: dict[str, Any], value: Any) -> bool:
+    """Whether an answer may be this value."""
+    grammar = vocabulary.json(schema)
+    ids = loaded.tokenizer.encode(json.dumps(value), add_special_tokens=False)
+    matcher = grammar.begin()
+    return bool(matcher.validate_tokens(ids) == len(ids) and matcher.consume_tokens(ids) and matcher.is_accepting())
+
+
+class Leaf(BaseModel):
+    kind: Literal["leaf", "bud"] = "leaf"
+    size: int
+
+
+class Branch(BaseModel):
+    kind: Literal["branch"] = "branch"
+    inner: Annotated[Leaf | Branch, Field(discriminator="kind")]
+
+
+def test_discriminated_unions_are_held_also_recursive_ones(vocabulary: GrammarVocabulary, loaded: LoadedModel) -> None:
+    """Pydantic's: `oneOf`, with tags that have a default and so need not be there, though only they tell the classes apart."""
+    schema = Branch.model_json_schema()
+    leaf = {"kind": "bud", "size": 3}
+    assert takes(vocabulary, loaded, schema, {"kind": "branch", "inner": {"kind": "branch", "inner": leaf}})
+    for inner in ({"size": 3}, {"kind": "branch", "size": 3}, {"kind": "root", "size": 3}):
+        assert not takes(vocabulary, loaded, schema, {"kind": "branch", "inner": inner})
+    assert schema == Branch.model_json_schema()  # what a client sent is left as it is
+
+
+def test_one_of_is_held_where_no_answer_is_two_of_it(vocabulary: GrammarVocabulary, loaded: LoadedModel) -> None:
+    apart = {"oneOf": [{"type": "integer"}, {"type": "string"}]}
+    assert takes(vocabulary, loaded, apart, 3) and not takes(vocabulary, loaded, apart, None)
+    with pytest.raises(SettingsError, match="discriminator"):
+        vocabulary.json({"oneOf": [{"type": "integer"}, {"type": "number"}]})
+
+
+@pytest.mark.parametrize(("form", "day"), [("time", ""), ("date-time", "2024-02-29T")])
+def test_times_have_no_leap_seconds(vocabulary: GrammarVocabulary, loaded: LoadedModel, form: str, day: str) -> None:
+    schema = {"type": "object", "properties": {"format": {"type": "string", "format": form}}, "required": ["format"]}
+    assert takes(vocabulary, loaded, schema, {"format": f"{day}12:00:59.5+01:00"})
+    assert not takes(vocabulary, loaded, schema, {"format": f"{day}12:00:60Z"})
