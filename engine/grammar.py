@@ -49,7 +49,8 @@ class GrammarVocabulary:
         rules = []
         for i, (before, schema, after) in enumerate(forms):
             self.json(schema)  # which says better what is wrong with it
-            schema = {"anyOf": [schema]} if isinstance(schema, bool) else dict(narrowed(schema))
+            narrow = narrowed(schema)
+            schema = {"anyOf": [narrow]} if isinstance(narrow, bool) else dict(narrow)
             schema["x-guidance"] = {"whitespace_pattern": _SPACE}
             texts = [json.dumps(text) if text else "" for text in (before, after)]
             rules.append(f"form_{i}: {texts[0]} %json {json.dumps(schema)} {texts[1]}")
