@@ -24,27 +24,40 @@ PING_SECONDS = 5.0  # between two signs of life while nothing is settled
 
 
 class Encoder(Protocol):
-    """How a stream says what happens, in bytes; nothing where it says nothing."""
+    """How an answer is told in a stream, in bytes; nothing where there is nothing to tell."""
 
     def begun(self) -> bytes: ...
 
-    def event(self, event: Event) -> bytes: ...
+    def settled(self, text: str) -> bytes:
+        """`text` comes next in the best answer."""
+        ...
+
+    def ended(self, solution: Solution) -> bytes: ...
 
     def failed(self, error: Exception) -> bytes: ...
 
 
 async def encoded(events: AsyncGenerator[Event, None], encoder: Encoder) -> AsyncGenerator[bytes, None]:
-    """A stream's bytes. What goes wrong before the first event is raised, what goes wrong later is said in the stream."""
+    """A stream's bytes: server-sent events, and comments as signs of life. What goes wrong before the first event is raised, what
+    goes wrong later is said in the stream.
+    """
     async with aclosing(events):
         event = await anext(events)
+        said = time.monotonic()
         try:
             if begun := encoder.begun():
                 yield begun
             while not isinstance(event, Solved):
-                if chunk := encoder.event(event):
+                chunk = b""
+                if isinstance(event, Settled):
+                    said, chunk = time.monotonic(), encoder.settled(event.text)
+                elif isinstance(event, Progress) and time.monotonic() - said > PING_SECONDS:
+                    told = f": {event.live} growing, {event.finished} complete, {event.decoded_tokens} tokens\n\n"
+                    said, chunk = time.monotonic(), told.encode()
+                if chunk:
                     yield chunk
                 event = await anext(events)
-            last = await asyncio.to_thread(encoder.event, event)
+            last = await asyncio.to_thread(encoder.ended, event.solution)
         except Exception as error:
             last = encoder.failed(error)
         yield last
@@ -69,7 +82,6 @@ class OpenAIAnswer:
         self._toolbox = request.toolbox
         self._fingerprint = fingerprint
         self._streams: dict[int, CallStream] = {}
-        self._said = time.monotonic()
 
     def whole(self, solution: Solution) -> dict[str, Any]:
         chosen = best_of(solution, self._request.wanted)
@@ -84,24 +96,15 @@ class OpenAIAnswer:
         return self._envelope("", choices) | {"usage": self._usage(solution, chosen)}
 
     def begun(self) -> bytes:
-        self._said = time.monotonic()
         return self._chunk(0, "", role=True)
 
-    def event(self, event: Event) -> bytes:
-        if isinstance(event, Solved):
-            return self._last(event.solution)
-        if isinstance(event, Settled):
-            self._said = time.monotonic()
-            return self._text(0, event.text)
-        if isinstance(event, Progress) and time.monotonic() - self._said > PING_SECONDS:
-            self._said = time.monotonic()
-            return f": {event.live} growing, {event.finished} complete, {event.decoded_tokens} tokens\n\n".encode()
-        return b""
+    def settled(self, text: str) -> bytes:
+        return self._text(0, text)
 
     def failed(self, error: Exception) -> bytes:
         return sse(as_api_error(error).body)
 
-    def _last(self, solution: Solution) -> bytes:
+    def ended(self, solution: Solution) -> bytes:
         chosen = best_of(solution, self._request.wanted)
         chunks, used = [], self._usage(solution, chosen)
         for index, candidate in enumerate(chosen):

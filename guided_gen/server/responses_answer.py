@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..solution import Candidate, Event, Progress, Settled, Solution, Solved
+from ..solution import Candidate, Solution
 from .chat_request import ChatRequest
 from .errors import as_api_error
-from .responses import PING_SECONDS, about
+from .responses import about
 from .responses_request import ResponsesRequest
 from .token_logprobs import chat_logprobs
 from .tool_calls import CallReader, ToolCall
@@ -38,7 +38,6 @@ class ResponsesAnswer:
         self._count, self._finish = count, finish
         self._id = f"resp_{secrets.token_hex(16)}"
         self._created = int(time.time())
-        self._said = time.monotonic()
         self._events = 0
         self._reader = CallReader(() if self._toolbox is None else self._toolbox.names)
         self._output: list[dict[str, Any]] = []
@@ -50,22 +49,16 @@ class ResponsesAnswer:
         return self._ended(solution)
 
     def begun(self) -> bytes:
-        self._said = time.monotonic()
         response = self._response("in_progress")
         return self._sse("response.created", response=response) + self._sse("response.in_progress", response=response)
 
-    def event(self, event: Event) -> bytes:
-        if isinstance(event, Solved):
-            rest = b"".join(self._read("", final=True))
-            response = self._ended(event.solution)
-            return rest + self._sse(f"response.{response['status']}", response=response)
-        if isinstance(event, Settled):
-            self._said = time.monotonic()
-            return b"".join(self._read(event.text, final=False))
-        if isinstance(event, Progress) and time.monotonic() - self._said > PING_SECONDS:
-            self._said = time.monotonic()
-            return f": {event.live} growing, {event.finished} complete, {event.decoded_tokens} tokens\n\n".encode()
-        return b""
+    def settled(self, text: str) -> bytes:
+        return b"".join(self._read(text, final=False))
+
+    def ended(self, solution: Solution) -> bytes:
+        rest = b"".join(self._read("", final=True))
+        response = self._ended(solution)
+        return rest + self._sse(f"response.{response['status']}", response=response)
 
     def failed(self, error: Exception) -> bytes:
         told = as_api_error(error).body["error"]

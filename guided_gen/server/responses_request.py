@@ -11,7 +11,7 @@ from .chat_request import ChatRequest
 from .errors import ApiError
 from .json_answers import JsonObject, JsonSchema, NamedSchema, TextFormat
 from .requests import DialogueRequest
-from .tools import MOST_TOOLS, Function, FunctionName, NamedTool, Tool, ToolName
+from .tools import MOST_TOOLS, Function, FunctionName, NamedTool, Tool
 
 ONLY_CHATS = {
     "n": "there is one response; guided.n is the number of candidates",
@@ -20,18 +20,13 @@ ONLY_CHATS = {
 TEXTS = ("input_text", "output_text", "text", "refusal")
 
 
-class FlatTool(BaseModel):
+class FlatTool(Function):
     model_config = ConfigDict(extra="ignore")
     type: Literal["function"]
-    name: ToolName
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
 
 
-class FlatChoice(BaseModel):
+class FlatChoice(FunctionName):
     type: Literal["function"]
-    name: ToolName
 
 
 class FlatSchema(NamedSchema):
@@ -88,10 +83,10 @@ class ResponsesRequest(DialogueRequest):
     def chat(self, earlier: list[dict[str, Any]]) -> ChatRequest:
         """The request as one for a chat that goes on from `earlier` messages. Raises ApiError, ValidationError."""
         told = [{"role": "system", "content": self.instructions}] if self.instructions else []
-        tools = [Tool(type="function", function=Function(**tool.model_dump(exclude={"type"}))) for tool in self.tools or ()]
+        tools = [Tool(type="function", function=tool) for tool in self.tools or ()]
         choice: Any = self.tool_choice
         if isinstance(choice, FlatChoice):
-            choice = NamedTool(type="function", function=FunctionName(name=choice.name))
+            choice = NamedTool(type="function", function=choice)
         shared = {name: getattr(self, name) for name in DialogueRequest.model_fields if name in self.model_fields_set}
         asked = {
             "messages": [*told, *earlier, *self.messages()],
@@ -106,10 +101,7 @@ class ResponsesRequest(DialogueRequest):
 
 def _format(text: TextSettings | None) -> TextFormat | JsonObject | JsonSchema | None:
     wanted = None if text is None else text.format
-    if not isinstance(wanted, FlatSchema):
-        return wanted
-    named = NamedSchema.model_validate({"name": wanted.name, "schema": wanted.schema_, "strict": wanted.strict})
-    return JsonSchema(type="json_schema", json_schema=named)
+    return JsonSchema(type="json_schema", json_schema=wanted) if isinstance(wanted, FlatSchema) else wanted
 
 
 def _add(messages: list[dict[str, Any]], item: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 from guided_gen.server.chat_request import ChatRequest
 from guided_gen.server.responses import OpenAIAnswer
-from guided_gen.solution import Solved
 
 from ..made_up_solutions import WRONG, candidate, solution
 
@@ -21,7 +20,7 @@ def test_each_choice_says_which_example_it_fails_whole_and_streamed() -> None:
     answer = OpenAIAnswer(asked, "tiny", TOKENIZER, counted.append)
     found = solution(candidate("def double(x): return x + 3", examples=(1, 2), failure=WRONG), candidate("pass"))
     whole = [choice["guided"] for choice in answer.whole(found)["choices"]]
-    events = [json.loads(line[6:]) for line in answer.event(Solved(found)).decode().split("\n\n") if line.startswith("data: {")]
+    events = [json.loads(line[6:]) for line in answer.ended(found).decode().split("\n\n") if line.startswith("data: {")]
     streamed: list[Any] = [choice["guided"] for event in events for choice in event["choices"] if "guided" in choice]
     assert whole == streamed and counted == [4, 4]
     assert whole[0]["failure"]["expected"] == "4" and whole[0]["failure"]["got"] == "5" and whole[1]["failure"] is None
