@@ -51,6 +51,11 @@ def load_problems(source: str | Path, split: str | None = None, *, allow_untouch
     return _load_path(path, split)
 
 
+def is_local(source: str | Path) -> bool:
+    """Whether `load_problems` finds `source` on this machine, and would not ask the hub for it."""
+    return (data_folder() / BUILTIN[str(source)] if source in BUILTIN else Path(source)).exists()
+
+
 def data_folder() -> Path:
     """$GUIDED_GEN_DATA, by default ../shared/data beside the repository."""
     default = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..engine.errors import GuidedGenError
+from .options import source_option
 
 if TYPE_CHECKING:
     from ..engine.tree import Tree
@@ -22,10 +23,16 @@ PICTURES = (".png", ".svg")
 @click.option("--model", default=None, help="Whose tokens these are.  [default: the model that the trees name]")
 @click.option("--statement", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The problem's text, to show it.")
 @click.option("--problem", "wanted", multiple=True, help="Only the trees of this problem; may be repeated.")
+@source_option
 @click.option("--limit", default=20, help="Most trees on the page.")
-def command(tree: Path, out: Path, model: str | None, statement: Path | None, wanted: tuple[str, ...], limit: int) -> None:
+def command(
+    tree: Path, out: Path, model: str | None, statement: Path | None, wanted: tuple[str, ...], problems: str | None, limit: int
+) -> None:
     """Show TREE on one HTML page that needs no network: a search that `guided-gen solve --save` wrote, a dataset's folder, or the
     results of `guided-gen bench`. An OUT that ends with .png or .svg is a picture of the first search.
+
+    Where a dataset's problems are on this machine, the page has their statements, and of each wrong program the test that it
+    fails: it is run again in the judge's sandbox.
     """
     text = statement.read_text(encoding="utf-8") if statement else None
     if out.suffix in PICTURES:
@@ -34,7 +41,7 @@ def command(tree: Path, out: Path, model: str | None, statement: Path | None, wa
     if _is_results(tree):
         html, shown = _results_page(tree), "results"
     else:
-        html, shown = _trees_page(tree, model, text, wanted, limit)
+        html, shown = _trees_page(tree, model, text, wanted, problems, limit)
     from ..engine.files import write_atomically
 
     write_atomically(out, html)
@@ -57,7 +64,9 @@ def _results_page(path: Path) -> str:
     return report_page(figures(results), results, [])
 
 
-def _trees_page(tree: Path, model: str | None, text: str | None, wanted: tuple[str, ...], limit: int) -> tuple[str, str]:
+def _trees_page(
+    tree: Path, model: str | None, text: str | None, wanted: tuple[str, ...], problems: str | None, limit: int
+) -> tuple[str, str]:
     from ..engine.models.files import resolve_model
     from ..engine.models.tokenizer_loading import load_tokenizer
     from ..page import page
@@ -76,8 +85,28 @@ def _trees_page(tree: Path, model: str | None, text: str | None, wanted: tuple[s
         raise GuidedGenError(
             f"the tokens are those of {name}, which is not found; name its folder with --model ({error})"
         ) from None
-    html = page([search_data(one, tokenizer, text) for one in trees], title=f"guided-gen: {tree.name}")
-    return html, f"{len(trees)} searches"
+    texts = [text] * len(trees)
+    if (tree / "settings.json").is_file():
+        texts = [text or statement for statement in _statements(tree, trees, tokenizer, problems)]
+    searches = [search_data(one, tokenizer, statement) for one, statement in zip(trees, texts, strict=True)]
+    return page(searches, title=f"guided-gen: {tree.name}"), f"{len(trees)} searches"
+
+
+def _statements(folder: Path, trees: Sequence[Tree], tokenizer: Any, problems: str | None) -> list[str | None]:
+    """Those of a dataset's trees, whose failing tests are added; all None, which is told, where `problems` are not named and
+    those of the build are not there.
+    """
+    from ..dataset_view import add_failures, dataset_problems
+
+    try:
+        texts = dataset_problems(folder, problems)
+        add_failures(trees, texts, tokenizer)
+    except GuidedGenError as error:
+        if problems is not None:
+            raise
+        click.echo(f"Without statements and failing tests: {error}", err=True)
+        return [None] * len(trees)
+    return [texts.problem(one).statement for one in trees]
 
 
 def _trees(tree: Path, wanted: tuple[str, ...], limit: int) -> list[Tree]:

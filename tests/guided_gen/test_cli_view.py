@@ -12,6 +12,10 @@ from click.testing import CliRunner, Result
 
 from guided_gen.benchmarks.results import RunTrees
 from guided_gen.cli import cli
+from guided_gen.data_builder.build_settings import statement_hash
+from guided_gen.data_builder.problems.loaders import load_problems
+from guided_gen.data_builder.problems.problem import Problem
+from guided_gen.data_builder.problems.prompts import DEFAULT_TEMPLATE
 from guided_gen.engine.errors import GuidedGenError
 from guided_gen.engine.tree import Tree, save_trees
 from guided_gen.generator import GuidedGenerator
@@ -80,6 +84,48 @@ def test_a_folder_of_trees_is_shown_in_part(tree: Tree, tiny_folder: Path, tmp_p
     assert [shown["title"] for shown in data_of(out)] == ["made/0", "made/1"]
     assert invoke("view", tmp_path / "set", "--problem", "made/2", "--out", out, *model).exit_code == 0
     assert [shown["title"] for shown in data_of(out)] == ["made/2"]
+
+
+def stored(tree: Tree, folder: Path, problem: Problem, source: Path, **settings: Any) -> Path:
+    """A dataset's folder with a tree of `problem`, whose programs are all judged to be wrong."""
+    (folder / "trees").mkdir(parents=True)
+    about = {"problems": str(source), "split": None, "template": DEFAULT_TEMPLATE.name, "template_hash": DEFAULT_TEMPLATE.hash}
+    (folder / "settings.json").write_text(json.dumps(about | settings))
+    told = {"problem": problem.id, "statement_hash": statement_hash(problem), "status": "independent"}
+    one = Tree.from_row(tree.to_row() | {"metadata": json.dumps(told)})
+    one.verdicts = ["wrong_answer"] * len(one.rollouts)
+    save_trees([one], folder / "trees" / "0-of-1-00000.parquet")
+    return folder
+
+
+def test_a_dataset_shows_its_statements_and_the_failing_tests(tree: Tree, tiny_folder: Path, tmp_path: Path) -> None:
+    source, out = tmp_path / "doubling.txt", tmp_path / "page.html"
+    source.write_text(STATEMENT)
+    [problem] = load_problems(source)
+    model = ["--model", tiny_folder, "--out", out]
+    run = invoke("view", stored(tree, tmp_path / "set", problem, source), *model)
+    assert run.exit_code == 0, (run.output, run.exception)
+    [shown] = data_of(out)
+    assert shown["statement"] == problem.statement and shown["candidates"]
+    for candidate in shown["candidates"]:
+        assert candidate["failure"]["index"] == 0 and candidate["failure"]["expected"] == "4", candidate
+    gone = stored(tree, tmp_path / "gone", problem, tmp_path / "gone.txt")
+    run = invoke("view", gone, *model)
+    [shown] = data_of(out)
+    assert run.exit_code == 0 and shown["statement"] is None and "not on this machine" in run.stderr, run.output
+    assert invoke("view", gone, "--problems", source, *model).exit_code == 0
+    assert data_of(out)[0]["statement"] == problem.statement
+    source.write_text(STATEMENT.replace("Double", "Halve"))
+    run = invoke("view", gone, "--problems", source, *model)
+    assert isinstance(run.exception, GuidedGenError) and "hash" in str(run.exception)
+
+
+def test_statements_of_untouched_problems_are_not_shown(tree: Tree, tiny_folder: Path, tmp_path: Path) -> None:
+    source, out = tmp_path / "doubling.txt", tmp_path / "page.html"
+    source.write_text(STATEMENT)
+    folder = stored(tree, tmp_path / "set", load_problems(source)[0], source, split="untouched")
+    run = invoke("view", folder, "--model", tiny_folder, "--out", out)
+    assert run.exit_code == 0 and "final reports" in run.stderr and data_of(out)[0]["statement"] is None, run.output
 
 
 @pytest.mark.parametrize(
