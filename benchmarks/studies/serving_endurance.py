@@ -3,11 +3,12 @@ question's, and are those that are under way sent when it is told to end?
 
 python -m guided_gen.benchmarks.studies.serving_endurance [--minutes 10] [--clients 64] [--json]
 
-The server is a process of its own. Each question asks for a sentence about a word; an answer is foreign if it has another
-question's word and not its own, or, where a float32 model is asked greedily (--greedy), if it equals another question's.
-Before the clients come, each question is asked alone, and later answers that are equal to these are counted (in another batch,
-rounding may turn a draw). Beside them some send headers slowly, and somebody asks once a second whether the server answers.
-At the end SIGTERM comes while all are asking.
+The server is a process of its own. Half of the requests ask for a sentence about a word, half for a call of a tool whose argument
+can be nothing but the word; of each, half as a stream. An answer is foreign if it has another question's word and not its own, if
+it is another call, or, where a float32 model is asked greedily (--greedy), if it equals another question's sentence. Before the
+clients come, each sentence is asked for alone, and later answers that are equal to these are counted (in another batch, rounding
+may turn a draw). Beside them some send headers slowly, and somebody asks once a second whether the server answers. At the end
+SIGTERM comes while all are asking.
 """
 
 from __future__ import annotations
@@ -36,6 +37,15 @@ HANGS_UP = 0.4  # the share of requests whose client does not wait for the end
 START_SECONDS = 900
 
 
+@dataclass(frozen=True)
+class Question:
+    """`alone`: what is answered where nothing else is asked; None for a call of a tool."""
+
+    word: str
+    body: dict[str, Any]
+    alone: str | None = None
+
+
 @dataclass
 class Counts:
     """`statuses` of answers; `health_seconds`: the longest time in which the server said that it is well."""
@@ -59,7 +69,7 @@ class Counts:
 @click.option("--json", "as_json", is_flag=True)
 def main(as_json: bool, **options: Any) -> None:
     """Exits with 1 where a cache, a search or a thread is left, an answer is another question's, the server failed (5xx) or broke
-    off an answer, or memory grew by more than a tenth after half of the time.
+    off an answer, was silent for more than a second, or memory grew by more than a tenth after half of the time.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -76,7 +86,7 @@ def main(as_json: bool, **options: Any) -> None:
         figures[name] for name in ("foreign_answers", "live_searches", "cached_tokens", "server_errors", "broken_at_the_end")
     ]
     grew = figures["mb_after"] > 1.1 * figures["mb_at_half_time"]
-    sys.exit(bool(any(wrong) or grew or figures["more_threads"] > 0))
+    sys.exit(bool(any(wrong) or grew or figures["more_threads"] > 0 or figures["health_seconds"] > 1))
 
 
 async def _endure(
@@ -88,15 +98,11 @@ async def _endure(
         body: dict[str, Any] = {"model": "guided-gen", "max_tokens": tokens, "guided": {"n": n}}
         if greedy:
             body["temperature"] = 0
-        questions = [
-            body | {"seed": i, "messages": [{"role": "user", "content": f"Write one sentence about the word {word}."}]}
-            for i, word in enumerate(WORDS)
-        ]
-        expected = [_text((await http.post("/v1/chat/completions", json=question)).json()) for question in questions]
+        questions = await _questions(http, body)
         counts = Counts()
         samples = [_process(pid)]
         end = time.monotonic() + seconds
-        work = [asyncio.create_task(_client(http, i, questions, expected, end, patience, counts)) for i in range(clients)]
+        work = [asyncio.create_task(_client(http, i, questions, end, patience, counts)) for i in range(clients)]
         beside = [asyncio.create_task(_slow(url, end)) for _ in range(slow)] + [asyncio.create_task(_well(http, end, counts))]
         half: dict[str, int] | None = None
         while not all(task.done() for task in work):
@@ -127,6 +133,24 @@ async def _endure(
     }
 
 
+async def _questions(http: httpx.AsyncClient, common: dict[str, Any]) -> list[Question]:
+    """For each word one for a sentence, which is asked once, and one for a call."""
+    found = []
+    for seed, word in enumerate(WORDS):
+        asked = {"role": "user", "content": f"Write one sentence about the word {word}."}
+        body = common | {"seed": seed, "messages": [asked]}
+        found.append(Question(word, body, await _whole(http, body)))
+        argument = {
+            "type": "object",
+            "properties": {"word": {"const": word}},
+            "required": ["word"],
+            "additionalProperties": False,
+        }
+        tool = {"type": "function", "function": {"name": "note", "description": "Note a word.", "parameters": argument}}
+        found.append(Question(word, body | {"tools": [tool], "tool_choice": "required"}))
+    return found
+
+
 async def _slow(url: str, end: float) -> None:
     """Sends a header a second, again and again on new connections."""
     host, port = url.removeprefix("http://").split(":")
@@ -154,9 +178,9 @@ async def _well(http: httpx.AsyncClient, end: float, counts: Counts) -> None:
         await asyncio.sleep(1)
 
 
-async def _ended(http: httpx.AsyncClient, pid: int, questions: list[dict[str, Any]], clients: int) -> dict[str, int]:
+async def _ended(http: httpx.AsyncClient, pid: int, questions: list[Question], clients: int) -> dict[str, int]:
     """SIGTERM while all ask: what is decoded is answered, what waits is refused (503), and no answer breaks off."""
-    longer = [question | {"max_tokens": 2000} for question in questions]
+    longer = [question.body | {"max_tokens": 2000} for question in questions if question.alone is not None]
 
     async def ask(i: int) -> str:
         try:
@@ -178,21 +202,15 @@ async def _ended(http: httpx.AsyncClient, pid: int, questions: list[dict[str, An
 
 
 async def _client(
-    http: httpx.AsyncClient,
-    number: int,
-    questions: list[dict[str, Any]],
-    expected: list[str],
-    end: float,
-    patience: float,
-    counts: Counts,
+    http: httpx.AsyncClient, number: int, questions: list[Question], end: float, patience: float, counts: Counts
 ) -> None:
     dice = random.Random(number)
     while time.monotonic() < end:
-        which = dice.randrange(len(questions))
+        question = dice.choice(questions)
         limit = dice.uniform(0, patience) if dice.random() < HANGS_UP else None
         asked = _streamed if dice.random() < 0.5 else _whole
         try:
-            text = await asyncio.wait_for(asked(http, questions[which]), limit)
+            text = await asyncio.wait_for(asked(http, question.body), limit)
         except TimeoutError:
             counts.requests["hung_up"] += 1
             continue
@@ -203,37 +221,52 @@ async def _client(
             counts.requests[f"failed: {type(error).__name__}"] += 1
             continue
         counts.statuses[200] += 1
+        _compare(question, text, {one.alone for one in questions} - {None}, counts)
+
+
+def _compare(question: Question, text: str, alone: set[str | None], counts: Counts) -> None:
+    """Count an answer, and note it where it is another question's. `alone`: the sentences of all questions."""
+    if question.alone is None:
+        try:
+            foreign = json.loads(text) != {"word": question.word}
+            counts.requests["called"] += 1
+        except ValueError:  # the longest answer cuts a call
+            foreign = any(word in text for word in WORDS if word != question.word)
+            counts.requests["cut calls"] += 1
+    else:
         counts.requests["answered"] += 1
-        counts.requests["equal"] += text == expected[which]
+        counts.requests["equal"] += text == question.alone
         named = [word for word in WORDS if word in text.lower()]
-        counts.requests["name their word"] += WORDS[which] in named
-        others = "temperature" in questions[which] and text in expected and text != expected[which]
-        if (named and WORDS[which] not in named) or others:
-            counts.foreign.append((WORDS[which], text))
+        counts.requests["name their word"] += question.word in named
+        others = "temperature" in question.body and text in alone and text != question.alone
+        foreign = (bool(named) and question.word not in named) or others
+    if foreign:
+        counts.foreign.append((question.word, text))
 
 
-async def _whole(http: httpx.AsyncClient, question: dict[str, Any]) -> str:
-    reply = await http.post("/v1/chat/completions", json=question)
+async def _whole(http: httpx.AsyncClient, body: dict[str, Any]) -> str:
+    reply = await http.post("/v1/chat/completions", json=body)
     reply.raise_for_status()
-    return _text(reply.json())
+    return _text(reply.json()["choices"][0]["message"])
 
 
-async def _streamed(http: httpx.AsyncClient, question: dict[str, Any]) -> str:
+async def _streamed(http: httpx.AsyncClient, body: dict[str, Any]) -> str:
     text, ended = "", False
-    async with http.stream("POST", "/v1/chat/completions", json=question | {"stream": True}) as reply:
+    async with http.stream("POST", "/v1/chat/completions", json=body | {"stream": True}) as reply:
         reply.raise_for_status()
         async for line in reply.aiter_lines():
             ended |= line == "data: [DONE]"
             if line.startswith("data: {"):
-                text += "".join(choice["delta"].get("content") or "" for choice in json.loads(line[6:])["choices"])
+                text += "".join(_text(choice["delta"]) for choice in json.loads(line[6:])["choices"])
     if not ended:
         raise ValueError("the stream broke off")
     return text
 
 
-def _text(answer: dict[str, Any]) -> str:
-    text: str = answer["choices"][0]["message"]["content"]
-    return text
+def _text(message: dict[str, Any]) -> str:
+    """What a message, or a part of one, says: its content, or the arguments of its calls."""
+    calls = message.get("tool_calls") or ()
+    return (message.get("content") or "") + "".join(call["function"].get("arguments") or "" for call in calls)
 
 
 async def _until_up(http: httpx.AsyncClient) -> None:
