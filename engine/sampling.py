@@ -49,6 +49,18 @@ class Sampling:
         return bool(self.bias or self.presence_penalty or self.frequency_penalty or self.grammar)
 
     @property
+    def extras(self) -> list[str]:
+        """By name, what it asks for that only a sampler of our own has."""
+        asked = {
+            "a schema (response_format, tools that must be called)": self.grammar,
+            "presence_penalty": self.presence_penalty,
+            "frequency_penalty": self.frequency_penalty,
+            "logit_bias": self.bias,
+            "alternatives to a token (top_logprobs)": self.alternatives,
+        }
+        return [name for name, value in asked.items() if value]
+
+    @property
     def divisor(self) -> float:
         """What logits are divided by: any number where sampling is greedy, and none too small for float32."""
         return max(self.temperature, 1e-30) if self.temperature else 1.0

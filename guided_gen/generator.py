@@ -226,7 +226,7 @@ class GuidedGenerator:
         """
         loaded = self.loaded
         if not loaded.language_model.forks:
-            raise SettingsError("another server draws its tokens itself, so its answers cannot be held to a schema")
+            raise SettingsError("another server draws its tokens itself, and is not asked for a schema (response_format)")
         return GrammarVocabulary(loaded.tokenizer.backend_tokenizer, loaded.stop_ids, loaded.language_model.vocabulary_size)
 
     def line_ends(self) -> frozenset[int]:

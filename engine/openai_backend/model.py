@@ -71,8 +71,8 @@ class RemoteModel(LanguageModel):
         return len(self._tokenizer)
 
     def open(self, prompt: Prompt, sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()) -> RemoteSession:
-        if sampling.shapes or sampling.alternatives or sampling.min_p:
-            raise SettingsError("another server draws its tokens itself: no schemas, penalties, biases, min-p or alternatives")
+        if extras := sampling.extras + ["min_p"] * bool(sampling.min_p):
+            raise SettingsError(f"another server draws its tokens itself, and is not asked for {', '.join(extras)}")
         messages = self._tokenizer.messages(prompt.token_ids)
         if messages is None:
             raise SettingsError("another server answers chats and problems: a text to go on with needs a model that runs here")

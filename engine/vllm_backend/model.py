@@ -74,8 +74,8 @@ class VllmLanguageModel(LanguageModel):
 
     def open(self, prompt: Prompt, sampling: Sampling, seed: int, stop_ids: frozenset[int] = frozenset()) -> VllmSession:
         """Nothing is read yet: the first request reads the prompt, the others find it. Raises ContextError, SettingsError."""
-        if sampling.shapes or sampling.alternatives:
-            raise SettingsError("the vLLM backend knows no schemas, penalties or biases, and tells no alternatives to a token")
+        if sampling.extras:
+            raise SettingsError(f"the vLLM backend does not support {', '.join(sampling.extras)}")
         token_ids = list(map(int, prompt.token_ids))
         if not token_ids:
             raise ContextError("the prompt is empty")

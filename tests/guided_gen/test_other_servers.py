@@ -254,6 +254,15 @@ def test_a_page_over_another_server_watches_it(own: Served) -> None:
         assert refused.status_code == 400 and "cannot be forked" in refused.text
         chat = {"model": "guided-gen", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 8}
         tool = {"type": "function", "function": {"name": "f"}}
-        for asked_more in ({"tools": [tool]}, {"response_format": {"type": "json_object"}}, {"presence_penalty": 1}):
-            refused = httpx.post(f"{front.url}/v1/chat/completions", json=chat | asked_more, timeout=120)
-            assert refused.status_code == 400 and "another server" in refused.text, refused.text
+        refusals: list[tuple[dict[str, Any], str]] = [
+            ({"tools": [tool]}, "tools"),
+            ({"response_format": {"type": "json_object"}}, "response_format"),
+            ({"presence_penalty": 1}, "presence_penalty"),
+            ({"frequency_penalty": 1}, "frequency_penalty"),
+            ({"logit_bias": {"5": 1}}, "logit_bias"),
+            ({"logprobs": True, "top_logprobs": 2}, "top_logprobs"),
+            ({"min_p": 0.1}, "min_p"),
+        ]
+        for more, name in refusals:
+            refused = httpx.post(f"{front.url}/v1/chat/completions", json=chat | more, timeout=120)
+            assert refused.status_code == 400 and "another server" in refused.text and name in refused.text, refused.text

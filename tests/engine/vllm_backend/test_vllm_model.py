@@ -6,6 +6,7 @@ Runs where vLLM is installed (`make test-vllm`). One engine, with a value tail i
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ import torch
 pytest.importorskip("vllm", reason="vLLM is not installed; make test-vllm sets up an environment that has it")
 
 from guided_gen.engine import scorers
-from guided_gen.engine.errors import ContextError
+from guided_gen.engine.errors import ContextError, SettingsError
 from guided_gen.engine.language_model import Growth, Prompt
 from guided_gen.engine.policies import Beam, BestOfN, EarlyStop, Policy, SpeculativeRejection
 from guided_gen.engine.sampling import Sampling
@@ -225,6 +226,13 @@ def test_values_of_finished_answers_need_no_token_below_them(served: VllmLanguag
     trees = [searched(model, n=6, seed=9, stop_ids=stops, max_new_tokens=20) for model in (served, embedded)]
     assert_same_trees(*trees)
     assert trees[0].rollouts.ended.tolist().count(1) > 2
+
+
+def test_what_its_sampler_does_not_do_is_refused_by_name(served: VllmLanguageModel) -> None:
+    for asked in ({"presence_penalty": 1.0}, {"frequency_penalty": 1.0}, {"bias": ((5, 1.0),)}, {"alternatives": 2}):
+        [name] = Sampling(**asked).extras
+        with pytest.raises(SettingsError, match=f"does not support {re.escape(name)}$"):
+            served.open(Prompt(PROMPT), Sampling(**asked), 0)
 
 
 def test_a_full_context_is_one_sentence(served: VllmLanguageModel) -> None:
