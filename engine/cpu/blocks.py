@@ -151,7 +151,7 @@ class BlockMatrix:
 
 
 class _Blocks(Structure):
-    """`struct blocks` of kernels_storage.h."""
+    """`struct blocks` of kernels.h."""
 
     _fields_ = (
         *((name, c_long) for name in ("type", "outputs", "chunks")),

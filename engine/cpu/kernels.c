@@ -5,19 +5,18 @@
  * says).
  */
 
+#include "kernels.h"
+
 #include <math.h>
 #include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 
 #define PAUSE _mm_pause
-#define LEVEL_AVX2 1
-#define LEVEL_AVXVNNI 2
-#define LEVEL_AVX512 3
 
 #define INLINE static inline __attribute__((always_inline))
 #define TINY 1e-30f          /* a row of zeros has some scale, too */
@@ -27,18 +26,6 @@
 
 #include "kernels_pool.h"
 #include "kernels_storage.h"
-
-struct attention {
-    long rows, heads, kv_heads, head_dim, groups, path_stride;
-    float scale;
-    const float *query, *key, *value;
-    long query_row, query_head, key_row, key_head, value_row, value_head;
-    float *cells;
-    const int64_t *slots, *paths, *lengths, *group_of_row;
-    const float *const *prompt_keys, *const *prompt_values;
-    const int64_t *prompt_head, *prompt_tokens;
-    float *out;
-};
 
 struct product {
     const struct blocks *matrix;
@@ -149,15 +136,22 @@ END_TARGET
 
 static const struct kernels *chosen;
 
-/* Whether the machine has a level. AVX-512 VNNI does not imply AVX-VNNI. */
+/* A bit of what the CPU says of itself. */
+static int says(unsigned leaf, unsigned part, int of, int bit) {
+    unsigned words[4] = {0};
+    __get_cpuid_count(leaf, part, &words[0], &words[1], &words[2], &words[3]);
+    return words[of] >> bit & 1;
+}
+
+/* Whether the machine has a level. AVX-512 VNNI does not imply AVX-VNNI. Some compilers' builtins know neither F16C nor AVX-VNNI. */
 int gg_has(int level) {
     __builtin_cpu_init();
-    int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && says(1, 0, 2, 29);
     if (level == LEVEL_AVX512)
         return avx2 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 #ifdef WITH_AVXVNNI
-    if (level == LEVEL_AVXVNNI) return avx2 && __builtin_cpu_supports("avxvnni");
+    if (level == LEVEL_AVXVNNI) return avx2 && says(7, 1, 0, 4);
 #endif
     return level == LEVEL_AVX2 && avx2;
 }

@@ -170,7 +170,7 @@ class TreeAttention:
 
 
 class _Attention(ctypes.Structure):
-    """`struct attention` of kernels.c."""
+    """`struct attention` of kernels.h."""
 
     _fields_ = [
         *((name, c_long) for name in ("rows", "heads", "kv_heads", "head_dim", "groups", "path_stride")),

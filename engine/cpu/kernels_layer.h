@@ -1,18 +1,5 @@
 /* A decoder layer but for its attention, in two calls: what is before it and what is behind it (layer_kernel.py). */
 
-struct linear {
-    const struct blocks *parts[3]; /* over the same inputs; their outputs stand side by side from `columns` on */
-    long columns[3], count, inputs, outputs;
-    const float *bias;
-};
-
-struct layer {
-    struct linear qkv, o, gate_up, down;
-    const float *attention_norm, *query_norm, *key_norm, *mlp_norm; /* heads have none in most families */
-    float epsilon;
-    long heads, kv_heads, head_dim;
-};
-
 static void *room(size_t bytes) { return aligned_alloc(64, (bytes + 63) / 64 * 64); }
 
 /* out [rows, outputs] = x W^T + bias or, to add to what is there, out + x W^T + bias. */

@@ -14,7 +14,6 @@
 #define CHUNK_SCALES 64 /* bytes */
 #define MOST_ROWS 48    /* that meet a panel at once: their levels stay in the second cache */
 
-enum { Q4_0 = 2, Q5_0 = 6, Q8_0 = 8, Q4_K = 12, Q5_K = 13, Q6_K = 14 }; /* GGML's numbers */
 enum { FROM_8, FROM_16, FROM_128, FROM_32_TWICE, STARTS };
 
 struct kind {
@@ -40,11 +39,6 @@ static struct kind kind_of(long type) {
 #undef EACH
     return (struct kind){0};
 }
-
-struct blocks {
-    long type, outputs, chunks;
-    uint8_t *planes, *scales;
-};
 
 static inline long panels_of(long outputs) { return (outputs + PANEL - 1) / PANEL; }
 static inline long groups_of(long chunks) { return (chunks + GROUP - 1) / GROUP; }

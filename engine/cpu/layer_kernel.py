@@ -91,7 +91,7 @@ class LayerKernel:
 
 
 class _Linear(Structure):
-    """`struct linear` of kernels_layer.h."""
+    """`struct linear` of kernels.h."""
 
     _fields_ = (
         ("parts", c_void_p * _MOST_PARTS),
@@ -102,7 +102,7 @@ class _Linear(Structure):
 
 
 class _Layer(Structure):
-    """`struct layer` of kernels_layer.h."""
+    """`struct layer` of kernels.h."""
 
     _fields_ = (
         *((name, _Linear) for name in ("qkv", "o", "gate_up", "down")),

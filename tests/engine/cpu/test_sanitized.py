@@ -12,12 +12,12 @@ import pytest
 
 from guided_gen.engine.cpu import kernels
 
+from .compiling import KERNELS, compile_kernels
+
 pytestmark = pytest.mark.skipif(not kernels.levels(), reason="this machine has no kernels")
 
 HERE = Path(__file__).parent
-SOURCE = HERE.parents[2] / "engine/cpu/kernels.c"
-SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-FLAGS = ["-O1", "-g", "-std=gnu11", "-pthread", "-ffp-contract=off", "-fPIC", "-shared", *SANITIZERS]
+FLAGS = ["-O1", "-g", "-fPIC", "-shared", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 OUTSIDE = """
 import torch
 import sanitized_kernels
@@ -37,7 +37,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     if shutil.which("gcc") is None or subprocess.run(trial, stderr=subprocess.DEVNULL).returncode:
         pytest.skip("no gcc with sanitizers")
     library = folder / "kernels.so"
-    subprocess.run(["gcc", *FLAGS, SOURCE, "-o", library, "-lm"], check=True)
+    compile_kernels("gcc", library, *FLAGS, KERNELS)
     runtime = subprocess.check_output(["gcc", "-print-file-name=libasan.so"], text=True).strip()
     return os.environ | {
         "SANITIZED_KERNELS": str(library),
