@@ -107,7 +107,7 @@ $(PEERS)/models/%: $(INSTALLED)
 # This project before it read GGUF: the commit must be in the clone.
 $(PEERS)/int8-before/.installed:
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/pip install -q "guided-gen @ git+file://$(CURDIR)@$(BEFORE_GGUF)" $(TORCH_PIP_ARGS)
+	$(@D)/bin/pip install -q "git+file://$(CURDIR)@$(BEFORE_GGUF)" $(TORCH_PIP_ARGS)
 	@touch $@
 
 # gcc 12 takes most of what llama.cpp writes into AMX's tile settings for unused stores, and llama.cpp ends with a segmentation fault.
