@@ -12,7 +12,17 @@ from typing import Any
 
 from .interface import Interface, same_name
 from .literals import NAMED, Reader, read_literal
-from .result_text import DENIED, END, END_OF_ASSERT, FOLLOWED, LINES, Found, lead, read_result, result_below
+from .result_text import (
+    DENIED,
+    END,
+    END_OF_ASSERT,
+    FOLLOWED,
+    LINES,
+    Found,
+    lead,
+    read_result,
+    result_below,
+)
 
 Variables = Mapping[str, Sequence[tuple[int, Any]]]
 
@@ -36,7 +46,7 @@ SETS = re.compile(r"\bsets?\b", re.IGNORECASE)
 WRAPPER = re.compile(r"(?:\b([\w.]+)!?)?[ \t]*\([ \t]*$")
 SWAPPED = re.compile(r"\b([\w.]+)!?\((?=.*,\s*$)")
 PRINTS = {"print", "println", "puts", "log", "writeline", "echo", "alert", "write"}
-CONDITION = {"assert", "expect", "that", "ok"}
+CONDITION = {"assert", "expect", "that", "ok", "asserttrue", "istrue"}
 EQUAL = re.compile(r"(?:assert|are|is|it|deep|strict|list|tuple|dict|array|string|sequence|set){0,4}(?:equals?|eq|similar|same)")
 CONSTANTS = {"asserttrue": True, "istrue": True, "assertfalse": False, "isfalse": False, "assertisnone": None}
 MATCHER = re.compile(r"\s*\)\s*\.to(?:Be|Equal|StrictEqual|Eq|(?:\.\w+){1,3})\s*\(|\s*,\s*(?:Is\.EqualTo|is|equalTo)\s*\(")
@@ -44,8 +54,9 @@ MATCHER = re.compile(r"\s*\)\s*\.to(?:Be|Equal|StrictEqual|Eq|(?:\.\w+){1,3})\s*
 IN_EXPRESSION = re.compile(r"(?:(?<![-=])[-+*/%!<^&~]|\b(?:not|in|def|function|fn|func|fun)|[\])\"']\.|\[)[ \t]*$")
 RECEIVER = re.compile(r"\b(?:[A-Za-z_]\w*(?:\(\))?(?:\.|::)){1,4}$")
 ASSERT = re.compile(r"\bassert\b")
-PROMPT = re.compile(r">>>[ \t]*$")
-BELOW_PROMPT = re.compile(r"\n[ \t]*(?!>>>)")
+PROMPT = re.compile(r"(?:>>>|\bIn[ ]?\[\d*\]:)[ \t]*$")
+BELOW_PROMPT = re.compile(r"\n[ \t]*(?!>>>)(?:Out[ ]?\[\d*\]:[ \t]*)?")
+BESIDE_PROMPT = re.compile(r"[ \t]*(?:>>>|$)", re.MULTILINE)
 BELOW_CALL = re.compile(r"\n[ \t]*(?=[\[({\"'\dTFN-])")
 CELL = re.compile(r"[ \t]*\|")
 
@@ -174,8 +185,11 @@ def _led_to(
 ) -> tuple[Any, int] | None:
     while text.startswith((" ", "\t", ";"), end):
         end += 1
-    if PROMPT.search(before) and (below := BELOW_PROMPT.match(text, end)):
-        return result_below(text, below.end(), interface, braces)
+    if PROMPT.search(before):
+        if below := BELOW_PROMPT.match(text, end):
+            return result_below(text, below.end(), interface, braces)
+        if beside := read_result(text, end, interface, braces, BESIDE_PROMPT):
+            return beside
     cell = CELL.match(text, end) if before.strip().startswith("|") else None
     at = cell.end() if cell else lead(text, end)
     if at is None:

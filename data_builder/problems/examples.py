@@ -1,8 +1,8 @@
 """Tests printed in a statement, and the lines that they stand in.
 
 What is read may be incomplete; what is not clearly an example is left out, since a wrong test is worse than none. The forms are
-known to three modules: calls (`call_forms`), values without a call (`labelled_forms`, `value_forms`), and standard input
-(`stdin_forms`). Reading takes time linear in the statement's length.
+known to five modules: calls (`call_forms`), values without a call (`labelled_forms`, `value_forms`, `table_forms`), and standard
+input (`stdin_forms`). Reading takes time linear in the statement's length.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .asked_for import UNNAMED, asked_name, known_interface
 from .call_forms import CALL, call_forms
-from .interface import Interface, find_interface, same_name
+from .interface import Interface, same_name
 from .labelled_forms import labelled_forms
 from .problem import CallTest, Problem, StdinTest
 from .result_text import Found
 from .shown_text import ShownText
 from .stdin_forms import classified, stdin_forms
+from .table_forms import table_forms
 from .value_forms import value_forms
 
 MAX_STATEMENT = 50_000
@@ -44,18 +46,21 @@ def printed_examples(problem: Problem) -> tuple[Example, ...]:
 
 
 def read_examples(statement: str, entry_point: str | None = None) -> tuple[str | None, tuple[Example, ...]]:
-    """(entry point, examples) of a statement. Without `entry_point` it is the function that is called, or None.
+    """(entry point, examples) of a statement. Without `entry_point` it is the function asked for, or the one that is called.
 
     None, for a program that reads standard input, where the statement has headings for input and output and blocks below them,
-    or shows no call of any function.
+    or neither asks for a function nor shows a call of one.
     """
     if entry_point is not None:
         return call_examples(statement, entry_point)
+    asked = asked_name(statement) if len(statement) <= MAX_STATEMENT else None
+    name, calls = call_examples(statement)
+    if asked and (asked != UNNAMED or not calls) and (examples := call_examples(statement, asked)[1]):
+        return asked, examples
     blocks = stdin_examples(statement)
     if blocks and {"input", "output"} <= {line.kind for line in classified(statement) if not line.text}:
         return None, blocks
-    name, calls = call_examples(statement)
-    return (name, calls) if calls else (None, blocks)
+    return (name, calls) if calls else (asked, () if asked else blocks)
 
 
 def stdin_examples(statement: str) -> tuple[Example, ...]:
@@ -68,7 +73,7 @@ def stdin_examples(statement: str) -> tuple[Example, ...]:
 def call_examples(
     statement: str, entry_point: str | None = None, starter_code: str = ""
 ) -> tuple[str | None, tuple[Example, ...]]:
-    """(function, its examples). The parameters are those of `starter_code`, or of a definition in the statement.
+    """(function, its examples). The parameters are those of `starter_code`, or what the statement tells of them.
 
     Without `entry_point` the function with most examples is taken, the first of equals; None if there is no example.
     """
@@ -80,7 +85,7 @@ def call_examples(
         counts = Counter(name for name, _ in {(one.name, repr(one.args)): one for one in found})
         entry_point = max(counts, key=lambda name: counts[name], default=None)
         return entry_point, _as_examples(shown, (one for one in found if one.name == entry_point))
-    interface = find_interface(starter_code or statement, entry_point)
+    interface = known_interface(statement, entry_point, starter_code)
     return entry_point, _as_examples(shown, _found(shown.text, entry_point, interface))
 
 
@@ -92,7 +97,9 @@ def _found(text: str, name: str, interface: Interface | None) -> list[Found]:
         called = sorted({call[1] for call in CALL.finditer(text) if not same_name(call[1], name)})
         for misspelt in difflib.get_close_matches(name, called, 1, CLOSE):
             calls = [replace(found, name=name) for found in call_forms(text, misspelt, interface)]
-    values = [*labelled_forms(text, interface), *value_forms(text, interface)] if interface.parameters else []
+    if not interface.parameters:
+        return calls
+    values = [*labelled_forms(text, interface), *value_forms(text, interface), *table_forms(text, interface)]
     return sorted([*calls, *values], key=lambda found: found.start)
 
 

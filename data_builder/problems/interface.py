@@ -61,19 +61,23 @@ class Interface:
 def find_interface(code: str, name: str) -> Interface | None:
     """The interface of the function or method `name` that `code`, which may be text around a signature, defines."""
     header = header_of(code, name)
-    if header is None:
-        return None
+    return interface_of(header) if header else None
+
+
+def interface_of(header: str) -> Interface | None:
+    """The interface that a line `def name(...):` tells, None where it is no Python."""
     try:
         function = parse(f"{header}\n    pass").body[0]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    assert isinstance(function, ast.FunctionDef)
+    if not isinstance(function, ast.FunctionDef):
+        return None
     listed = [*function.args.posonlyargs, *function.args.args]
     if listed and listed[0].arg == "self":
         del listed[0]
     first_default = len(listed) - len(function.args.defaults)
     parameters = [Parameter(one.arg, one.annotation, index < first_default) for index, one in enumerate(listed)]
-    return Interface(name, tuple(parameters), function.args.vararg is not None, function.returns)
+    return Interface(function.name, tuple(parameters), function.args.vararg is not None, function.returns)
 
 
 def header_of(code: str, name: str) -> str | None:

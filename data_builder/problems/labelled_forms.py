@@ -1,4 +1,4 @@
-"""Examples whose parts have labels: `Input: n = 2` and `Output: 4`, on one line or several, and tables with such heads."""
+"""Examples whose parts have labels: `Input: n = 2` and `Output: 4`, on one line or several."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from .interface import Interface, plain
-from .literals import read_literal
+from .interface import Interface
 from .result_text import END_OF_LINE, Found, read_result
 from .value_forms import NEW_LINES, Values, read_values
 
@@ -29,12 +28,6 @@ TO_OUTPUT = re.compile(r"[ \t]*(?:[,;|.]|[-=]+>|→|\band\b)?[ \t]*", re.IGNOREC
 MAX_LINES_BETWEEN = 6
 MAX_LINE = 2000
 
-CELLS = re.compile(r"[ \t]*\|[ \t]*|[ \t]*\t[ \t]*|[ \t]{2,}")
-RULE = re.compile(r"[\s|:+=-]*")
-UNQUOTED_ROW = re.compile(r"^[ \t]*(\w[\w:./-]+)[ \t]*(?:-+>|=+>|→)[ \t]*(\w[\w:./-]+)[ \t]*$", re.MULTILINE)
-RESULT_HEAD = re.compile(rf"{OUTPUT_WORDS}|[A-Za-z_]\w*\([\w, ]*\)", re.IGNORECASE)
-INPUT_HEAD = re.compile(r"(?:input|argument|parameter|value|number|string|array|list)s?\b.*", re.IGNORECASE)
-
 
 def labelled_forms(text: str, interface: Interface) -> Iterator[Found]:
     """All examples in `text` that label the values for the parameters of `interface` and the result."""
@@ -44,8 +37,6 @@ def labelled_forms(text: str, interface: Interface) -> Iterator[Found]:
         found = _pair(text, label, given, output, interface) if output else _unquoted(text, label, interface)
         if found:
             yield found
-    yield from _table_rows(text, interface)
-    yield from _unquoted_rows(text, interface)
 
 
 def _output_label(text: str, end: int) -> re.Match[str] | None:
@@ -100,43 +91,3 @@ def _unquoted(text: str, label: re.Match[str], interface: Interface) -> Found | 
     if not given or not wanted or max(len(given), len(wanted)) > MAX_LINE or {given[0], wanted[0]} & set("\"'“`[({"):
         return None
     return Found(interface.name, (given,), wanted, label.start(), last, 2)
-
-
-def _table_rows(text: str, interface: Interface) -> Iterator[Found]:
-    """Rows of literals below a line of heads that are parameters or "input", the last of them "output" or `f(n)`."""
-    heads: list[str] = []
-    at = 0
-    for line in text.split("\n"):
-        cells = [cell.strip() for cell in CELLS.split(line.strip().strip("|").strip())] if len(line) <= MAX_LINE else []
-        values = [read_literal(cell, 0, "list") for cell in cells]
-        if len(cells) > 1 and len(cells) == len(heads) and all(map(_is_literal, cells)):
-            *given, (expected, _) = [value for value in values if value]
-            args = interface.bound([value for value, _ in given])
-            if args is not None and interface.gives(expected):
-                yield Found(interface.name, args, expected, at, at + len(line), 1)
-        elif not RULE.fullmatch(line):
-            heads = cells if _is_head(cells, interface) else []
-        at += len(line) + 1
-
-
-def _unquoted_rows(text: str, interface: Interface) -> Iterator[Found]:
-    """`foo1 -> foo2`, `05:25 --> 06:35`: text without quotes, at least two rows of it, for a function of one text."""
-    if len(interface.parameters) != 1 or interface.bound([""]) is None:
-        return
-    rows = [row for row in UNQUOTED_ROW.finditer(text) if not _is_literal(row[1])]
-    for row in rows if len(rows) > 1 else []:
-        expected = read_literal(row[2], 0) if _is_literal(row[2]) else (row[2], 0)
-        if expected and interface.gives(expected[0]):
-            yield Found(interface.name, (row[1],), expected[0], row.start(), row.end(), 1)
-
-
-def _is_literal(text: str) -> bool:
-    found = read_literal(text, 0)
-    return found is not None and found[1] == len(text)
-
-
-def _is_head(cells: list[str], interface: Interface) -> bool:
-    names = {plain(parameter.name) for parameter in interface.parameters}
-    if len(cells) < 2 or not RESULT_HEAD.fullmatch(cells[-1]):
-        return False
-    return all(plain(cell) in names or INPUT_HEAD.fullmatch(cell) for cell in cells[:-1])

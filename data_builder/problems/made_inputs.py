@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise, zip_longest
 from typing import Any
 
+from .asked_for import known_interface
 from .bounds import Bounds, Range, bounds_in
-from .interface import Interface, find_interface, plain
+from .interface import Interface, plain
 from .made_texts import made_texts
 from .problem import CallTest, Problem, StdinTest
 
@@ -34,7 +35,7 @@ def made_inputs(
     bounds = bounds_in(problem.statement)
     if problem.entry_point is None:
         return made_texts([test.stdin for test in examples if isinstance(test, StdinTest)], bounds, most, draw)
-    interface = find_interface(problem.starter_code or problem.statement, problem.entry_point)
+    interface = known_interface(problem.statement, problem.entry_point, problem.starter_code)
     shown = [test.args for test in examples if isinstance(test, CallTest)]
     starts = shown or list(_from_hints(interface))
     changes = _Changes(starts, interface, bounds, draw)

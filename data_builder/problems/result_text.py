@@ -56,19 +56,31 @@ ANOTHER = re.compile(r",\s*[\d\"'\[({-]")
 END_OF_ASSERT = re.compile(rf"\s*,\s*[\"'“f]|\s*\)|{END.pattern}", re.MULTILINE)
 END_OF_LINE = re.compile(r"[ \t]*[.;]?[ \t]*(?:$|\#|//|\()", re.MULTILINE)
 MORE_OUTPUT = re.compile(r"[^\n]*\n[ \t]*[\d\[({'\"-]")
-DENIED = re.compile(r"[ \t]*(?:\#|//|[-=]>)?\s{0,4}false\b|,? (?:while|but) it should\b|,? instead of\b", re.IGNORECASE)
+DENIED = re.compile(r"[ \t]*(?:\#|//|[-=]>)?\s{0,4}false\b|,? instead of\b", re.IGNORECASE)
+# What a faulty program gives, and then what it should: `f(2) returns 3 but should return 4`, `gives 3, expected 4`.
+CORRECTED = re.compile(
+    r"[ \t]*[,;.:(–—-]*[ \t]*(?:(?:but|while|and|where|although|though|yet|when)[ \t]+)?"
+    r"(?:(?:it|this|that|we|i|the[ ](?:correct|right|expected)?[ ]?(?:answer|result|output|value|one))(?:'d)?[ \t]+)?"
+    r"(?:(?:is|was|were)[ \t]+)?(?:should|must|ought to|supposed to|expect(?:s|ed|ing)?|want(?:s|ed)?)\b[ \t:]*"
+    r"(?:(?:be|have been|return|give|print|output|is|get|equal|expected|to|a|the)\b[ \t:]*){0,3}",
+    re.IGNORECASE,
+)
 
 
 def read_result(
     text: str, at: int, interface: Interface | None, braces: str = "set", whole: re.Pattern[str] = END
 ) -> tuple[Any, int] | None:
-    """(value, index after it) of the literal at `at`, if it is `whole` there, and one that the function may return."""
+    """(value, index after it) of the literal at `at`, if it is `whole` there, and one that the function may return.
+
+    Of what is said to be wrong, the value that is said to be right.
+    """
     found = read_literal(text, at, braces)
     if found is None or not whole.match(text, found[1]) or (interface is not None and not interface.gives(found[0])):
         return None
     if whole is not END_OF_ASSERT and not isinstance(found[0], bool | None) and ANOTHER.match(text, found[1]):
         return None
-    return found
+    corrected = CORRECTED.match(text, found[1])
+    return read_result(text, corrected.end(), interface, braces, whole) if corrected else found
 
 
 def result_below(text: str, at: int, interface: Interface | None, braces: str) -> tuple[Any, int] | None:

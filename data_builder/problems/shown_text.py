@@ -12,13 +12,20 @@ import re
 
 FENCE = re.compile(r"\s*(?:`{3,}|~{3,})\s*[\w:.+#-]*\s*$")
 QUOTED = r"""(?<!\\)"(?:[^"\\\n]|\\.)*+"|(?<![\w)\]\\])'(?:[^'\\\n]|\\.)*+'(?!\w)|“[^“”\n]*+”"""
-TAG_NAMES = "code|pre|b|strong|i|em|tt|kbd|samp|br|p|li|ul|ol|span|div|u|font|h\\d|t[rhd]|sup|sub|var|a|center"
+TAG_NAMES = (
+    "code|pre|b|strong|i|em|tt|kbd|samp|br|p|li|ul|ol|span|div|u|font|h\\d|t[rhd]|table|t(?:head|body)|sup|sub|var|a|center"
+)
 TAG = rf"</?(?:{TAG_NAMES})(?:\s[^<>\n]{{0,300}})?/?>"
 EMPHASIS = r"(?<![\w)\]*])\*\*(?=\S)|(?<=\S)\*\*(?![\w(\[*])"
-LATEX = r"\\(?:text\w*|math\w*|verb)\{[^{}\n]*\}|\\(?:[Ll]ong)?[Rr]ightarrow\b|\\(?:to|mapsto|implies)\b|\\l?dots\b|\\[_{}%$&#]"
+LATEX = (
+    r"\\(?:text\w*|math\w*|verb)\{[^{}\n]*\}|\\(?:[Ll]ong)?[Rr]ightarrow\b|\\(?:to|mapsto|implies|times|cdot|l?dots)\b"
+    r"|\\[_{}%$&#]"
+)
 MATHS = r"\$(?=\S)[^$\n]+\$(?!\w)"
 ENTITY = r"&(?:lt|gt|amp|nbsp|#39|#x27|rarr);"
 MARKUP = re.compile(rf"(?P<quoted>{QUOTED})|{TAG}|`+|{EMPHASIS}|{LATEX}|{MATHS}|{ENTITY}")
+# A doctest's second line and those after it.
+CONTINUED = re.compile(r"^([ \t]*)\.\.\.[ ](?=.*[)\]}])", re.MULTILINE)
 SPACES = str.maketrans(
     dict.fromkeys("\xa0\u2002\u2003\u2009\u200a\u202f\u3000", " ") | dict.fromkeys("\u200b\u200c\u200d\ufeff\r")
 )
@@ -28,7 +35,7 @@ class ShownText:
     """`text` has as many lines as the statement; `lines` says in which of them, counted from 1, a piece of it stands."""
 
     def __init__(self, statement: str) -> None:
-        shown = [without_markup(line) for line in statement.split("\n")]
+        shown = [without_markup(line) for line in CONTINUED.sub(r"\1    ", statement).split("\n")]
         self.text = "\n".join(shown)
         self._starts = [0, *itertools.accumulate(len(line) + 1 for line in shown)]
 
@@ -79,4 +86,6 @@ def _without_latex(command: str) -> str:
         return MARKUP.sub(_plain, command[command.index("{") + 1 : -1])
     if len(command) == 2:
         return command[1]
+    if command in ("\\times", "\\cdot"):
+        return "*"
     return "…" if command.endswith("dots") else "->"

@@ -12,18 +12,22 @@ from dataclasses import dataclass
 
 from .problem import StdinTest
 
-# English, Chinese, Japanese, Korean, then Spanish, Portuguese, French, German, Italian, Dutch, Russian and Ukrainian.
+# English, Chinese, Japanese, Korean, then Spanish, Portuguese, French, German, Italian, Dutch, Russian and Ukrainian,
+# Polish, Czech, Turkish, Swedish, Vietnamese and Indonesian.
 SAMPLE_WORDS = (
     "samples?|examples?|例|样例|样本|示例|範例|예제"
     "|ejemplos?|exemplos?|exemples?|beispiele?|esempi?o?|voorbeeld|пример[ыа]?|приклади?"
+    "|przykład(?:owe|y)?|příklady?|örnek(?:ler)?|exempel|ví dụ|contoh"
 )
 INPUT_WORDS = (
     "inputs?|standard input|stdin|input data|入力|输入|輸入|입력"
     "|entradas?|entrées?|eingaben?|ingresso|invoer|ввод|входные данные|вхідні дані"
+    "|wejście|vstup|girdi|indata|đầu vào|masukan"
 )
 OUTPUT_WORDS = (
     "outputs?|standard output|stdout|output data|出力|输出|輸出|출력"
     "|salidas?|saídas?|sorties?|ausgaben?|uscita|uitvoer|вывод|выходные данные|вихідні дані"
+    "|wyjście|výstup|çıktı|utdata|đầu ra|keluaran"
 )
 AFTERWORDS = (
     "explanations?|notes?|remarks?|constraints|hints?|limits?|scoring|subtasks?"
@@ -46,7 +50,8 @@ AFTERWORD = re.compile(
 )
 DECORATION = re.compile(r"^[\W_]+|[\W_]+$")
 SECTION = re.compile(r"(-{3,}|={3,})[ \t]*([^-=\n].*?)[ \t]*\1[ \t]*(.*)")
-FENCE = re.compile(r"(?:`{3,}|~{3,})[ \t]*[\w+.-]*")
+TAG = re.compile(r"</?(?:h\d|p|b|strong|em|i|u|span|div|center|pre|br)(?:[ ][^<>]{0,200})?/?>", re.IGNORECASE)
+FENCE = re.compile(r"(?:`{3,}|~{3,})[ \t]*[\w+.-]*|</?pre(?:[ ][^<>]{0,200})?>(?:</?code>)?|</code></pre>", re.IGNORECASE)
 INLINE = re.compile(r"[ \t]*[:：][ \t]*(?=\S)")
 # Words that sentences are made of; no output of a sample is, below an empty line.
 SENTENCE_WORD = re.compile(
@@ -60,6 +65,8 @@ FORMAT_WORD = re.compile(
     r"|cases|denoting|given|array|list|elements|length|size|name|format|following)\b",
     re.IGNORECASE,
 )
+PLACEHOLDER = re.compile(r"\b[A-Za-z]_\{?\w|(?<![\w.])[.…]{3}(?![\w.])|…")
+LETTERS = re.compile(r"[ \t]*[A-Za-z](?:[ ,]+[A-Za-z])*[ \t]*")  # `N M`, whose values are the sample's
 
 
 @dataclass(frozen=True)
@@ -114,6 +121,7 @@ def classified(statement: str) -> Iterator[Line]:
 def _title(number: int, text: str) -> Line | None:
     if len(text) > 200:
         return None
+    text = TAG.sub("", text)
     bare = DECORATION.sub("", text)
     found = HEADING.match(bare)
     if found:
@@ -196,12 +204,13 @@ def _as_text(lines: list[str]) -> str:
 
 
 def _is_no_description(block: Block) -> bool:
-    return not any(map(reads_like_prose, [*block.given, *block.wanted])) and not _describes([*block.given, *block.wanted])
+    lines = [*block.given, *block.wanted]
+    return not any(map(reads_like_prose, lines)) and not _describes(lines) and not all(map(LETTERS.fullmatch, block.given))
 
 
 def _describes(lines: list[str]) -> bool:
-    """Whether a short block without a digit names what is read and printed: "Two integers", "Their sum"."""
-    return any(map(FORMAT_WORD.search, lines))
+    """Whether a block names what is read and printed: "Two integers", "Their sum", `a_1 a_2 ... a_n`."""
+    return any(FORMAT_WORD.search(line) or PLACEHOLDER.search(line) for line in lines)
 
 
 def reads_like_prose(line: str) -> bool:

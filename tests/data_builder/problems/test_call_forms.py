@@ -234,7 +234,8 @@ def test_results_of_every_kind_are_read(result, expected):
         "add_up(size=2) == 6",
         "def add_up(3): 4",
         '"abc".add_up(3) == 4',
-        "add_up(3)  # returns 4, but it should return 5",
+        "add_up(3) returns 4 instead of 6",
+        "add_up(3) returns 4, but should raise an error",
         "x = {'add_up(3) == 4'",
     ],
 )
@@ -281,3 +282,20 @@ def test_a_name_that_is_misspelt_throughout_is_read_and_a_helper_is_not():
     assert read('is_vowel("a") == true', starter, "count_vowels") == []
     both = 'count_vowles("aab") == 3\ncount_vowels("ab") == 1'
     assert read(both, starter, "count_vowels") == [CallTest(("ab",), 1)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "add_up(3)  # returns 4, but it should return 6",
+        "add_up(3) returns 4 but should return 6",
+        "add_up(3) gives 4, expected 6",
+        "`add_up(3)` is 4 and the right answer should be 6",
+        "self.assertTrue(add_up(3) == 6)",
+        "In [1]: add_up(3)\nOut[1]: 6",
+        ">>> add_up(\n...     3)\n6",
+        "$add\\_up(3) = 3 \\times 2 = 6$",
+    ],
+)
+def test_a_result_that_is_corrected_and_other_prompts(text):
+    assert read(text) == [CallTest((3,), 6)]

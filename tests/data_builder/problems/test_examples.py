@@ -104,6 +104,10 @@ PIECES = [
         ", the output should be ",
         "we return ",
         "| n | f(n) |\n",
+        "write a function f(n)",
+        "write a function ",
+        ", but should return ",
+        "... ",
         "|",
         "---",
         "\n",
@@ -154,6 +158,16 @@ def test_no_statement_makes_reading_fail(text, starter):
 REPEATED = [
     *["f(", "f(2) == ", "# f(2)", "f 2 ", "f(2)\n4\n", "[", "{a: ", "x = {", '"\\', "“", "Input: n = ", "for n = 2, the ", "1, "],
     *["n = 2\n", "\\text{", "<b", "**a", "\n", "class Solution:\n", "1 -> 1\n", "Input\n1\nOutput\n", "| "],
+    *[
+        "write a function f(a, b) ",
+        "write ",
+        "f(a",
+        "| a | result |\n",
+        "a  result\n1  2\n",
+        "function called f ",
+        ">>> f(1,\n... ",
+    ],
+    *["f(1) gives 1, but ", "In [1]: f(2)\nOut[1]: ", "<pre>", "пример\n"],
 ]
 
 

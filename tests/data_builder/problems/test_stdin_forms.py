@@ -134,6 +134,9 @@ def test_headings(given, wanted):
         "Input:\nFirst line has T\n\nOutput:\nFor each, print\n\nExample:\nInput:\n4 5\nOutput:\n9\n",
         "Input Format\nTwo numbers\nOutput Format\nOne number\nSample Input 0\n4 5\nSample Output 0\n9\nExplanation 0\nas 4 + 5",
         "Input\r\n4 5\r\n\r\nOutput\r\n9\r\n",
+        "Przykład\n\nWejście\n4 5\n\nWyjście\n9\n",
+        "Örnek Girdi\n4 5\nÖrnek Çıktı\n9\n",
+        "<h3>Sample Input</h3>\n<pre>4 5\n</pre>\n<h3>Sample Output</h3>\n<pre>\n9\n</pre>\n",
         "-----Входные данные-----\nДва числа.\n\n-----Выходные данные-----\nСумма.\n\n-----Примеры-----\n"
         "Входные данные\n4 5\n\nВыходные данные\n9\n",
     ],
@@ -150,6 +153,8 @@ def test_other_shapes_of_examples(statement):
         "Input\nTwo numbers a and b.\nOutput\nThe sum.\n",
         "-----Input-----\nTwo.\nOne line.\n\n-----Output-----\nOne line.\n",
         "Input: an integer n\nOutput: its square",
+        "Input:\nn\na_1 a_2 ... a_n\nOutput:\nmax\n",
+        "Input:\nN M\nOutput:\nresult\n",
         "Input\n4 5\n",
         "Output\n9\n",
         'Input: word = "abc"\nOutput: "cba"',

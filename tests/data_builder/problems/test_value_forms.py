@@ -124,6 +124,12 @@ def test_a_parameters_name_may_follow_its_value():
     assert read("def f(apples, trees):", text) == tests
 
 
+def test_of_a_wrong_result_and_the_right_one_the_right_one_is_read():
+    assert read(ONE, "For n = 20 it returns 10 but should return 40.") == [CallTest((20,), 40)]
+    assert read(ONE, "Input: n = 20\nOutput: 10, expected 40") == [CallTest((20,), 40)]
+    assert read(ONE, "n = 20 -> 10, but it should fail") == []
+
+
 def test_text_without_quotes_where_the_hints_say_that_it_is_text():
     assert read(TEXT, "Input: hello\nOutput: olleh") == [CallTest(("hello",), "olleh")]
     assert read(ONE, "Input: hello\nOutput: olleh") == []
