@@ -14,13 +14,16 @@ EXTRAS ?= dev
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
+# The stamp lists the extras that are installed; one that is asked for and not among them is installed like anything that changed.
 INSTALLED := $(VENV)/.installed
+comma := ,
+MISSING_EXTRAS := $(filter-out $(shell cat $(INSTALLED) 2>/dev/null),$(subst $(comma), ,$(EXTRAS)))
 KERNELS := $(wildcard engine/cpu/*.c engine/cpu/*.h)
 TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
 # `===` takes the plain build only, which is the one with CUDA; `==` prefers a CPU build (+cpu) where pip sees one.
 TORCH := $(if $(shell command -v nvidia-smi),torch===$(TORCH_VERSION),torch==$(TORCH_VERSION))
 
-.PHONY: solve test test-model test-sanitized test-vllm test-cuda test-cuda-there wheel docs model bench-peers lint types compiler sandbox clean
+.PHONY: missing-extras solve test test-model test-sanitized test-vllm test-cuda test-cuda-there wheel docs model bench-peers lint types compiler sandbox clean
 
 solve: $(INSTALLED) model
 	@$(BIN)/guided-gen solve examples/$(PROBLEM).txt
@@ -138,7 +141,7 @@ types: $(INSTALLED)
 	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p guided_gen -p tests
 
 # Setting up prints to stderr: the standard output of `make solve` is the program and nothing else.
-$(INSTALLED): pyproject.toml constraints.txt $(KERNELS)
+$(INSTALLED): pyproject.toml constraints.txt $(KERNELS) $(if $(MISSING_EXTRAS),missing-extras)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed; name one with make PYTHON=python3.12" >&2; exit 1; }
 	@# Debian's python3 without python3-venv cannot put pip into the environment; the outer pip can.
@@ -151,7 +154,9 @@ $(INSTALLED): pyproject.toml constraints.txt $(KERNELS)
 	@ls engine/cpu/_kernels.* >/dev/null 2>&1 \
 	  || echo "The int8 kernels were not compiled, so CPUs will decode in float32; $(PIP) install -v -e . shows why" >&2
 	@$(MAKE) --no-print-directory sandbox
-	@touch $@
+	@echo $(sort $(shell cat $@ 2>/dev/null) $(subst $(comma), ,$(EXTRAS))) >$@
+
+missing-extras:
 
 # $(call debian,command,packages,what for,what is missing without it): never fails.
 define debian
