@@ -70,16 +70,26 @@ test-cuda-there: $(INSTALLED) $(VLLM_VENV)/.installed
 	$(BIN)/python -m pytest -m cuda tests/test_cuda.py
 	$(VLLM_VENV)/bin/python -m pytest -m cuda tests/engine/vllm_backend/test_vllm_cuda.py
 
-# Against the real agent libraries, in an environment of their own, and in a browser; chromium is Debian's package of that name.
+# Against the real agent libraries, in an environment of their own, and in a browser; chromium is Debian's package of that name. aider
+# pins older libraries than the others, so it has one more.
 AGENTS_VENV ?= .venv-agents
 AGENTS_PIP := $(AGENTS_VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints-agents.txt
-test-agents: $(AGENTS_VENV)/.installed
-	$(AGENTS_VENV)/bin/python -m pytest tests/guided_gen/agents tests/guided_gen/test_page_in_browser.py
+AIDER_VENV ?= .venv-aider
+AIDER_VERSION := 0.86.2
+test-agents: $(AGENTS_VENV)/.installed $(AIDER_VENV)/.installed
+	$(AGENTS_VENV)/bin/guided-gen models pull >&2
+	AIDER=$(AIDER_VENV)/bin/aider $(AGENTS_VENV)/bin/python -m pytest -m 'not ray and not cuda' \
+	  tests/guided_gen/agents tests/guided_gen/test_page_in_browser.py
 
 $(AGENTS_VENV)/.installed: pyproject.toml constraints-agents.txt $(KERNELS)
 	test -x $(AGENTS_VENV)/bin/python || $(PYTHON) -m venv $(AGENTS_VENV)
 	$(AGENTS_PIP) "$(TORCH)" $(TORCH_PIP_ARGS)
 	$(AGENTS_PIP) -e '.[dev,agents]'
+	@touch $@
+
+$(AIDER_VENV)/.installed:
+	test -x $(AIDER_VENV)/bin/python || $(PYTHON) -m venv $(AIDER_VENV)
+	$(AIDER_VENV)/bin/python -m pip install -q --disable-pip-version-check aider-chat==$(AIDER_VERSION)
 	@touch $@
 
 # The documentation as a site, in build/site.
