@@ -18,12 +18,17 @@ REFUSED = (400, 404, 422, 500, 501)  # how servers answer that have no log-proba
 
 
 class Connection:
-    """What all answers of a server share. `logprobs`: whether they are asked for, until it is known that there are none."""
+    """What all answers of a server share. `logprobs`: whether they are asked for, until it is known that there are none.
+    `breaks_off`: whether the server was seen to break an answer off to begin another, as llama-cpp-python does: from then on one
+    is asked for at a time.
+    """
 
     def __init__(self, client: httpx.Client) -> None:
         self.client = client
         self.logprobs = True
+        self.breaks_off = False
         self.places = threading.Semaphore(PARALLEL)
+        self.only_place = threading.Lock()
         self.news = threading.Condition()
 
 
@@ -33,6 +38,7 @@ class AnswerStream:
     def __init__(self, connection: Connection, body: dict[str, Any]) -> None:
         self._connection, self._body = connection, body
         self._pieces: list[Piece] = []
+        self._text = self._known = ""  # of all pieces so far; what of it is still to be told again
         self._closed = False
         self.ended: str | None = None  # the server's finish_reason
         self.error: BackendError | None = None
@@ -64,8 +70,11 @@ class AnswerStream:
     def _read(self) -> None:
         try:
             with self._connection.places:
-                if not self._closed:
-                    self._ask()
+                done = self._closed or (not self._connection.breaks_off and self._ask())
+            if not done:
+                self._connection.breaks_off = True
+                with self._connection.only_place:
+                    done = self._closed or self._ask(again=True)
         except httpx.HTTPError as error:
             self._fail(f"the server at {self._connection.client.base_url} does not answer: {error}")
         except (ValueError, LookupError, TypeError, AttributeError) as error:
@@ -76,52 +85,70 @@ class AnswerStream:
             self.error = BackendError(told)
             self._connection.news.notify_all()
 
-    def _ask(self) -> None:
+    def _ask(self, again: bool = False) -> bool:
+        """False where the server broke the answer off, and should be asked `again`."""
         asked = self._connection.logprobs
         body = self._body | ({"logprobs": True} if asked else {})
         with self._connection.client.stream("POST", "chat/completions", json=body) as reply:
             if reply.is_success:
-                self._follow(reply.iter_lines(), asked)
-                return
+                return self._follow(reply.iter_lines(), asked, again)
             told = reply.read().decode("utf-8", "replace")
         if not asked or reply.status_code not in REFUSED:
             self._fail(f"the server at {self._connection.client.base_url} says {reply.status_code}: {_message(told)}")
-            return
+            return True
         self._connection.logprobs = False
-        self._ask()
+        return self._ask(again)
 
-    def _follow(self, lines: Iterator[str], asked: bool) -> None:
+    def _follow(self, lines: Iterator[str], asked: bool, again: bool) -> bool:
         """Where log-probabilities were asked for and none came with the text yet, the text is held back until they do, or until
-        the end, where some servers tell all of them.
+        the end, where some servers tell all of them. What is told `again` of an answer that was broken off is skipped; one that
+        now goes another way is cut.
         """
-        held, ended = "", None
+        self._known, held, ended = self._text, "", None
         for line in lines:
             if self._closed:
-                return
+                return True
             if not line.startswith("data:") or line[5:].strip() == "[DONE]":
                 continue
             event = json.loads(line[5:])
             if "error" in event:
                 self._fail(f"the server at {self._connection.client.base_url} says: {_message(json.dumps(event))}")
-                return
+                return True
             for choice in event.get("choices", [])[:1]:
                 held += (choice.get("delta") or {}).get("content") or ""
                 told = ((choice.get("logprobs") or {}).get("content")) or []
                 ended = choice.get("finish_reason") or ended
                 if held and (told or not asked):
-                    self._add(pieces(held, told))
+                    if not self._add(pieces(held, told)):
+                        return self._end("length")
                     held = ""
+        if ended is None and not again:
+            return False
         if held:
             self._connection.logprobs = False  # the next answers need not be held back
-            self._add([(held, math.nan)])
-        with self._connection.news:
-            self.ended = ended or "length"
-            self._connection.news.notify_all()
+            if not self._add([(held, math.nan)]):
+                return self._end("length")
+        return self._end(ended or "length")
 
-    def _add(self, new: list[Piece]) -> None:
+    def _add(self, new: list[Piece]) -> bool:
+        """False where the answer goes another way than it did before it was broken off."""
         with self._connection.news:
-            self._pieces += new
+            for text, logprob in new:
+                again = min(len(text), len(self._known))
+                if text[:again] != self._known[:again]:
+                    return False
+                self._known, fresh = self._known[again:], text[again:]
+                if fresh:
+                    self._pieces.append((fresh, logprob))
+                    self._text += fresh
             self._connection.news.notify_all()
+        return True
+
+    def _end(self, reason: str) -> bool:
+        with self._connection.news:
+            self.ended = reason
+            self._connection.news.notify_all()
+        return True
 
 
 def pieces(text: str, told: list[dict[str, Any]]) -> list[Piece]:

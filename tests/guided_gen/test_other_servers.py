@@ -115,6 +115,42 @@ def test_an_answer_that_the_server_cuts_is_incomplete() -> None:
     assert [candidate.ended for candidate in solution.candidates] == [Ended.LENGTH]
 
 
+class BreaksOff(Canned):
+    """Leaves the first answers without an end, as llama-cpp-python's server does to begin another. `moods`: asked again, it says
+    something else.
+    """
+
+    def __init__(self, answers: list[str], breaks: int, *, moods: bool = False, **options: Any) -> None:
+        super().__init__(answers, **options)
+        self.breaks, self.moods, self.lock = breaks, moods, threading.Lock()
+        self.broken: list[int] = []
+
+    def reply(self, body: dict[str, Any]) -> tuple[int, bytes]:
+        seed = body["seed"]
+        status, data = super().reply(body | {"seed": seed + (self.moods and seed in self.broken)})
+        with self.lock:
+            if len(self.broken) == self.breaks or seed in self.broken:
+                return status, data
+            self.broken.append(seed)
+        return status, b"\n\n".join([*data.split(b"\n\n")[:3], b"data: [DONE]", b""])
+
+
+@pytest.mark.parametrize("logprobs", ["each", "none"])
+def test_answers_that_a_server_breaks_off_for_others_are_asked_for_again(logprobs: str) -> None:
+    server = BreaksOff([WRONG, RIGHT], 3, logprobs=logprobs)
+    with canned(server) as url, generator(url) as other:
+        solution = other.solve(STATEMENT, n=6, max_new_tokens=90, enough=2.0)
+    assert len(server.broken) == 3 and len(server.asked) == 9 and {one.ended for one in solution.candidates} == {Ended.EOS}
+    assert {one.text for one in solution.candidates} == {RIGHT, WRONG} and solution.best.text == RIGHT
+
+
+def test_an_answer_that_goes_another_way_the_second_time_is_cut() -> None:
+    server = BreaksOff([RIGHT, "def double(x):\n    return 2 * x"], 1, moods=True)
+    with canned(server) as url, generator(url) as other:
+        [only] = other.solve(STATEMENT, n=1, max_new_tokens=90, enough=2.0).candidates
+    assert only.ended == Ended.LENGTH and only.text in {answer[:14] for answer in server.answers}
+
+
 def test_an_answer_that_is_longer_than_asked_for_is_cut_here() -> None:
     with canned(Canned([RIGHT])) as url, generator(url) as other:
         solution = other.solve(STATEMENT, n=2, max_new_tokens=3)
