@@ -23,7 +23,8 @@ TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
 # `===` takes the plain build only, which is the one with CUDA; `==` prefers a CPU build (+cpu) where pip sees one.
 TORCH := $(if $(shell command -v nvidia-smi),torch===$(TORCH_VERSION),torch==$(TORCH_VERSION))
 
-.PHONY: missing-extras solve test test-model test-sanitized test-vllm test-cuda test-cuda-there wheel docs model bench-peers lint types compiler sandbox clean
+.PHONY: missing-extras solve test test-model test-sanitized test-compilers test-vllm test-cuda test-cuda-there wheel docs model \
+  bench-peers lint types compiler compilers sandbox clean
 
 solve: $(INSTALLED) model
 	@$(BIN)/guided-gen solve examples/$(PROBLEM).txt
@@ -43,6 +44,10 @@ wheel: $(INSTALLED)
 # The kernels' tests with kernels that gcc's sanitizers watch; `make test` has them, too.
 test-sanitized: $(INSTALLED)
 	$(BIN)/python -m pytest tests/engine/cpu/test_sanitized.py
+
+# The kernels by other compilers, and for ARM64 under an emulator; `make test` has these tests for the compilers that are there.
+test-compilers: $(INSTALLED) compilers
+	$(BIN)/python -m pytest tests/engine/cpu/test_compilers.py
 
 # The vLLM backend's tests, in an environment of its own (docs/vllm.md), with tiny models and the default one.
 VLLM_VENV ?= .venv-vllm
@@ -183,6 +188,11 @@ endef
 
 compiler:
 	$(call debian,gcc,gcc libc6-dev,which compiles the int8 kernels,CPUs will decode in float32)
+
+compilers:
+	$(call debian,clang,clang,which compiles the kernels for their tests,the kernels are tested by gcc alone)
+	$(call debian,aarch64-linux-gnu-gcc,gcc-aarch64-linux-gnu libc6-dev-arm64-cross,which compiles the kernels for ARM64,they are not tested for ARM64)
+	$(call debian,qemu-aarch64,qemu-user,which runs the kernels for ARM64,they are not tested for ARM64)
 
 sandbox:
 	$(call debian,bwrap,bubblewrap,the judge's sandbox,the judge will use a weaker sandbox level)

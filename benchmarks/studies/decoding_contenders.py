@@ -34,7 +34,13 @@ from ...engine.tree import ROOT, Tree
 
 PEERS_FOLDER = Path(__file__).parents[2] / ".venv-peers"
 PEERS = ("llama.cpp", "vllm", "int8-before")
-INSTRUCTIONS = {"avx2": kernels.AVX2, "avx-vnni": kernels.AVX_VNNI, "avx-512": kernels.AVX512}
+INSTRUCTIONS = {
+    "avx2": kernels.AVX2,
+    "avx-vnni": kernels.AVX_VNNI,
+    "avx-512": kernels.AVX512,
+    "neon": kernels.NEON,
+    "neon-dot": kernels.NEON_DOT,
+}
 SAMPLING = Sampling(temperature=0.8, top_p=0.95)
 FIRST_TOKEN = 1000  # of those that begin the candidates
 # A text that the model goes on with sensibly; cut to the wished length.

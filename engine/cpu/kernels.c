@@ -1,8 +1,8 @@
-/* Decoding on x86-64 CPUs: products with matrices of GGUF's blocks, what is between them, and attention over a tree's cache.
+/* Decoding on x86-64 and ARM64 CPUs: products with matrices of GGUF's blocks, what is between them, and attention over a tree's cache.
  *
- * kernels.py and blocks.py describe the functions and call them. One source is compiled for three levels of instructions, of which
- * the best that the machine has is used; all give the same numbers to the bit (with -ffp-contract=off: what is fused, the source
- * says).
+ * kernels.py and blocks.py describe the functions and call them. One source is compiled for several levels of instructions, of
+ * which the best that the machine has is used; all give the same numbers to the bit (with -ffp-contract=off: what is fused, the
+ * source says).
  */
 
 #include "kernels.h"
@@ -15,8 +15,13 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <immintrin.h>
-
 #define PAUSE _mm_pause
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#define PAUSE() __asm__ volatile("yield")
+#endif
+
+#ifdef PAUSE
 
 #define INLINE static inline __attribute__((always_inline))
 #define TINY 1e-30f          /* a row of zeros has some scale, too */
@@ -101,14 +106,12 @@ static int larger_first(const void *a, const void *b) {
 #define END_TARGET PRAGMA(GCC pop_options)
 #endif
 
+#if defined(__x86_64__)
+
 TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")
 #define LEVEL LEVEL_AVX512
 #define NAME(name) name##_avx512
-#include "kernels_lanes.h"
-#include "kernels_body.h"
-#include "kernels_blocks.h"
-#undef LEVEL
-#undef NAME
+#include "kernels_level.h"
 END_TARGET
 
 #if __GNUC__ >= 11 || __clang_major__ >= 12 /* older ones do not know it */
@@ -116,53 +119,80 @@ END_TARGET
 TARGET("avx2,fma,f16c,avxvnni")
 #define LEVEL LEVEL_AVXVNNI
 #define NAME(name) name##_avxvnni
-#include "kernels_lanes.h"
-#include "kernels_body.h"
-#include "kernels_blocks.h"
-#undef LEVEL
-#undef NAME
+#include "kernels_level.h"
 END_TARGET
 #endif
 
 TARGET("avx2,fma,f16c")
 #define LEVEL LEVEL_AVX2
 #define NAME(name) name##_avx2
-#include "kernels_lanes.h"
-#include "kernels_body.h"
-#include "kernels_blocks.h"
-#undef LEVEL
-#undef NAME
+#include "kernels_level.h"
 END_TARGET
 
-static const struct kernels *chosen;
-
-/* A bit of what the CPU says of itself. */
+/* A bit of what the CPU says of itself: some compilers' builtins know neither F16C nor AVX-VNNI. */
 static int says(unsigned leaf, unsigned part, int of, int bit) {
     unsigned words[4] = {0};
     __get_cpuid_count(leaf, part, &words[0], &words[1], &words[2], &words[3]);
     return words[of] >> bit & 1;
 }
 
-/* Whether the machine has a level. AVX-512 VNNI does not imply AVX-VNNI. Some compilers' builtins know neither F16C nor AVX-VNNI. */
-int gg_has(int level) {
+/* Of a level; NULL where the machine lacks it. AVX-512 VNNI does not imply AVX-VNNI. */
+static const struct kernels *kernels_of(int level) {
     __builtin_cpu_init();
-    int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && says(1, 0, 2, 29);
-    if (level == LEVEL_AVX512)
-        return avx2 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !says(1, 0, 2, 29)) return NULL;
+    if (level == LEVEL_AVX2) return &kernels_avx2;
 #ifdef WITH_AVXVNNI
-    if (level == LEVEL_AVXVNNI) return avx2 && says(7, 1, 0, 4);
+    if (level == LEVEL_AVXVNNI && says(7, 1, 0, 4)) return &kernels_avxvnni;
 #endif
-    return level == LEVEL_AVX2 && avx2;
+    if (level == LEVEL_AVX512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return &kernels_avx512;
+    return NULL;
 }
 
-void gg_use(int level) {
-    chosen = &kernels_avx2;
-    if (level == LEVEL_AVX512) chosen = &kernels_avx512;
-#ifdef WITH_AVXVNNI
-    if (level == LEVEL_AVXVNNI) chosen = &kernels_avxvnni;
+#else
+
+#ifdef __clang__
+#define DOT "dotprod"
+#define KNOWS_DOT (__clang_major__ >= 16) /* older ones know it for a whole file only */
+#else
+#define DOT "arch=armv8.2-a+dotprod"
+#define KNOWS_DOT (__GNUC__ >= 8)
 #endif
+
+#if defined(__ARM_FEATURE_DOTPROD) /* what this is compiled for has it, as all Macs */
+#define HAS_DOT 1
+#elif defined(__linux__) && KNOWS_DOT
+#include <sys/auxv.h>
+#define HAS_DOT (getauxval(AT_HWCAP) & HWCAP_ASIMDDP)
+#endif
+
+#ifdef HAS_DOT
+TARGET(DOT)
+#define LEVEL LEVEL_NEON_DOT
+#define NAME(name) name##_neon_dot
+#include "kernels_level.h"
+END_TARGET
+#endif
+
+#define LEVEL LEVEL_NEON
+#define NAME(name) name##_neon
+#include "kernels_level.h"
+
+/* Of a level; NULL where the machine lacks it. */
+static const struct kernels *kernels_of(int level) {
+#ifdef HAS_DOT
+    if (level == LEVEL_NEON_DOT && HAS_DOT) return &kernels_neon_dot;
+#endif
+    return level == LEVEL_NEON ? &kernels_neon : NULL;
 }
+
+#endif
+
+static const struct kernels *chosen;
+
+int gg_has(int level) { return kernels_of(level) != NULL; }
+void gg_use(int level) { chosen = kernels_of(level); }
 
 /* `total` items of `size` numbers or multiplications, in pieces of at least `piece` of them. */
 static void in_pieces(task *run, const void *arguments, long total, long size, long piece, int threads) {

@@ -5,6 +5,8 @@
 #define LEVEL_AVX2 1 /* of instructions */
 #define LEVEL_AVXVNNI 2
 #define LEVEL_AVX512 3
+#define LEVEL_NEON 4
+#define LEVEL_NEON_DOT 5
 
 enum { Q4_0 = 2, Q5_0 = 6, Q8_0 = 8, Q4_K = 12, Q5_K = 13, Q6_K = 14 }; /* GGML's numbers */
 

@@ -1,9 +1,9 @@
-"""Decoding on x86-64 CPUs by our own kernels (kernels.c): attention over a tree's cache, sampling, and what is between the
-products of blocks.py.
+"""Decoding on x86-64 and ARM64 CPUs by our own kernels (kernels.c): attention over a tree's cache, sampling, and what is between
+the products of blocks.py.
 
 They are compiled when guided-gen is installed, where there is a C compiler, and use the instructions that the machine has,
-AVX-512 VNNI, AVX-VNNI or AVX2, with the same results to the bit. All tensors are on the CPU, and float32 where nothing else is
-said.
+AVX-512 VNNI, AVX-VNNI or AVX2, NEON's dot product or NEON alone, with the same results to the bit. All tensors are on the CPU,
+and float32 where nothing else is said.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-AVX2, AVX_VNNI, AVX512 = 1, 2, 3
+AVX2, AVX_VNNI, AVX512, NEON, NEON_DOT = 1, 2, 3, 4, 5
 
 
 def levels() -> tuple[int, ...]:
@@ -225,7 +225,7 @@ def _loaded() -> tuple[Any, tuple[int, ...]]:
         return None, ()
     try:
         library = ctypes.CDLL(spec.origin)
-        found = tuple(level for level in (AVX2, AVX_VNNI, AVX512) if library.gg_has(level))
+        found = tuple(level for level in (AVX2, AVX_VNNI, AVX512, NEON, NEON_DOT) if library.gg_has(level))
     except (OSError, AttributeError):
         return None, ()
     if not found:

@@ -1,4 +1,4 @@
-/* Products with matrices of GGUF's blocks, at one level of instructions. Included once for each (kernels.c).
+/* Products with matrices of GGUF's blocks, at one level of instructions (kernels_level.h).
  *
  * 32 outputs stand together in a panel, a lane an output. For each 32 columns (a chunk) their levels are unpacked into registers of
  * bytes, four columns of an output in a lane, and meet all rows before the next chunk comes. An integer sum over a sub-block of 16 or
@@ -6,104 +6,53 @@
  * levels have an offset (level - 8, say) needs no more operations than one without: a sum starts at -8 times the row's own sum.
  */
 
-#if LEVEL >= LEVEL_AVX512
-#define WIDE 16    /* outputs in a register */
-#define TOGETHER 2 /* registers of outputs that a row meets at once */
-typedef __m512 NAME(reals);
-typedef __m512i NAME(words);
-#define OP(name) _mm512_##name
-#define BITS_OP(name) _mm512_##name##_si512
-#else
-#define WIDE 8
-#define TOGETHER 1
-typedef __m256 NAME(reals);
-typedef __m256i NAME(words);
-#define OP(name) _mm256_##name
-#define BITS_OP(name) _mm256_##name##_si256
-#endif
-#define SIGNED_BYTES (LEVEL == LEVEL_AVX2) /* whether levels of 8 bits are multiplied as they are, and not from 0 on */
-#define reals NAME(reals)
-#define words NAME(words)
-
-INLINE words NAME(load_words)(const void *at) { return BITS_OP(loadu)(at); }
-INLINE words NAME(four_levels)(const int8_t *at) {
-    int32_t four;
-    memcpy(&four, at, 4);
-    return OP(set1_epi32)(four);
-}
-#if LEVEL >= LEVEL_AVX512
-INLINE reals NAME(load_halves)(const void *at) { return _mm512_cvtph_ps(_mm256_loadu_si256(at)); }
-INLINE reals NAME(load_bytes)(const void *at) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(at))); }
-/* low | (high & mask) */
-INLINE words NAME(merge)(words low, words high, words mask) { return _mm512_ternarylogic_epi32(low, high, mask, 0xf8); }
-#else
-INLINE reals NAME(load_halves)(const void *at) { return _mm256_cvtph_ps(_mm_loadu_si128(at)); }
-INLINE reals NAME(load_bytes)(const void *at) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(at))); }
-INLINE words NAME(merge)(words low, words high, words mask) { return _mm256_or_si256(low, _mm256_and_si256(high, mask)); }
-#endif
-
-/* Moves bits to the left (by > 0) or to the right within words of 16 bits: what crosses from byte to byte is masked away. */
-INLINE words NAME(moved)(words x, const int by) { return by > 0 ? OP(slli_epi16)(x, by) : by < 0 ? OP(srli_epi16)(x, -by) : x; }
-
 /* A chunk of `WIDE` outputs -> levels[j], columns 4 j .. 4 j + 3: unsigned, or signed where SIGNED_BYTES and bits is 8. */
 INLINE void NAME(unpack)(const int bits, const uint8_t *plane, words *levels) {
-    words fifteen = OP(set1_epi8)(15);
+    words fifteen = NAME(all_bytes)(15);
     if (bits == 8) {
 #pragma GCC unroll 8
         for (int j = 0; j < 8; j++) {
             levels[j] = NAME(load_words)(plane + LINE * j);
-            if (!SIGNED_BYTES) levels[j] = BITS_OP(xor)(levels[j], OP(set1_epi8)(-128));
+            if (!SIGNED_BYTES) levels[j] = NAME(other_bits)(levels[j], NAME(all_bytes)(-128));
         }
         return;
     }
 #pragma GCC unroll 4
     for (int j = 0; j < 4; j++) {
         words both = NAME(load_words)(plane + LINE * j);
-        levels[j] = BITS_OP(and)(both, fifteen);
-        levels[j + 4] = BITS_OP(and)(OP(srli_epi16)(both, 4), fifteen);
+        levels[j] = NAME(common_bits)(both, fifteen);
+        levels[j + 4] = NAME(common_bits)(NAME(moved)(both, -4), fifteen);
     }
 #pragma GCC unroll 8
     for (int j = 0; j < 8; j++) {
-        if (bits == 5) levels[j] = NAME(merge)(levels[j], NAME(moved)(NAME(load_words)(plane + LINE * 4), 4 - j), OP(set1_epi8)(16));
+        if (bits == 5) levels[j] = NAME(merge)(levels[j], NAME(moved)(NAME(load_words)(plane + LINE * 4), 4 - j), NAME(all_bytes)(16));
         if (bits == 6)
             levels[j] =
-                NAME(merge)(levels[j], NAME(moved)(NAME(load_words)(plane + LINE * (4 + j / 4)), 4 - j % 4 * 2), OP(set1_epi8)(48));
+                NAME(merge)(levels[j], NAME(moved)(NAME(load_words)(plane + LINE * (4 + j / 4)), 4 - j % 4 * 2), NAME(all_bytes)(48));
     }
 }
 
 /* Adds to each sum the products of 4 x `quads` levels of a row and of each output. */
 INLINE void NAME(sub_block)(const int bits, const int quads, words own[][8], const int first, const int8_t *row, words *sums) {
-#if LEVEL >= LEVEL_AVXVNNI
-    (void)bits;
-#pragma GCC unroll 8
-    for (int j = first; j < first + quads; j++) {
-        words levels = NAME(four_levels)(row + 4 * j);
-#pragma GCC unroll 2
-        for (int g = 0; g < TOGETHER; g++) {
-#if LEVEL == LEVEL_AVXVNNI
-            sums[g] = _mm256_dpbusd_avx_epi32(sums[g], own[g][j], levels);
-#else
-            sums[g] = _mm512_dpbusd_epi32(sums[g], own[g][j], levels);
-#endif
-        }
-    }
-#else
+#if IN_PAIRS
     /* Sums of products in 16 bits: 8 x 2 x 15 x 127 fits, 4 x 2 x 31 x 127, 2 x 2 x 63 x 127 and 2 x 128 x 127. */
     const int fit = bits == 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : 1;
 #pragma GCC unroll 8
     for (int start = first; start < first + quads; start += fit) {
-        words sum = _mm256_setzero_si256();
+#pragma GCC unroll 2
+        for (int g = 0; g < TOGETHER; g++) {
+            words sum = NAME(pairs)(bits, own[g][start], row, start);
 #pragma GCC unroll 8
-        for (int j = start; j < start + fit; j++) {
-            words unsigned_levels = own[0][j], levels = NAME(four_levels)(row + 4 * j);
-            if (bits == 8) {
-                levels = _mm256_sign_epi8(levels, own[0][j]);
-                unsigned_levels = _mm256_abs_epi8(own[0][j]);
-            }
-            words products = _mm256_maddubs_epi16(unsigned_levels, levels);
-            sum = j == start ? products : _mm256_add_epi16(sum, products);
+            for (int j = start + 1; j < start + fit; j++) sum = NAME(add_pairs)(sum, NAME(pairs)(bits, own[g][j], row, j));
+            sums[g] = NAME(add_sums_of_pairs)(sums[g], sum);
         }
-        sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(sum, _mm256_set1_epi16(1)));
+    }
+#else
+    (void)bits;
+#pragma GCC unroll 8
+    for (int j = first; j < first + quads; j++) {
+#pragma GCC unroll 2
+        for (int g = 0; g < TOGETHER; g++) sums[g] = NAME(add_fours)(sums[g], own[g][j], row, j);
     }
 #endif
 }
@@ -121,7 +70,7 @@ INLINE void NAME(panel)(
         for (long c = first; c < first + GROUP && c < chunks; c++, plane += LINE * kind.bits) {
             const uint8_t *own_scale = scale + header + (c - first) * CHUNK_SCALES;
 #pragma GCC unroll 16
-            for (int i = 0; i < kind.bits * LINE; i += 64) _mm_prefetch((const char *)plane + PREFETCH + i, _MM_HINT_T0);
+            for (int i = 0; i < kind.bits * LINE; i += 64) __builtin_prefetch(plane + PREFETCH + i);
 #pragma GCC unroll 4
             for (int start = 0; start < PANEL; start += WIDE * TOGETHER) {
                 words own[TOGETHER][8];
@@ -130,32 +79,32 @@ INLINE void NAME(panel)(
                 for (int g = 0; g < TOGETHER; g++) {
                     int at = start + g * WIDE;
                     NAME(unpack)(kind.bits, plane + 4 * at, own[g]);
-                    second[g] = OP(setzero_ps)();
+                    second[g] = NAME(all_reals)(0);
                     if (kind.super) {
-                        by[g] = OP(mul_ps)(NAME(load_halves)(scale + 2 * at), NAME(load_bytes)(own_scale + at));
+                        by[g] = NAME(times_reals)(NAME(load_halves)(scale + 2 * at), NAME(load_bytes)(own_scale + at));
                         second[g] = NAME(load_halves)(scale + 2 * at + (kind.mins ? 2 * PANEL : 0));
-                        second[g] = OP(mul_ps)(second[g], NAME(load_bytes)(own_scale + PANEL + at));
+                        second[g] = NAME(times_reals)(second[g], NAME(load_bytes)(own_scale + PANEL + at));
                     } else by[g] = NAME(load_halves)(own_scale + 2 * at);
                 }
                 const int8_t *row = levels + c * count * CHUNK;
                 float *to = part + start;
                 for (long r = 0, i = c * count; r < count; r++, i++, row += CHUNK, to += PANEL) {
-                    reals sum[TOGETHER], smallest = OP(set1_ps)(sums[i]);
+                    reals sum[TOGETHER], smallest = NAME(all_reals)(sums[i]);
                     words left[TOGETHER], right[TOGETHER];
                     const int parts = CHUNK / kind.sub, offset = kind.offset && !(SIGNED_BYTES && kind.bits == 8);
 #pragma GCC unroll 2
                     for (int g = 0; g < TOGETHER; g++) {
-                        left[g] = OP(set1_epi32)(offset ? starts[parts * i] : 0);
-                        right[g] = OP(set1_epi32)(offset && parts == 2 ? starts[2 * i + 1] : 0);
+                        left[g] = NAME(all_words)(offset ? starts[parts * i] : 0);
+                        right[g] = NAME(all_words)(offset && parts == 2 ? starts[2 * i + 1] : 0);
                     }
                     NAME(sub_block)(kind.bits, 8 / parts, own, 0, row, left);
                     if (parts == 2) NAME(sub_block)(kind.bits, 4, own, 4, row, right);
 #pragma GCC unroll 2
                     for (int g = 0; g < TOGETHER; g++) {
-                        sum[g] = OP(fmadd_ps)(OP(cvtepi32_ps)(left[g]), by[g], OP(loadu_ps)(to + g * WIDE));
-                        if (parts == 2) sum[g] = OP(fmadd_ps)(OP(cvtepi32_ps)(right[g]), second[g], sum[g]);
-                        if (kind.mins) sum[g] = OP(fnmadd_ps)(smallest, second[g], sum[g]);
-                        OP(storeu_ps)(to + g * WIDE, sum[g]);
+                        sum[g] = NAME(plus_product)(NAME(reals_of)(left[g]), by[g], NAME(load_reals)(to + g * WIDE));
+                        if (parts == 2) sum[g] = NAME(plus_product)(NAME(reals_of)(right[g]), second[g], sum[g]);
+                        if (kind.mins) sum[g] = NAME(less_product)(smallest, second[g], sum[g]);
+                        NAME(store_reals)(to + g * WIDE, sum[g]);
                     }
                 }
             }
@@ -163,7 +112,7 @@ INLINE void NAME(panel)(
         for (long r = 0; r < count; r++) {
 #pragma GCC unroll 4
             for (long at = r * PANEL; at < (r + 1) * PANEL; at += WIDE)
-                OP(storeu_ps)(total + at, OP(fmadd_ps)(OP(loadu_ps)(part + at), OP(set1_ps)(scales[r]), OP(loadu_ps)(total + at)));
+                NAME(store_reals)(total + at, NAME(plus_product)(NAME(load_reals)(part + at), NAME(all_reals)(scales[r]), NAME(load_reals)(total + at)));
         }
     }
 }
@@ -254,18 +203,3 @@ static void NAME(round)(const void *arguments, long start, long end) {
         }
     }
 }
-
-#undef WIDE
-#undef TOGETHER
-#undef SIGNED_BYTES
-#undef OP
-#undef BITS_OP
-#undef reals
-#undef words
-
-static const struct kernels NAME(kernels) = {
-    NAME(times), NAME(round), NAME(rms_norm), NAME(silu_mul), NAME(rotate), NAME(keep), NAME(attend), NAME(sum_up), NAME(find_largest),
-};
-
-#undef QUERIES_AT_ONCE
-#undef lanes

@@ -1,10 +1,20 @@
-/* What is between the products, attention and sampling, at one level of instructions. Included once for each (kernels.c). */
+/* What is between the products, attention and sampling, at one level of instructions (kernels_level.h). */
 
-#if LEVEL >= LEVEL_AVX512
-#define QUERIES_AT_ONCE 8
-#else
-#define QUERIES_AT_ONCE 4
-#endif
+/* e^x to about one part in 10^7: x = n log 2 + r, |r| <= log 2 / 2, and a polynomial for e^r. Below -87 it is about 1e-38. */
+INLINE lanes NAME(exponential)(lanes x) {
+    x = NAME(max)(NAME(all)(-87.0f), NAME(min)(NAME(all)(88.0f), x)); /* in this order NaN stays NaN */
+    lanes n = NAME(nearest)(NAME(mul)(x, NAME(all)(1.44269504f)));
+    lanes r = NAME(fma)(n, NAME(all)(-0.693359375f), x);
+    r = NAME(fma)(n, NAME(all)(2.12194440e-4f), r);
+    lanes p = NAME(all)(1.0f / 720);
+    p = NAME(fma)(p, r, NAME(all)(1.0f / 120));
+    p = NAME(fma)(p, r, NAME(all)(1.0f / 24));
+    p = NAME(fma)(p, r, NAME(all)(1.0f / 6));
+    p = NAME(fma)(p, r, NAME(all)(0.5f));
+    p = NAME(fma)(p, r, NAME(all)(1.0f));
+    p = NAME(fma)(p, r, NAME(all)(1.0f));
+    return NAME(mul)(p, NAME(power_of_two)(n));
+}
 
 /* ---- what is between the products */
 

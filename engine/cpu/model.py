@@ -36,7 +36,8 @@ class CpuModel(nn.Module):
         super().__init__()
         if not cpu_supported():
             raise ModelError(
-                "precision int8 needs an x86-64 CPU with AVX2, and a C compiler (gcc) when guided-gen is installed: use float32"
+                "precision int8 needs an x86-64 CPU with AVX2 or an ARM64 one, and a C compiler when guided-gen is installed: "
+                "use float32"
             )
         self.config = architecture
         weights = _Weights(architecture, tensors)

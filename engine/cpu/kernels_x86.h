@@ -1,10 +1,12 @@
-/* Sixteen lanes of float as one AVX-512 register or two AVX2 registers: with the same operations in the same order, the
- * two give the same numbers to the bit. Included once for each level of instructions (kernels.c).
- */
+/* The instructions of x86-64 CPUs that kernels_body.h and kernels_blocks.h are written in (kernels_level.h). */
+
+/* ---- sixteen lanes of floats: one AVX-512 register or two of AVX2 */
 
 #if LEVEL >= LEVEL_AVX512
+#define QUERIES_AT_ONCE 8
 typedef __m512 NAME(lanes);
 #else
+#define QUERIES_AT_ONCE 4
 typedef struct { __m256 low, high; } NAME(lanes);
 #endif
 #define lanes NAME(lanes)
@@ -108,18 +110,77 @@ INLINE void NAME(eight_sums)(float *sums, const lanes *a) {
     _mm256_storeu_ps(sums, _mm256_add_ps(_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31)));
 }
 
-/* e^x to about one part in 10^7: x = n log 2 + r, |r| <= log 2 / 2, and a polynomial for e^r. Below -87 it is about 1e-38. */
-INLINE lanes NAME(exponential)(lanes x) {
-    x = NAME(max)(NAME(all)(-87.0f), NAME(min)(NAME(all)(88.0f), x)); /* in this order NaN stays NaN */
-    lanes n = NAME(nearest)(NAME(mul)(x, NAME(all)(1.44269504f)));
-    lanes r = NAME(fma)(n, NAME(all)(-0.693359375f), x);
-    r = NAME(fma)(n, NAME(all)(2.12194440e-4f), r);
-    lanes p = NAME(all)(1.0f / 720);
-    p = NAME(fma)(p, r, NAME(all)(1.0f / 120));
-    p = NAME(fma)(p, r, NAME(all)(1.0f / 24));
-    p = NAME(fma)(p, r, NAME(all)(1.0f / 6));
-    p = NAME(fma)(p, r, NAME(all)(0.5f));
-    p = NAME(fma)(p, r, NAME(all)(1.0f));
-    p = NAME(fma)(p, r, NAME(all)(1.0f));
-    return NAME(mul)(p, NAME(power_of_two)(n));
+/* ---- a register of outputs of a product, each with a float or with four levels */
+
+#if LEVEL >= LEVEL_AVX512
+#define WIDE 16
+#define TOGETHER 2
+typedef __m512 NAME(reals);
+typedef __m512i NAME(words);
+#define OP(name) _mm512_##name
+#define BITS_OP(name) _mm512_##name##_si512
+#else
+#define WIDE 8
+#define TOGETHER 1
+typedef __m256 NAME(reals);
+typedef __m256i NAME(words);
+#define OP(name) _mm256_##name
+#define BITS_OP(name) _mm256_##name##_si256
+#endif
+#define reals NAME(reals)
+#define words NAME(words)
+#define IN_PAIRS (LEVEL == LEVEL_AVX2)
+#define SIGNED_BYTES IN_PAIRS
+
+INLINE reals NAME(load_reals)(const float *at) { return OP(loadu_ps)(at); }
+INLINE void NAME(store_reals)(float *at, reals a) { OP(storeu_ps)(at, a); }
+INLINE reals NAME(all_reals)(float x) { return OP(set1_ps)(x); }
+INLINE reals NAME(times_reals)(reals a, reals b) { return OP(mul_ps)(a, b); }
+INLINE reals NAME(plus_product)(reals a, reals b, reals c) { return OP(fmadd_ps)(a, b, c); }
+INLINE reals NAME(less_product)(reals a, reals b, reals c) { return OP(fnmadd_ps)(a, b, c); }
+INLINE reals NAME(reals_of)(words a) { return OP(cvtepi32_ps)(a); }
+INLINE words NAME(load_words)(const void *at) { return BITS_OP(loadu)(at); }
+INLINE words NAME(all_words)(int32_t x) { return OP(set1_epi32)(x); }
+INLINE words NAME(all_bytes)(int x) { return OP(set1_epi8)((char)x); }
+INLINE words NAME(common_bits)(words a, words b) { return BITS_OP(and)(a, b); }
+INLINE words NAME(other_bits)(words a, words b) { return BITS_OP(xor)(a, b); }
+/* Moves bits to the left (by > 0) or to the right within words of 16 bits: what crosses from byte to byte is masked away. */
+INLINE words NAME(moved)(words x, const int by) { return by > 0 ? OP(slli_epi16)(x, by) : by < 0 ? OP(srli_epi16)(x, -by) : x; }
+INLINE words NAME(four_levels)(const int8_t *at) {
+    int32_t four;
+    memcpy(&four, at, 4);
+    return NAME(all_words)(four);
 }
+/* `merge`: low | (high & mask). */
+#if LEVEL >= LEVEL_AVX512
+INLINE reals NAME(load_halves)(const void *at) { return _mm512_cvtph_ps(_mm256_loadu_si256(at)); }
+INLINE reals NAME(load_bytes)(const void *at) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(at))); }
+INLINE words NAME(merge)(words low, words high, words mask) { return _mm512_ternarylogic_epi32(low, high, mask, 0xf8); }
+#else
+INLINE reals NAME(load_halves)(const void *at) { return _mm256_cvtph_ps(_mm_loadu_si128(at)); }
+INLINE reals NAME(load_bytes)(const void *at) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(at))); }
+INLINE words NAME(merge)(words low, words high, words mask) { return _mm256_or_si256(low, _mm256_and_si256(high, mask)); }
+#endif
+
+#if IN_PAIRS
+INLINE words NAME(pairs)(const int bits, words own, const int8_t *row, const int j) {
+    words levels = NAME(four_levels)(row + 4 * j);
+    if (bits == 8) levels = _mm256_sign_epi8(levels, own), own = _mm256_abs_epi8(own);
+    return _mm256_maddubs_epi16(own, levels);
+}
+INLINE words NAME(add_pairs)(words a, words b) { return _mm256_add_epi16(a, b); }
+INLINE words NAME(add_sums_of_pairs)(words sum, words pairs) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+#elif LEVEL == LEVEL_AVXVNNI
+INLINE words NAME(add_fours)(words sum, words own, const int8_t *row, const int j) {
+    return _mm256_dpbusd_avx_epi32(sum, own, NAME(four_levels)(row + 4 * j));
+}
+#else
+INLINE words NAME(add_fours)(words sum, words own, const int8_t *row, const int j) {
+    return _mm512_dpbusd_epi32(sum, own, NAME(four_levels)(row + 4 * j));
+}
+#endif
+
+#undef OP
+#undef BITS_OP
