@@ -9,9 +9,12 @@ from typing import Any
 from ..failed_example import failure_rows
 from ..solution import Candidate, Likelihood, Solution
 
+COLUMNS = 80
+"""How wide a summary is at most."""
+
 
 def summary(solution: Solution) -> str:
-    """One line: what was grown, what it cost, and how many pass the examples."""
+    """What was grown, what it cost, how many pass the examples, and how likely the best is correct, in lines of `COLUMNS`."""
     samples = sum(candidate.multiplicity for candidate in solution.candidates)
     complete = sum(candidate.multiplicity for candidate in solution.candidates if candidate.complete)
     repairs = sum(candidate.multiplicity for candidate in solution.candidates if candidate.turn)
@@ -22,17 +25,23 @@ def summary(solution: Solution) -> str:
     ]
     if not solution.examples:
         parts.append("no examples found in the statement")
-    elif solution.passing is None:
-        parts.append(f"none was complete, to be run on the {solution.examples} examples")
     else:
-        parts.append(f"{solution.passing} pass the {solution.examples} examples (isolation: {solution.isolation})")
+        examples = "example" if solution.examples == 1 else f"{solution.examples} examples"
+        if solution.passing is None:
+            parts.append(f"none was complete, to be run on the {examples}")
+        else:
+            parts.append(f"{solution.passing} pass the {examples} (isolation: {solution.isolation})")
     if solution.best.likelihood is not None:
         parts.append(likelihood_text(solution.best.likelihood))
     if not solution.best.complete:
         parts.append("the best answer is incomplete")
     elif not solution.best.parses:
         parts.append("the best answer is no valid Python")
-    return " · ".join(parts)
+    lines = parts[:1]
+    for part in parts[1:]:
+        together = f"{lines[-1]} · {part}"
+        lines[-1:] = [together] if len(together) <= COLUMNS else [lines[-1], part]
+    return "\n".join(lines)
 
 
 def likelihood_text(known: Likelihood) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from guided_gen.cli import main
-from guided_gen.cli.solve_report import failed_example, summary
+from guided_gen.cli.solve_report import COLUMNS, failed_example, summary
 from guided_gen.data_builder.judge.verdict import FailedTest
 from guided_gen.data_builder.problems.problem import AssertTest, Problem, StdinTest
 from guided_gen.engine.tree import Ended
@@ -93,6 +93,11 @@ def test_no_examples_are_found_only_where_there_are_none() -> None:
     assert "no examples found" in summary(solution(none_run, problem=Problem("p", "Double it.", "file")))
     assert "no examples found" not in summary(solution(none_run))
     assert "on the 2 examples" in summary(solution(none_run)) and "1 pass the 2 examples" in summary(solution(GOOD, BAD))
+
+
+def test_a_summary_is_as_wide_as_a_terminal_at_most() -> None:
+    lines = summary(solution(GOOD, BAD)).split("\n")
+    assert len(lines) > 1 and all(0 < len(line) <= COLUMNS for line in lines)
 
 
 @pytest.mark.parametrize(
