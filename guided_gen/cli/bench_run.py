@@ -122,7 +122,11 @@ def _generate(options: dict[str, Any]) -> None:
         parsed_policy(policy)
     _scorers(options, known=None, reads=options["reader"] is not None)
     settings = _settings(options)
-    problems = chosen_problems(options, lambda one: options["tests_kind"] in (None, one.tests_kind) and gradable(one))
+    problems = chosen_problems(
+        options,
+        lambda one: options["tests_kind"] in (None, one.tests_kind) and gradable(one),
+        "with tests that can tell right programs from wrong ones",
+    )
     if options.get("examples"):
         check_examples(problem.tests_kind for problem in problems)
     value = chosen_value(options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from ..data_builder.problems.problem import Problem
 
 
+COLUMNS = ("line", "status", "problem", "test", "input", "expected", "got", "error")
+"""Of the verdicts in a pipe."""
+
+
 @click.command()
 @click.option("--problems", metavar="FILE", help="apps, mbpp, humaneval, or a file or folder with problems.")
 @click.option("--split", help="Which part of the problems: train, validation, test.")
@@ -32,6 +37,8 @@ def command(
     problems: str | None, split: str | None, answers: Path | None, isolation: Any, workers: int, as_json: bool, selftest: bool
 ) -> None:
     """Run answers on their problems' tests in a sandbox.
+
+    In a terminal a verdict is a few lines, in a pipe a tab-separated row.
 
     The exit code is 0 if the judge did its work, whatever the verdicts. With --selftest it is 1 if an attack got a false pass
     or, at full isolation, out of the sandbox.
@@ -47,15 +54,21 @@ def command(
     by_id = {problem.id: problem for problem in load_problems(problems, split)}
     items = list(_read_answers(answers, by_id))
     statuses: Counter[str] = Counter()
+    is_terminal = sys.stdout.isatty()
+    if not as_json and not is_terminal:
+        click.echo("\t".join(COLUMNS))
     with Judge(isolation, workers=workers) as judge:
         try:
             for line, verdict in judge.judge_many(items):
                 statuses[verdict.status] += 1
-                click.echo(json.dumps({"line": line, **asdict(verdict)}) if as_json else _told(line, verdict))
+                if as_json:
+                    click.echo(json.dumps({"line": line, **asdict(verdict)}))
+                else:
+                    click.echo(_told(line, verdict) if is_terminal else _row(line, verdict))
         finally:
             if not as_json:
                 counts = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
-                click.echo(f"{statuses.total()} answers, isolation '{judge.isolation}': {counts}")
+                click.echo(f"{'' if is_terminal else '# '}{statuses.total()} answers: {counts} (isolation: {judge.isolation})")
 
 
 def _read_answers(path: Path, problems: dict[str, Problem]) -> Iterator[tuple[int, Problem, str]]:
@@ -77,6 +90,14 @@ def _read_answers(path: Path, problems: dict[str, Problem]) -> Iterator[tuple[in
         if problem_id not in problems or not isinstance(completion, str):
             raise DataError(f"{path}, line {number}: there is no problem {problem_id!r}, or the completion is not text.")
         yield number, problems[problem_id], extract_program(completion)
+
+
+def _row(line: int, verdict: Verdict) -> str:
+    """A verdict as one row of tab-separated `COLUMNS`; texts are written as in Python, without tabs and ends of lines."""
+    failure = verdict.failure
+    texts = [failure.input, failure.expected, failure.got, failure.error] if failure else [""] * 4
+    index = str(failure.index) if failure else ""
+    return "\t".join([str(line), verdict.status, verdict.problem_id, index, *(repr(text) if text else "" for text in texts)])
 
 
 def _told(line: int, verdict: Verdict) -> str:
@@ -106,7 +127,7 @@ def _selftest(isolation: Any, as_json: bool) -> None:
                 row = {"attack": attack.name, "isolation": level, "held": result.held, "escapes": result.escapes}
                 click.echo(json.dumps({**row, "status": result.verdict.status}))
         if not as_json:
-            click.echo(_row(attack.name, results[-len(levels) :]))
+            click.echo(_attack(attack.name, results[-len(levels) :]))
     if not as_json:
         for level in LEVELS[:-1]:
             if level not in levels:
@@ -118,10 +139,11 @@ def _selftest(isolation: Any, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _row(name: str, results: list[AttackResult]) -> str:
-    """An attack at each level; below it what got out."""
+def _attack(name: str, results: list[AttackResult]) -> str:
+    """An attack at each level, tab-separated in a pipe; below it what got out."""
     cells = [
         f"{result.isolation} {'FALSE PASS' if result.false_pass else 'held' if result.held else 'OUT'}" for result in results
     ]
-    out = [f"  {result.isolation}: {escape}" for result in results for escape in result.escapes[:3]]
-    return "\n".join([f"{name:<34} {', '.join(cells)}", *out])
+    is_terminal = sys.stdout.isatty()
+    out = [f"{'  ' if is_terminal else '# '}{result.isolation}: {escape}" for result in results for escape in result.escapes[:3]]
+    return "\n".join([f"{name:<34} {', '.join(cells)}" if is_terminal else "\t".join([name, *cells]), *out])

@@ -157,21 +157,24 @@ def chosen_sampling(options: dict[str, Any]) -> Sampling:
     return Sampling(options["temperature"], options["top_p"], options["top_k"])
 
 
-def chosen_problems(options: dict[str, Any], wanted: Callable[[Problem], bool] = lambda problem: True) -> list[Problem]:
+def chosen_problems(
+    options: dict[str, Any], wanted: Callable[[Problem], bool] = lambda problem: True, lacking: str = "that is asked for"
+) -> list[Problem]:
     """Those of --problems and --split that are `wanted`, of --difficulty, in a random order by --seed, the first --limit of them.
 
-    Raises GuidedGenError where there are none.
+    Raises GuidedGenError where there are none; `lacking` ends its sentence, "... holds 3 problems, but none".
     """
     from ..data_builder.build_settings import build_order
     from ..data_builder.problems.loaders import load_problems
 
     problems = load_problems(options["problems"], options["split"], allow_untouched=options["allow_untouched"])
     difficulty = options["difficulty"]
-    chosen = [one for one in problems if difficulty in (None, one.difficulty) and wanted(one)]
+    alike = [one for one in problems if difficulty in (None, one.difficulty)]
+    chosen = [one for one in alike if wanted(one)]
+    if not alike:
+        raise GuidedGenError(f"{options['problems']} holds no problems of the difficulty {difficulty!r}")
     if not chosen:
-        raise GuidedGenError(
-            f"{options['problems']} holds no such problems{f' of the difficulty {difficulty!r}' if difficulty else ''}"
-        )
+        raise GuidedGenError(f"{options['problems']} holds {len(alike)} problems, but none {lacking}")
     return build_order(chosen, options["seed"])[: options["limit"]]
 
 

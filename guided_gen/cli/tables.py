@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 
 import click
@@ -31,13 +32,15 @@ def print_table(
 
     console = Console()
     kept, shown = fitting(columns, rows, console.width, words)
-    heads = [Column(head, no_wrap=i < words, justify="left" if i < words else "right") for i, head in enumerate(kept)]
+    folded = folded_heads(kept, shown, console.width, words)
+    heads = [Column(head, no_wrap=True, justify="left" if i < words else "right") for i, head in enumerate(folded)]
     table = Table(*heads, title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for row in shown:
         table.add_row(*row)
     console.print(table)
     left_out = len(columns) - len(kept)
-    for note in (*notes, *([f"{left_out} more columns in a wider terminal, in a pipe and in the report."] if left_out else [])):
+    more = [f"{left_out} more column{'s' if left_out > 1 else ''} in a wider terminal, in a pipe and in the report."]
+    for note in (*notes, *(more if left_out else [])):
         console.print(note, highlight=False, markup=False)
 
 
@@ -52,6 +55,30 @@ def fitting(
     while count > words and _wide(columns[:count], [row[:count] for row in cells], words) > width:
         count -= 1
     return list(columns[:count]), [row[:count] for row in cells]
+
+
+def folded_heads(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, words: int = 1) -> list[str]:
+    """The heads of figures broken between words, into as few lines as make the table fit into `width`."""
+    folded = list(columns)
+    for lines in range(2, 1 + max(len(head.split()) for head in columns)):
+        if _total(folded, rows) <= width:
+            break
+        folded = [head if i < words else _folded(head, lines) for i, head in enumerate(columns)]
+    return folded
+
+
+def _folded(head: str, lines: int) -> str:
+    """In at most so many `lines`, each as short as that allows."""
+    for width in range(max(map(len, head.split()), default=1), len(head) + 1):
+        broken = textwrap.wrap(head, width, break_long_words=False, break_on_hyphens=False)
+        if len(broken) <= lines:
+            return "\n".join(broken)
+    return head
+
+
+def _total(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Characters of a line, where heads stand as they are."""
+    return sum(max(map(len, (*head.split("\n"), *(row[i] for row in rows)))) + _GAP for i, head in enumerate(heads))
 
 
 def _wide(columns: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> int:

@@ -196,7 +196,7 @@ def test_what_cannot_be_compared_is_refused_before_the_model_is_loaded(searches:
     assert "no scorer" in refused("bench", *searches, "--scorers", "luck")
     assert "needs a value model" in refused("bench", *searches, "--scorers", "value,logprob")
     assert "untouched" in refused("bench", *searches, "--problems", "apps", "--split", "untouched")
-    assert "no such problems" in refused("bench", *searches, "--difficulty", "none")
+    assert "no problems of the difficulty" in refused("bench", *searches, "--difficulty", "none")
     assert "leave out p-true" in refused("bench", *searches, "--backend", "vllm", "--scorers", "logprob,p-true")
     assert "--backend vllm" in refused("bench", *searches, "--vllm", "max_num_seqs=8")
     assert "cannot guide" in refused("bench", *searches, "--guides", "logprob,p-true")

@@ -3,8 +3,9 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from guided_gen.cli.judge import command
+from guided_gen.cli.judge import _told, command
 from guided_gen.data_builder.judge.sandbox import Sandbox
+from guided_gen.data_builder.judge.verdict import FailedTest, Verdict
 from guided_gen.engine.errors import GuidedGenError
 
 RECORD = {
@@ -41,17 +42,24 @@ def test_json_gives_one_verdict_a_line_and_exit_code_0(files):
     assert verdicts[2]["failure"]["index"] == 1
 
 
-def test_verdicts_are_lines_that_fit_the_terminal_and_are_counted_at_the_end(files, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    long = json.dumps({"problem_id": "own/5", "completion": "def add(a, b): return 'long' * 99"})
-    files[1].write_text(files[1].read_text() + long + "\n")
+def test_verdicts_are_rows_in_a_pipe(files):
     result = run("--problems", files[0], "--answers", files[1], "--isolation", "rlimits")
     assert result.exit_code == 0
-    lines = result.output.splitlines()
-    assert max(map(len, lines)) <= 80
-    assert "     2  wrong_answer  own/5" in lines
-    assert "        expected: '7'" in lines
-    assert lines[-1] == "3 answers, isolation 'rlimits': 2 wrong_answer, 1 passed"
+    heads, *rows, counts = result.output.splitlines()
+    assert [len(row.split("\t")) for row in (heads, *rows)] == [8, 8, 8]
+    told = {row["line"]: row for row in (dict(zip(heads.split("\t"), row.split("\t"), strict=True)) for row in rows)}
+    assert (told["1"]["status"], told["1"]["test"], told["1"]["got"]) == ("passed", "", "")
+    wrong = told["2"]
+    assert (wrong["problem"], wrong["test"], wrong["expected"], wrong["got"]) == ("own/5", "1", "'7'", "'3'")
+    assert counts.startswith("# 2 answers: ") and counts.endswith("(isolation: rlimits)")
+
+
+def test_a_verdict_in_a_terminal_is_lines_that_fit_it(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    failure = FailedTest(1, "wrong_answer", "(3, 4)", "", "7", "long" * 99, "")
+    lines = _told(2, Verdict("own/5", "wrong_answer", ("passed", "wrong_answer"), failure, "rlimits", 0.1)).split("\n")
+    assert lines[:3] == ["     2  wrong_answer  own/5", "        test 1, input: '(3, 4)'", "        expected: '7'"]
+    assert max(map(len, lines)) == 80
 
 
 def test_lines_end_at_newlines_only(files):
@@ -73,8 +81,8 @@ def test_answers_that_are_not_judged_are_told_at_the_end(files, monkeypatch):
     monkeypatch.setattr(program, "Sandbox", dead)
     monkeypatch.setattr(program, "START_PAUSES", ())
     result = run("--problems", files[0], "--answers", files[1], "--isolation", "rlimits")
-    assert "     1  passed        own/5" in result.output
-    assert "1 answers, isolation 'rlimits': 1 passed" in result.output
+    assert "1\tpassed\town/5" in result.output
+    assert "# 1 answers: 1 passed (isolation: rlimits)" in result.output
     assert isinstance(result.exception, GuidedGenError)
     assert str(result.exception).startswith("1 answers were not judged, the first of them 2: A sandbox")
 
@@ -118,7 +126,7 @@ def test_the_self_test_shows_every_attack(few, monkeypatch):
     few("always equal", "echo")
     result = run("--selftest", "--isolation", "rlimits")
     assert result.exit_code == 0
-    assert "always equal                       rlimits held\n" in result.output
+    assert "always equal\trlimits held\n" in result.output
     assert "2 of 2 held, 0 false passes" in result.output
     rows = [json.loads(line) for line in run("--selftest", "--isolation", "rlimits", "--json").output.splitlines()]
     assert [(row["attack"], row["held"]) for row in rows] == [("always equal", True), ("echo", True)]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guided_gen.cli.tables import fitting, print_table
+from guided_gen.cli.tables import fitting, folded_heads, print_table
 
 COLUMNS = ["policy", "ranked by", "n", "pass@1", "vs same ranking", "tokens saved"]
 ROWS = [
@@ -51,3 +51,19 @@ def test_no_line_in_a_terminal_is_longer_than_it_is_wide(
     shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert max(map(len, shown.splitlines())) <= width
     assert "speculative-rejection:alpha=0.25" in shown and (width < 80 or "14.8%" in shown)
+
+
+@given(st.integers(30, 200))
+def test_heads_are_broken_between_words_and_only_as_far_as_is_needed(width: int) -> None:
+    columns, rows = fitting(COLUMNS, ROWS, width, words=2)
+    folded = folded_heads(columns, rows, width, words=2)
+    assert [head.replace("\n", " ") for head in folded] == columns and folded[:2] == columns[:2]
+    assert folded == columns or width < 150
+
+
+def test_no_head_is_cut(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    heads = ["", "pass@1", "of the gap at pass@1", "relative, pass@1", "of the gap at pass@3", "relative, pass@3"]
+    print_table("A title", heads, [["self-certainty", *["0.500"] * 5]])
+    assert "…" not in capsys.readouterr().out
