@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from ..engine.errors import SettingsError
+from . import completion
 
 COMMANDS = ("solve", "serve")
 
@@ -40,13 +42,17 @@ def default_map() -> dict[str, dict[str, Any]]:
     return dict.fromkeys(COMMANDS, found) if found else {}
 
 
+def _settings(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return completion.matching((name for name, option in known_options().items() if not option.is_flag), incomplete)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
     """Set defaults for the options of solve and serve: guided-gen config set model NAME."""
 
 
 @command.command("set")
-@click.argument("name")
+@click.argument("name", shell_complete=_settings)
 @click.argument("value")
 def set_command(name: str, value: str) -> None:
     """Make VALUE the default of the option --NAME."""
@@ -54,12 +60,16 @@ def set_command(name: str, value: str) -> None:
     if option.is_flag:
         raise SettingsError(f"--{name} is a flag and has no default")
     converted = option.type.convert(value, option, None)
+    if name in ("policy", "scorer"):
+        from .options import check_names
+
+        check_names({"policy": "best-of-n", "scorer": None, name: value})
     default = value if isinstance(converted, Path) else converted
     _write(configured() | {name: [default] if option.multiple else default})
 
 
 @command.command("unset")
-@click.argument("name")
+@click.argument("name", shell_complete=_settings)
 def unset_command(name: str) -> None:
     """Forget the default of the option --NAME."""
     known = configured()
@@ -77,12 +87,18 @@ def show_command() -> None:
         click.echo(f"{name} = {json.dumps(value)}")
 
 
-def _option(name: str) -> click.Option:
+def known_options() -> dict[str, click.Option]:
+    """The options that a default may be set for, and flags, by name."""
     known: dict[str, click.Option] = {}
     for module in COMMANDS:
         command: click.Command = importlib.import_module(f".{module}", __package__).command
         options = [one for one in command.params if isinstance(one, click.Option)]
         known |= {long.removeprefix("--"): one for one in options for long in one.opts if long.startswith("--")}
+    return known
+
+
+def _option(name: str) -> click.Option:
+    known = known_options()
     if name not in known:
         raise SettingsError(f"there is no option --{name}; there are {', '.join(known)}")
     return known[name]

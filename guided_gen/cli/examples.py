@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import completion
 from .solve import read_statement
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("problem")
+@click.argument("problem", shell_complete=completion.files)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object with the entry point and the examples.")
 def command(problem: str, as_json: bool) -> None:
     """Show the examples that are read in PROBLEM: a text file, - for standard input, or the statement itself in quotes.

@@ -15,6 +15,7 @@ import click
 from ..engine.errors import GuidedGenError, SettingsError
 from ..engine.models.known import DEFAULT_MODEL
 from ..engine.vllm_backend.settings import VllmSettings
+from . import completion
 
 if TYPE_CHECKING:
     from ..data_builder.problems.problem import Problem
@@ -40,7 +41,9 @@ def group(*options: Decorator[Any]) -> Decorator[Any]:
     return add
 
 
-_model = click.option("--model", default=DEFAULT_MODEL, help="A known name, a folder, a GGUF file or a hub id.")
+_model = click.option(
+    "--model", default=DEFAULT_MODEL, shell_complete=completion.models, help="A known name, a folder, a GGUF file or a hub id."
+)
 _precision = click.option("--precision", default="auto", help="auto, float32, bfloat16 or int8.")
 _vllm = click.option(
     "--vllm", multiple=True, metavar="NAME=VALUE", help="A setting of vLLM, such as tensor_parallel_size=2; see docs/vllm.md."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..engine.errors import GuidedGenError, SettingsError
+from . import completion
 from .options import (
     AUTO,
     CONTEXT,
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 @reader_option
 @scorer_option
 @click.option("--api-key-file", type=click.Path(path_type=Path), default=None, help="Keys that clients must present, one a line.")
-@click.option("--policy", default="best-of-n", help="Of searches that name none; see guided-gen solve.")
+@click.option(
+    "--policy", default="best-of-n", shell_complete=completion.policies, help="Of searches that name none; see guided-gen solve."
+)
 @click.option("--n", default=4, help="Candidates of searches that say no number.")
 @click.option(
     "--max-new-tokens", type=int, default=None, help="Longest answer of searches that say no number (--most-new-tokens)."

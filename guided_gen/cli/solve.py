@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..engine.errors import GuidedGenError
+from . import completion
 from .options import (
     CONTEXT,
     check_names,
@@ -37,11 +38,12 @@ OUT_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command(context_settings=CONTEXT)
-@click.argument("problem")
+@click.argument("problem", shell_complete=completion.files)
 @whole_answer_options
 @click.option(
     "--policy",
     default="best-of-n",
+    shell_complete=completion.policies,
     help="best-of-n, early-stop, beam, speculative-rejection, dvts, rebase, particle-filter, forking-search or mcts; settings "
     "follow a colon: beam:width=4. early-stop:lost=0.05 takes the curve that was fitted to the value model.",
 )

@@ -68,3 +68,12 @@ def test_a_broken_file_is_named(file: Path, monkeypatch: pytest.MonkeyPatch, cap
     file.write_text("model = \n")
     assert run(monkeypatch, "solve", "Double it.") == 1
     assert str(file) in capsys.readouterr().err
+
+
+def test_a_name_that_is_none_is_no_default(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("policy", "wide"), ("scorer", "taste"), ("n", "many"), ("colour", "red")):
+        assert run(monkeypatch, "config", "set", name, value) in (1, 2)
+    assert not file.exists()
+    assert run(monkeypatch, "config", "set", "policy", "beam:width=4") == 0
