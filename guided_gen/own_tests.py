@@ -15,6 +15,7 @@ from .data_builder.problems.plain_text import problem_from_statement
 from .data_builder.problems.problem import AssertTest, CallTest, Problem, Test
 from .data_builder.problems.syntax import parse
 from .engine.errors import SettingsError
+from .pytest_functions import called
 
 MOST_BYTES = 1 << 20
 
@@ -64,7 +65,7 @@ def _as_assert(test: Test, entry_point: str | None) -> Test:
 
 
 def _asserts(text: str, path: Path) -> tuple[AssertTest, ...]:
-    """Each assert outside a function is a test, and each function called test_*; what else the file defines goes before each."""
+    """Each assert outside a function is a test, and each call of a function test_*; what the file defines goes before."""
     try:
         statements = parse(text).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -74,12 +75,24 @@ def _asserts(text: str, path: Path) -> tuple[AssertTest, ...]:
         if isinstance(statement, ast.Assert):
             codes.append(ast.unparse(statement))
         elif isinstance(statement, ast.FunctionDef) and statement.name.startswith("test"):
-            codes.append(f"{ast.unparse(statement)}\n{statement.name}()")
+            codes += called(statement)
         elif not _is_foreign(statement):
             before.append(ast.unparse(statement))
     if not codes:
         raise SettingsError(f"{path} holds neither asserts in Python nor blocks of Input and Output")
-    return tuple(AssertTest("\n".join([*before, code])) for code in codes)
+    tests = tuple("\n".join([*before, code]) for code in codes)
+    if name := _of_pytest(statements, tests):
+        raise SettingsError(f"a test in {path} uses {name}, and the sandbox has no pytest: say it with assert")
+    return tuple(map(AssertTest, tests))
+
+
+def _of_pytest(statements: list[ast.stmt], tests: tuple[str, ...]) -> str | None:
+    """What the file imports of pytest and a test reads."""
+    imports = [one for one in statements if isinstance(one, ast.ImportFrom) and one.module == "pytest"]
+    names = {"pytest"} | {alias.asname or alias.name for one in imports for alias in one.names}
+    return next(
+        (node.id for test in tests for node in ast.walk(parse(test)) if isinstance(node, ast.Name) and node.id in names), None
+    )
 
 
 def _is_foreign(statement: ast.stmt) -> bool:

@@ -36,6 +36,18 @@ def test_fractions():
 '''
 
 
+PARAMETRIZED = """
+import pytest
+
+@pytest.mark.slow
+@pytest.mark.parametrize("given, wanted", [(1, 2), ("a", "aa"), ([1], [1, 1])])
+@pytest.mark.parametrize("times", [1, 2])
+def test_double(given, wanted, times):
+    for _ in range(times):
+        assert double(given) == wanted
+"""
+
+
 @pytest.fixture(scope="module")
 def judge() -> Judge:
     return Judge(isolation="rlimits", workers=1)
@@ -74,6 +86,13 @@ def test_pytest_functions_are_run_one_by_one_with_the_statement_s_examples(
     assert judge.judge(problem, program).tests.count("passed") == passed
 
 
+def test_each_row_of_parameters_is_a_test(tmp_path: Path, judge: Judge) -> None:
+    problem = problem_with_tests("Double it.", own(tmp_path, PARAMETRIZED))
+    assert problem.entry_point == "double" and len(problem.tests) == 6
+    assert judge.judge(problem, "def double(x): return x + x").passed
+    assert judge.judge(problem, "def double(x): return 2 * int(x)").tests.count("passed") == 2
+
+
 def test_pairs_are_for_programs_that_read_their_input(tmp_path: Path, judge: Judge) -> None:
     problem = problem_with_tests("Read a number and print its double.", own(tmp_path, PAIRS))
     assert problem.tests == (StdinTest("2\n", "4\n"), StdinTest("3\n", "6\n")) and problem.entry_point is None
@@ -90,6 +109,10 @@ def test_pairs_are_for_programs_that_read_their_input(tmp_path: Path, judge: Jud
         ("Print it.\n\nSample Input\n2\n\nSample Output\n4\n", "assert double(2) == 4\n", "inputs and outputs"),
         ("Print it.", "assert 1 == 1\n", "call no function"),
         (STATEMENT, "#" * (1 << 21), "more than"),
+        (STATEMENT, "def test_it(tmp_path):\n    assert double(1) == 2\n", "takes tmp_path"),
+        (STATEMENT, "@pytest.mark.parametrize('x', ROWS)\ndef test_it(x):\n    assert double(x)\n", "not literals"),
+        (STATEMENT, "def test_it():\n    with pytest.raises(ValueError):\n        double('')\n", "uses pytest"),
+        (STATEMENT, "from pytest import approx\n\ndef test_it():\n    assert double(0.1) == approx(0.2)\n", "uses approx"),
     ],
 )
 def test_what_is_no_test_is_refused_in_one_sentence(tmp_path: Path, statement: str, text: str, says: str) -> None:
