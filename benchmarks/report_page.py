@@ -22,6 +22,7 @@ from .results import Results, read_results
 
 _AXES = {"tokens": "tokens decoded a problem", "seconds": "wall time a problem, s", "steps": "sequential steps a problem"}
 _MARKS = "osD^vP*Xhd"
+_WORDS = ("policy", "guided by", "ranked by")  # columns of words: on the left, as they are
 
 
 def write_report(lines: Sequence[Path], out: Path, seed: int = 0) -> dict[str, Any]:
@@ -69,10 +70,10 @@ def browsed(results: Results) -> list[dict[str, Any]]:
 
 def _table(figures: dict[str, Any], table: dict[str, Any]) -> str:
     columns = heads(figures)
-    head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
+    head = "".join(f"<th{_align(column)}>{html.escape(column)}</th>" for column in columns)
     body = ""
     for row in table["rows"]:
-        made = "".join(f"<td>{_cell(text, columns[i])}</td>" for i, text in enumerate(cells(figures, row)))
+        made = "".join(f"<td{_align(columns[i])}>{_cell(text, columns[i])}</td>" for i, text in enumerate(cells(figures, row)))
         body += f'<tr class="{"leads" if row["leads"] else ""}">{made}</tr>'
     told = "".join(f"<p>{html.escape(note)}</p>" for note in notes(table))
     if table["independent"] is not None:
@@ -83,8 +84,12 @@ def _table(figures: dict[str, Any], table: dict[str, Any]) -> str:
     return f"<details{opened}><summary>{html.escape(title(table))}</summary>{told}{grid}</details>"
 
 
+def _align(column: str) -> str:
+    return ' class="words"' if column in _WORDS else ""
+
+
 def _cell(text: str, column: str) -> str:
-    if column in ("policy", "guided by", "ranked by"):
+    if column in _WORDS:
         return html.escape(text)
     value, _, interval = text.partition(" [")
     return f"{html.escape(value)} <small>{html.escape('[' + interval) if interval else ''}</small>"

@@ -44,7 +44,9 @@ def draw_search(tree: Tree, path: Path, kind: str) -> None:
 def _label(axes: Any, tree: Tree, row: int, height: float, best: bool) -> None:
     verdict, ended = tree.verdicts[row], Ended(int(tree.rollouts.ended[row]))
     times = int(tree.rollouts.multiplicity[row])
-    words = "passes the examples" if verdict == PASSED else "fails an example" if verdict is not None else ended.name.lower()
+    test = "example" if "best" in tree.metadata else "test"  # datasets are judged by all tests, and have no best
+    words = f"passes the {test}s" if verdict == PASSED else f"fails {'an' if test == 'example' else 'a'} {test}"
+    words = ended.name.lower() if verdict is None else words
     text = f"{words}{f', {times} times' if times > 1 else ''}"
     depth, colour = tree.depth_of(int(tree.rollouts.leaf[row])), _colour(verdict)
     axes.plot([depth], [height], "o" if verdict == PASSED else "x", color=colour, markersize=9 if best else 5)

@@ -46,12 +46,13 @@ _CAPTIONS = {
     "figure-2.png": "Accuracy against the share of the code, and of the answer, that was seen (Figure 2).",
     "by-tokens.png": "After so many generated tokens; an answer that is done keeps its last value.",
 }
+_BESIDE: dict[str, Any] = {"fontsize": 8, "loc": "center left", "bbox_to_anchor": (1.01, 0.5), "frameon": False}
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; color: #1c1c1c; background:
 #fff; } table { border-collapse: collapse; margin: 1em 0; font-variant-numeric: tabular-nums; display: block; overflow-x: auto;
 } th, td { padding: .25em .7em; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; } th:first-child,
-td:first-child { text-align: left; } td small { color: #777; } tr.value td { font-weight: 600; } img { max-width: 100%; } pre {
-padding: 1em; background: #f7f7f7; overflow-x: auto; }
+td:first-child, .about td { text-align: left; } td small { color: #777; } tr.value td { font-weight: 600; }
+img { max-width: 100%; } pre { padding: 1em; background: #f7f7f7; overflow-x: auto; }
 """
 
 
@@ -124,7 +125,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def report_page(figures: dict[str, Any], plots: Sequence[Path]) -> str:
     """One page without any other file."""
     about = "".join(f"<tr><td>{html.escape(str(k))}</td><td>{html.escape(str(v))}</td></tr>" for k, v in figures["about"].items())
-    parts = [f"<h1>Value model evaluation</h1><p>{html.escape(summary(figures))}</p><table>{about}</table>"]
+    parts = [f"<h1>Value model evaluation</h1><p>{html.escape(summary(figures))}</p><table class='about'>{about}</table>"]
     parts += [f"<p>{picture(path)}<br>{html.escape(_CAPTIONS[path.name])}</p>" for path in plots]
     parts += [_example(example) for example in figures["figure_1b"]]
     parts += [_html_grid(grid) for grid in grids(figures)]
@@ -209,7 +210,7 @@ def _distributions(figures: dict[str, Any], plt: Any) -> None:
     _, axes = plt.subplots(figsize=(6, 3.5))
     for name, colour in (("correct", _CORRECT), ("wrong", _WRONG)):
         axes.stairs(shares[name], edges, fill=True, alpha=0.45, color=colour, label=f"{name} answers")
-    axes.set(xlabel="value at the last token", ylabel="share of the class", title="Values by label: better apart")
+    axes.set(xlabel="value at the last token", ylabel="share of the class", title="Values by label (better: far apart)")
     axes.legend()
 
 
@@ -232,7 +233,7 @@ def _accuracy(figures: dict[str, Any], plt: Any) -> None:
         axes.axhline(0.5, color=_GREY, linestyle=":", label="chance")
         axes.set(xlabel=title)
     both[0].set(ylabel="accuracy, classes balanced")
-    both[0].legend(fontsize=7)
+    both[1].legend(**_BESIDE)
 
 
 def _by_tokens(figures: dict[str, Any], plt: Any) -> None:
@@ -244,7 +245,7 @@ def _by_tokens(figures: dict[str, Any], plt: Any) -> None:
         _lines(axes, [int(row["seen"]) for row in rows], [{s: f[key] for s, f in row["scorers"].items()} for row in rows])
         axes.set(xlabel="generated tokens seen", ylabel=label)
         axes.axhline(0.5 if key == "within_problem_auroc" else 0, color=_GREY, linestyle=":")
-    both[0].legend(fontsize=7)
+    both[1].legend(**_BESIDE)
 
 
 def _lines(axes: Any, places: list[Any], rows: list[dict[str, dict[str, float | None]]]) -> None:

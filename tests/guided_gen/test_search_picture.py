@@ -52,4 +52,8 @@ def test_a_picture_is_drawn_where_the_name_asks_for_one(suffix: str, begins: byt
     succeed("view", tmp_path / "tree.parquet", "--out", out)
     assert out.read_bytes().startswith(begins)
     assert suffix == "png" or b"passes the examples: printed" in out.read_bytes()
+    del tree.metadata["best"]  # as in a dataset, whose verdicts are by all tests
+    tree.save(tmp_path / "stored.parquet")
+    succeed("view", tmp_path / "stored.parquet", "--out", out)
+    assert suffix == "png" or b"passes the tests" in out.read_bytes()
     assert "holds no tree of these problems" in refused("view", tmp_path / "tree.parquet", "--out", out, "--problem", "other")
