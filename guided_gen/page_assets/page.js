@@ -36,7 +36,7 @@ function axes(box, svg, xMost, xLabel, yMost, yLabel) {
   const x = made("div", undefined, "x"), y = made("div", undefined, "y");
   for (const [axis, most, side] of [[x, xMost, "left"], [y, yMost, "bottom"]]) {
     for (const tick of ticks(most)) {
-      if (axis === x && tick > 0.88 * most) continue; // there stands the axis's name
+      if (axis === x && tick > 0.8 * most) continue; // there stands the axis's name
       const label = made("span", tick);
       label.style[side] = `${(100 * tick) / most}%`;
       axis.append(label);

@@ -198,6 +198,17 @@ def test_axes_have_ticks_and_labels(opened: Any, shown: str) -> None:
     assert len(ticks) > 2 and ticks == sorted(ticks)
 
 
+def test_no_tick_stands_where_its_axis_is_named_on_a_phone(browser: Any, shown: str) -> None:
+    phone = browser.new_page(viewport={"width": 390, "height": 844})
+    phone.goto(shown)
+    for search in ("0", "1"):
+        phone.select_option("#searches", search)
+        end = "one => { const all = document.createRange(); all.selectNodeContents(one); return all.getBoundingClientRect()"
+        last = phone.locator("#trace .x span").last.evaluate(f"{end}.right }}")
+        assert last < phone.locator("#trace .below").evaluate(f"{end}.left }}")
+    phone.close()
+
+
 def test_two_candidates_of_two_searches_stand_side_by_side(opened: Any, shown: str) -> None:
     opened.goto(shown)
     opened.select_option("#left-candidate", "0")
