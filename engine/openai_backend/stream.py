@@ -15,17 +15,19 @@ from ..errors import BackendError
 Piece = tuple[str, float]  # its text and its mean log-probability, NaN where the server does not say
 PARALLEL = 8  # answers that are asked for at once
 REFUSED = (400, 404, 422, 500, 501)  # how servers answer that have no log-probabilities
+# How log-probabilities are asked for, in this order: llama-cpp-python tells them only beside alternatives, others have none.
+LOGPROBS: tuple[dict[str, Any], ...] = ({"logprobs": True, "top_logprobs": 1}, {"logprobs": True}, {})
 
 
 class Connection:
-    """What all answers of a server share. `logprobs`: whether they are asked for, until it is known that there are none.
+    """What all answers of a server share. `logprobs`: how they are asked for, without what the server was seen to refuse.
     `breaks_off`: whether the server was seen to break an answer off to begin another, as llama-cpp-python does: from then on one
     is asked for at a time.
     """
 
     def __init__(self, client: httpx.Client) -> None:
         self.client = client
-        self.logprobs = True
+        self.logprobs = LOGPROBS
         self.breaks_off = False
         self.places = threading.Semaphore(PARALLEL)
         self.only_place = threading.Lock()
@@ -87,16 +89,21 @@ class AnswerStream:
 
     def _ask(self, again: bool = False) -> bool:
         """False where the server broke the answer off, and should be asked `again`."""
-        asked = self._connection.logprobs
-        body = self._body | ({"logprobs": True} if asked else {})
-        with self._connection.client.stream("POST", "chat/completions", json=body) as reply:
+        ways = self._connection.logprobs
+        with self._connection.client.stream("POST", "chat/completions", json=self._body | ways[0]) as reply:
             if reply.is_success:
-                return self._follow(reply.iter_lines(), asked, again)
+                try:
+                    return self._follow(reply.iter_lines(), bool(ways[0]), again)
+                except httpx.RemoteProtocolError:
+                    if again:
+                        raise
+                    return False
             told = reply.read().decode("utf-8", "replace")
-        if not asked or reply.status_code not in REFUSED:
+        if not ways[0] or reply.status_code not in REFUSED:
             self._fail(f"the server at {self._connection.client.base_url} says {reply.status_code}: {_message(told)}")
             return True
-        self._connection.logprobs = False
+        if self._connection.logprobs is ways:
+            self._connection.logprobs = ways[1:]
         return self._ask(again)
 
     def _follow(self, lines: Iterator[str], asked: bool, again: bool) -> bool:
@@ -125,7 +132,7 @@ class AnswerStream:
         if ended is None and not again:
             return False
         if held:
-            self._connection.logprobs = False  # the next answers need not be held back
+            self._connection.logprobs = LOGPROBS[-1:]  # the next answers need not be held back
             if not self._add([(held, math.nan)]):
                 return self._end("length")
         return self._end(ended or "length")

@@ -42,7 +42,7 @@ class Canned:
         self.asked.append(body)
         if self.status != 200:
             return self.status, json.dumps({"error": {"message": "the reason why"}}).encode()
-        if self.logprobs == "refused" and body.get("logprobs"):
+        if body.get({"refused": "logprobs", "alone": "top_logprobs"}.get(self.logprobs, "")):
             return 400, b'{"error": {"message": "logprobs are not supported"}}'
         text = self.answers[body["seed"] % len(self.answers)]
         parts = [text[i : i + 7] for i in range(0, len(text), 7)]
@@ -50,7 +50,7 @@ class Canned:
         events: list[dict[str, Any]] = [{"delta": {"role": "assistant"}}]
         for part, entry in zip(parts, told, strict=True):
             events.append({"delta": {"content": part}})
-            if self.logprobs == "each":
+            if self.logprobs in ("each", "alone") or (self.logprobs == "beside" and body.get("top_logprobs")):
                 events[-1]["logprobs"] = {"content": [entry]}
         events.append({"delta": {}, "finish_reason": self.finish})
         if self.logprobs == "last":
@@ -65,8 +65,9 @@ def canned(server: Canned, models: tuple[str, ...] = ("small",)) -> Iterator[str
         def log_message(self, *_: Any) -> None:
             pass
 
-        def send(self, status: int, data: bytes) -> None:
+        def send(self, status: int, data: bytes, missing: int = 0) -> None:
             self.send_response(status)
+            self.send_header("Content-Length", str(len(data) + missing))
             self.end_headers()
             self.wfile.write(data)
 
@@ -76,7 +77,8 @@ def canned(server: Canned, models: tuple[str, ...] = ("small",)) -> Iterator[str
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            self.send(*server.reply(body))
+            status, data = server.reply(body)
+            self.send(status, data, missing=0 if b"[DONE]" in data or status != 200 else 10)
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
@@ -91,7 +93,7 @@ def generator(url: str, **options: Any) -> GuidedGenerator:
     return GuidedGenerator.from_pretrained(backend="openai", endpoint=Endpoint(url, **options))
 
 
-@pytest.mark.parametrize("logprobs", ["each", "last", "none", "refused"])
+@pytest.mark.parametrize("logprobs", ["each", "alone", "beside", "last", "none", "refused"])
 def test_the_answer_that_passes_the_examples_is_printed(logprobs: str) -> None:
     server = Canned([WRONG, RIGHT, WRONG, "no program"], logprobs=logprobs)
     with canned(server) as url, generator(url, max_tokens=90) as other:
@@ -99,12 +101,12 @@ def test_the_answer_that_passes_the_examples_is_printed(logprobs: str) -> None:
     assert solution.best.text == RIGHT and solution.best.passes and solution.best.complete
     assert {candidate.text for candidate in solution.candidates} <= {RIGHT, WRONG, "no program"}
     assert sum(candidate.multiplicity for candidate in solution.candidates) == 8
-    known = logprobs in ("each", "last")
+    known = logprobs not in ("none", "refused")
     assert np.isnan(solution.best.score) != known
     if known:
         assert solution.best.logprobs[:-1] == pytest.approx(-0.1)
     assert solution.best.likelihood is not None and 0 < solution.best.likelihood.probability < 1
-    asked = [body for body in server.asked if body.get("logprobs") or logprobs != "each"]
+    asked = [body for body in server.asked if body.get("logprobs") or not known]
     assert asked[0]["max_tokens"] == 90 and asked[0]["messages"][-1]["content"].startswith("Write a function double(x).")
     assert len({body["seed"] for body in server.asked}) == 8
 
@@ -116,13 +118,13 @@ def test_an_answer_that_the_server_cuts_is_incomplete() -> None:
 
 
 class BreaksOff(Canned):
-    """Leaves the first answers without an end, as llama-cpp-python's server does to begin another. `moods`: asked again, it says
-    something else.
+    """Leaves the first answers without an end, as llama-cpp-python's server does to begin another; with `close` by closing the
+    connection. `moods`: asked again, it says something else.
     """
 
-    def __init__(self, answers: list[str], breaks: int, *, moods: bool = False, **options: Any) -> None:
+    def __init__(self, answers: list[str], breaks: int, *, close: bool = False, moods: bool = False, **options: Any) -> None:
         super().__init__(answers, **options)
-        self.breaks, self.moods, self.lock = breaks, moods, threading.Lock()
+        self.breaks, self.close, self.moods, self.lock = breaks, close, moods, threading.Lock()
         self.broken: list[int] = []
 
     def reply(self, body: dict[str, Any]) -> tuple[int, bytes]:
@@ -132,12 +134,14 @@ class BreaksOff(Canned):
             if len(self.broken) == self.breaks or seed in self.broken:
                 return status, data
             self.broken.append(seed)
-        return status, b"\n\n".join([*data.split(b"\n\n")[:3], b"data: [DONE]", b""])
+        begun = data.split(b"\n\n")[:3]
+        return status, b"\n\n".join([*begun, b"" if self.close else b"data: [DONE]\n\n"])
 
 
+@pytest.mark.parametrize("close", [False, True])
 @pytest.mark.parametrize("logprobs", ["each", "none"])
-def test_answers_that_a_server_breaks_off_for_others_are_asked_for_again(logprobs: str) -> None:
-    server = BreaksOff([WRONG, RIGHT], 3, logprobs=logprobs)
+def test_answers_that_a_server_breaks_off_for_others_are_asked_for_again(logprobs: str, close: bool) -> None:
+    server = BreaksOff([WRONG, RIGHT], 3, logprobs=logprobs, close=close)
     with canned(server) as url, generator(url) as other:
         solution = other.solve(STATEMENT, n=6, max_new_tokens=90, enough=2.0)
     assert len(server.broken) == 3 and len(server.asked) == 9 and {one.ended for one in solution.candidates} == {Ended.EOS}
