@@ -17,13 +17,20 @@ from .value_forms import read_values
 
 UNNAMED = "solution"
 """The name of a function that is asked for without one."""
-VERBS = "write|implement|create|define|make|complete|code|build|develop|need|want|design|provide|finish|fix|give me"
+# English, then German, Spanish, Portuguese, French, Italian, Polish and Russian.
+VERBS = (
+    "write|implement|create|define|make|complete|code|build|develop|need|want|design|provide|finish|fix|give me"
+    "|schreiben?|implementieren?|escrib[ae]|escreva|implementa|écri(?:s|vez|re)|scrivi|napisz|напиши(?:те)?|реализуй(?:те)?"
+)
+FUNCTION = r"(?:function|funktion|función|função|fonction|funzione|funkcję|функци[юя])"
 SIGNATURE = re.compile(
     r"(?<![\w.'\"])([A-Za-z_]\w*)\(([^()\n]{1,300})\)(?:[ \t]*->[ \t]*(\w{1,40}(?:\.\w{1,40})*(?:\[[\w\[\], .|]{1,80}\])?))?"
 )
-ASKED = re.compile(rf"\b(?:{VERBS})\b[^.\n(]{{0,80}}$|\bfunction[ \t]*(?:called|named|signature|is|:)?[ \t:]*$", re.IGNORECASE)
+ASKED = re.compile(
+    rf"\b(?:{VERBS})\b[^.\n(]{{0,80}}$|\b{FUNCTION}(?:[ \t]+(?:called|name|named|signature|is))?[ \t:]*$", re.IGNORECASE
+)
 CALLED = re.compile(r"\b(?:function|method)(?:[ \t]*,)?[ \t]+(?:called|named)[ \t]+[\"'“]?([A-Za-z_]\w*)", re.IGNORECASE)
-BARE = re.compile(rf"\b(?:{VERBS})[ \t]+(?:(?:me|us|an?|the|simple|small|short|python3?)[ \t]+){{0,4}}function\b", re.IGNORECASE)
+BARE = re.compile(rf"\b(?:{VERBS})[ \t]+(?:[\w-]+[ \t]+){{0,4}}{FUNCTION}\b", re.IGNORECASE)
 PROGRAM = re.compile(r"\bprogram\b|\bstandard input\b|\bstdin\b", re.IGNORECASE)
 MAX_BEFORE = 120  # characters of the line before a signature that are looked at
 

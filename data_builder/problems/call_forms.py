@@ -158,7 +158,7 @@ def _example(
 def _result(text: str, before: str, end: int, interface: Interface | None, braces: str) -> tuple[Any, int] | None:
     """(expected, index after it) of a call that ends at `end` and has `before` before it on its line."""
     before = RECEIVER.sub("", BULLET.sub("", before))
-    if swapped := SWAPPED.search(before):
+    if (swapped := SWAPPED.search(before)) and _is_open(before[swapped.end() :]):
         return _swapped(text, before, swapped, end, braces)
     wrapper = WRAPPER.search(before)
     kind = _last_name(wrapper[1]) if wrapper and wrapper[1] else ""
@@ -200,6 +200,11 @@ def _led_to(
     below = LINES.match(text, at)
     found = result_below(text, below.end(), interface, braces) if below else read_result(text, at, interface, braces, whole)
     return found if found and not DENIED.match(text, found[1]) else None
+
+
+def _is_open(inside: str) -> bool:
+    """Whether the bracket before `inside` is not closed in it."""
+    return inside.count("(") >= inside.count(")")
 
 
 def _swapped(text: str, before: str, wrapper: re.Match[str], end: int, braces: str) -> tuple[Any, int] | None:

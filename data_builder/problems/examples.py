@@ -8,6 +8,7 @@ input (`stdin_forms`). Reading takes time linear in the statement's length.
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -26,6 +27,8 @@ from .value_forms import value_forms
 
 MAX_STATEMENT = 50_000
 """Characters of the longest statement that is read."""
+NAMED_VALUE = re.compile(r"\s*[A-Za-z_]\w*\s*=(?!=)")
+"""How an input begins that gives a function's parameters: `nums = [2, 7]`."""
 CLOSE = 0.85
 """How similar a name that is called must be to one that never is, to be that one misspelt (`difflib`'s ratio)."""
 
@@ -53,14 +56,20 @@ def read_examples(statement: str, entry_point: str | None = None) -> tuple[str |
     """
     if entry_point is not None:
         return call_examples(statement, entry_point)
+    blocks = stdin_examples(statement)
+    headings = {line.kind for line in classified(statement) if not line.text}
+    if {"input", "output"} <= headings and any(not NAMED_VALUE.match(_stdin(block)) for block in blocks):
+        return None, blocks
     asked = asked_name(statement) if len(statement) <= MAX_STATEMENT else None
     name, calls = call_examples(statement)
     if asked and (asked != UNNAMED or not calls) and (examples := call_examples(statement, asked)[1]):
         return asked, examples
-    blocks = stdin_examples(statement)
-    if blocks and {"input", "output"} <= {line.kind for line in classified(statement) if not line.text}:
-        return None, blocks
     return (name, calls) if calls else (asked, () if asked else blocks)
+
+
+def _stdin(block: Example) -> str:
+    assert isinstance(block.test, StdinTest)
+    return block.test.stdin
 
 
 def stdin_examples(statement: str) -> tuple[Example, ...]:

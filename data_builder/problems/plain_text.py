@@ -11,7 +11,8 @@ from .interface import header_of
 from .problem import Problem
 
 SIGNATURE = re.compile(
-    r"^(?:class[ \t]+Solution\b[^\n]*:[ \t]*\n(?:[ \t]*\n)*)?[ \t]*(?=def[ \t]+([A-Za-z_]\w*)[ \t]*\()", re.MULTILINE
+    r"^(?:class[ \t]+Solution\b[^\n]*:[ \t]*\n(?:[ \t]*\n)*)?[ \t]*(?=def[ \t]+(?!test|setUp|tearDown)([A-Za-z_]\w*)[ \t]*\()",
+    re.MULTILINE,
 )
 
 

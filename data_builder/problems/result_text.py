@@ -35,6 +35,7 @@ COMMENT = r"(?:\#+|//+|--+(?!>)|/\*+)"
 WORDS = (
     r"(?:(?:it|this|which|that)\s+)?(?:(?:should|must|shall|will|would)\s+)?(?:shouldBe|shouldEqual|(?:be\s+)?equals?(?:\s+to)?|is\s+equal\s+to"
     r"|evaluates?\s+to|(?:be\s+)?returned|return(?:s|ing)?|gives?|yields?|outputs?|produces?|prints?|becomes?|results?(?:\s+in)?"
+    r"|ergibt|liefert|devuelve|retorna|renvoie|retourne|restituisce|zwraca|возвращает|вернёт|вернет|даёт|дает"
     r"|be|is|(?:the\s+)?(?:expected\s+)?(?:output|result|answer|value|expected)(?:\s+(?:should\s+be|is))?)\b"
     r"(?:\s+(?:the|an?)\s+(?:value|string|list|array|number|integer|tuple|empty\s+string))?"
 )

@@ -170,7 +170,7 @@ def _blocks(lines: Iterable[Line], samples: bool = False) -> Iterator[Block]:
 def _content(block: Sequence[Line]) -> list[Line]:
     """The lines below (and beside) a block's heading, without blank ones around; of a fenced block what the fence holds."""
     lines = [line for line in block if line is not block[0] or line.text]
-    while lines and not lines[0].text.strip():
+    while lines and lines[0].text.strip() in ("", "Copy"):  # the word is a button of contest sites
         del lines[0]
     if lines and FENCE.fullmatch(lines[0].text.strip()):
         closing = next((index for index, line in enumerate(lines[1:], 1) if FENCE.fullmatch(line.text.strip())), len(lines))

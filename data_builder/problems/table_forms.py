@@ -85,8 +85,9 @@ def _head(cells: Sequence[str], interface: Interface) -> Head | None:
     results = [index for index in others if RESULT_HEAD.fullmatch(cells[index]) or same_name(cells[index], interface.name)]
     results = [index for index in results if not FAULTY.search(cells[index])] if len(results) > 1 else results
     all_named = len(named) == len(interface.parameters)
-    if not results and all_named and len(named) > 1 and others == [len(cells) - 1]:
-        results = others
+    if not results and all_named and others == [len(cells) - 1]:
+        last = plain(cells[-1])
+        results = others if len(named) > 1 or (len(last) > 2 and plain(interface.name).endswith(last)) else []
     if len(results) != 1 or len(cells) < 2:
         return None
     if all_named:

@@ -17,6 +17,8 @@ from guided_gen.data_builder.problems.problem import CallTest, StdinTest
         ("Function signature: merge(left, right)", "merge"),
         ("Write a function that merges two sorted lists.", UNNAMED),
         ("Merge two lists.\n\nExample 1:\n\nInput: left = [1], right = [2]\nOutput: [1, 2]", UNNAMED),
+        ("Schreibe eine Funktion merge(left, right), die beide verbindet.", "merge"),
+        ("Напишите функцию merge(left, right).", "merge"),
         ("Write a program that reads two lists and prints merge(left, right).", None),
         ("Write a program with a function for merging. It reads standard input.", None),
         ("Merge two sorted lists, where merge(n) is what f(n, m) was.", None),
@@ -65,3 +67,13 @@ def test_calls_name_a_function_that_has_no_name_and_blocks_are_read_by_a_program
     blocks = "Input\nTwo numbers.\n\nOutput\nTheir sum.\n\nExample\nInput\n1 2\nOutput\n3\n"
     program = problem_from_statement(f"You may write a function add(a, b).\n\n{blocks}", "text/x")
     assert (program.entry_point, program.tests) == (None, (StdinTest("1 2\n", "3\n"),))
+    formula = problem_from_statement(f"We define a function f(n); f(3) = 6.\n\n{blocks}", "text/x")
+    assert (formula.entry_point, formula.tests) == (None, (StdinTest("1 2\n", "3\n"),))
+    named = problem_from_statement("Write a function add(a, b).\n\nInput\na = 1, b = 2\n\nOutput\n3\n", "text/x")
+    assert (named.entry_point, named.tests) == ("add", (CallTest((1, 2), 3),))
+
+
+def test_the_functions_of_a_test_case_are_not_asked_for():
+    statement = "Make it pass.\n\nclass T(TestCase):\n    def test_it(self):\n        self.assertEqual(twice(2), 4)\n"
+    problem = problem_from_statement(statement, "text/x")
+    assert (problem.entry_point, problem.tests) == ("twice", (CallTest((2,), 4),))

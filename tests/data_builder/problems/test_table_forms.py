@@ -36,6 +36,12 @@ def test_the_rows_of_a_table_are_examples(table):
     assert read(FEE, table) == ROWS
 
 
+def test_the_last_column_may_have_the_name_that_the_function_ends_with():
+    table = "| celsius | fahrenheit |\n|-|-|\n| 0 | 32 |\n"
+    assert read("def to_fahrenheit(celsius):", table) == [CallTest((0,), 32)]
+    assert read("def convert(celsius):", table) == []
+
+
 def test_a_column_of_words_is_text_and_one_with_other_cells_is_not():
     assert read(PLURAL, "| word | count | result |\n|-|-|-|\n| cat | 2 | cats |\n| mouse | 2 | mice |") == WORDS
     assert read(PLURAL, "| word | count | result |\n|-|-|-|\n| cat | 2 | 'cats' |\n| 'mouse' | 2 | 'mice' |") == WORDS[1:]
