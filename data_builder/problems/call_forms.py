@@ -33,7 +33,7 @@ VARIABLE = re.compile(r"\s*([A-Za-z_]\w*)\s*(?=[,)])")
 KEYWORD = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:=(?!=)|:)")
 COMMA = re.compile(r"\s*,")
 CLOSED = re.compile(r"\s*\)")
-BULLET = re.compile(r"^[ \t]*(?:[-*+•·>][ \t]+|\(?\w{1,2}[.)][ \t]+)*")
+BULLET = re.compile(r"^[ \t]*(?:(?:[-*+•·>]|//+)[ \t]+|\(?\w{1,2}[.)][ \t]+)*")
 MAX_BEFORE = 100  # characters of the line before a call that are looked at
 # No function that a statement asks for, though it may show calls of it.
 NOT_ASKED_FOR = {"print", "len", "range", "str", "int", "type", "assert", "list", "set", "sorted"}

@@ -67,6 +67,9 @@ CORRECTED = re.compile(
     re.IGNORECASE,
 )
 
+# A result that is one of several.
+ONE_OF = re.compile(r"[ \t]*[,(]?[ \t]*(?:in any order|in no particular order|or any\b|for example|for instance)", re.IGNORECASE)
+
 
 def read_result(
     text: str, at: int, interface: Interface | None, braces: str = "set", whole: re.Pattern[str] = END
@@ -79,6 +82,8 @@ def read_result(
     if found is None or not whole.match(text, found[1]) or (interface is not None and not interface.gives(found[0])):
         return None
     if whole is not END_OF_ASSERT and not isinstance(found[0], bool | None) and ANOTHER.match(text, found[1]):
+        return None
+    if ONE_OF.match(text, found[1]):
         return None
     corrected = CORRECTED.match(text, found[1])
     return read_result(text, corrected.end(), interface, braces, whole) if corrected else found

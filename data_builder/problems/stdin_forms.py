@@ -65,6 +65,7 @@ FORMAT_WORD = re.compile(
     r"|cases|denoting|given|array|list|elements|length|size|name|format|following)\b",
     re.IGNORECASE,
 )
+JAPANESE = re.compile(r"[\u3040-\u30ff][^。]*。$")
 PLACEHOLDER = re.compile(r"\b[A-Za-z]_\{?\w|(?<![\w.])[.…]{3}(?![\w.])|…")
 LETTERS = re.compile(r"[ \t]*[A-Za-z](?:[ ,]+[A-Za-z])*[ \t]*")  # `N M`, whose values are the sample's
 
@@ -182,8 +183,10 @@ def _content(block: Sequence[Line]) -> list[Line]:
 
 
 def without_remark(output: list[Line]) -> list[Line]:
-    """AtCoder explains an example below its output, after a blank line: cut that off."""
+    """AtCoder explains an example below its output, after a blank line or in Japanese: cut that off."""
     for index, line in enumerate(output):
+        if index and JAPANESE.search(line.text):
+            return output[:index]
         if not line.text.strip() and index + 1 < len(output) and reads_like_prose(output[index + 1].text):
             return output[:index]
     return output

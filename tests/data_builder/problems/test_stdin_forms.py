@@ -136,6 +136,7 @@ def test_headings(given, wanted):
         "Input\r\n4 5\r\n\r\nOutput\r\n9\r\n",
         "Przykład\n\nWejście\n4 5\n\nWyjście\n9\n",
         "Sample Input 1\nCopy\n4 5\n\nSample Output 1\nCopy\n9\n\nThe sum is 9.\n",
+        "入力例1\n4 5\n出力例1\n9\n4と5の和は9です。\n",
         "Örnek Girdi\n4 5\nÖrnek Çıktı\n9\n",
         "<h3>Sample Input</h3>\n<pre>4 5\n</pre>\n<h3>Sample Output</h3>\n<pre>\n9\n</pre>\n",
         "-----Входные данные-----\nДва числа.\n\n-----Выходные данные-----\nСумма.\n\n-----Примеры-----\n"
