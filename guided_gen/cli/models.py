@@ -33,10 +33,10 @@ def _known(entry: ModelEntry) -> str:
         f"{model.n_bytes / 1e9:.1f} GB on disk",
         f"{model.memory_bytes / 1e9:.1f} GB of memory",
         model.licence,
-        f"value model {value.name}" if value else "no value model",
     ]
+    valued = f"value model {value.name}" if value else "no value model"
     where = entry.path or f"not fetched: guided-gen models pull {entry.name}"
-    return f"{entry.name}{default}\n  {model.model_id}, Q4_K_M\n  {', '.join(facts)}\n  {where}"
+    return f"{entry.name}{default}\n  {model.model_id}, Q4_K_M\n  {', '.join(facts)}\n  {valued}\n  {where}"
 
 
 def _unused(entry: ModelEntry) -> str:
