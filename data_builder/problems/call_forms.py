@@ -51,7 +51,7 @@ EQUAL = re.compile(r"(?:assert|are|is|it|deep|strict|list|tuple|dict|array|strin
 CONSTANTS = {"asserttrue": True, "istrue": True, "assertfalse": False, "isfalse": False, "assertisnone": None}
 MATCHER = re.compile(r"\s*\)\s*\.to(?:Be|Equal|StrictEqual|Eq|(?:\.\w+){1,3})\s*\(|\s*,\s*(?:Is\.EqualTo|is|equalTo)\s*\(")
 # What makes a call a part of an expression: operators, an index, a receiver that is a value.
-IN_EXPRESSION = re.compile(r"(?:(?<![-=])[-+*/%!<^&~]|\b(?:not|in|def|function|fn|func|fun)|[\])\"']\.|\[)[ \t]*$")
+IN_EXPRESSION = re.compile(r"(?:(?<![-=])[-+*/%!<^&~]|\b(?:not|in|def|function|fn|func|fun)|\[)[ \t]*$|[\])\"']\.$")
 RECEIVER = re.compile(r"\b(?:[A-Za-z_]\w*(?:\(\))?(?:\.|::)){1,4}$")
 ASSERT = re.compile(r"\bassert\b")
 PROMPT = re.compile(r"(?:>>>|\bIn[ ]?\[\d*\]:)[ \t]*$")

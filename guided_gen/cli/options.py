@@ -192,7 +192,7 @@ def check_names(options: dict[str, Any]) -> None:
 
 
 def chosen_value(options: dict[str, Any]) -> Path | None:
-    """The folder of the value model for the generator --model, or None; says which where that was left to us."""
+    """The folder of the value model for the generator --model, or None; says which where that was left to us, unless `quiet`."""
     if options["value"] == NONE or options["backend"] == "openai":
         return None
     if options["value"] != AUTO:
@@ -204,6 +204,8 @@ def chosen_value(options: dict[str, Any]) -> Path | None:
 
     template = template_named(options["template"]) if "template" in options else DEFAULT_TEMPLATE
     found = known_value(options["model"], options["precision"], options["backend"], template)
+    if options.get("quiet"):
+        return found
     if found is None:
         click.echo("There is no value model for this generator and precision: guided-gen adapt makes one", err=True)
     else:

@@ -50,7 +50,7 @@ OUT_FILE = click.Path(path_type=Path, dir_okay=False)
 @value_options
 @reader_option
 @scorer_option
-@click.option("--n", default=8, help="Candidates.")
+@click.option("--n", "-n", default=8, help="Candidates.")
 @click.option(
     "--most",
     type=click.IntRange(1),
@@ -77,7 +77,7 @@ OUT_FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("--tests", type=OUT_FILE, help="Further examples: asserts as pytest has them, or Input and Output blocks.")
 @click.option("--output", "-o", type=OUT_FILE, help="Write the program to this file.  [default: standard output]")
-@click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors, and which example the program fails.")
+@click.option("--quiet", "-q", is_flag=True, help="Say nothing but errors, and what is wrong with the program.")
 @click.option("--save", type=OUT_FILE, help="Write the search's tree to this Parquet file.")
 @click.option("--json", "as_json", is_flag=True, help="Print every candidate as JSON instead of the best program.")
 def command(problem: str, **options: Any) -> int:
@@ -213,7 +213,7 @@ def _print(solution: Solution, options: dict[str, Any]) -> None:
     """What was found, where it was asked for; nothing is lost where another part cannot be written."""
     from ..engine.files import write_atomically
     from ..engine.tree import save_trees
-    from .solve_report import as_json, failed_example, summary
+    from .solve_report import INCOMPLETE, as_json, failed_example, summary
 
     if options["backend"] == "openai":  # pieces of text, which no model's files tell
         for tree in solution.trees:
@@ -228,6 +228,8 @@ def _print(solution: Solution, options: dict[str, Any]) -> None:
             click.echo(text)
         if solution.best.passes is False:
             click.echo(failed_example(solution), err=True)
+        elif options["quiet"] and not solution.best.complete:
+            click.echo(INCOMPLETE, err=True)
     finally:
         if options["save"]:
             save_trees(solution.trees, options["save"])

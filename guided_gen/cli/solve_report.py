@@ -9,6 +9,7 @@ from typing import Any
 from ..failed_example import failure_rows
 from ..solution import Candidate, Likelihood, Solution
 
+INCOMPLETE = "the best answer is incomplete"
 COLUMNS = 80
 """How wide a summary is at most."""
 
@@ -34,7 +35,7 @@ def summary(solution: Solution) -> str:
     if solution.best.likelihood is not None:
         parts.append(likelihood_text(solution.best.likelihood))
     if not solution.best.complete:
-        parts.append("the best answer is incomplete")
+        parts.append(INCOMPLETE)
     elif not solution.best.parses:
         parts.append("the best answer is no valid Python")
     lines = parts[:1]

@@ -30,4 +30,5 @@ def test_json_has_arguments_and_result_or_input_and_output():
 
 def test_a_statement_without_examples_says_so():
     assert run("Write a function that doubles a number.") == "no examples found\n"
-    assert json.loads(run("--json", "Write a function that doubles.")) == {"entry_point": None, "examples": []}
+    assert json.loads(run("--json", "Write a function that doubles.")) == {"entry_point": "solution", "examples": []}
+    assert json.loads(run("--json", "Double a number.")) == {"entry_point": None, "examples": []}

@@ -31,7 +31,7 @@ def generator(monkeypatch: pytest.MonkeyPatch) -> MadeUpGenerator:
 
 def solve(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     """The exit code."""
-    monkeypatch.setattr(sys, "argv", ["guided-gen", "solve", *arguments, "--value", "none"])
+    monkeypatch.setattr(sys, "argv", ["guided-gen", "solve", "--value", "none", *arguments])
     with pytest.raises(SystemExit) as ended:
         main()
     return int(ended.value.code or 0)
@@ -72,6 +72,15 @@ def test_the_program_goes_to_a_file_where_it_is_asked_for(
     assert (tmp_path / "found.py").read_text() == GOOD.program + "\n"
     told = capsys.readouterr()
     assert told.out == told.err == ""
+
+
+def test_quiet_says_what_is_wrong_with_the_program_and_nothing_else(
+    generator: MadeUpGenerator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator.found = solution(candidate("pass", examples=None, ended=Ended.LENGTH))
+    assert solve(monkeypatch, "Double it.", "-q", "-n", "2", "--value", "auto", "--model", "qwen2.5-coder-1.5b") == 0
+    assert capsys.readouterr().err == "the best answer is incomplete\n"
+    assert generator.asked[1].n == 2
 
 
 @pytest.mark.parametrize("statement", ["Double it.", "Write f(x).\n\nf(2) == 4", "word " * 2000])

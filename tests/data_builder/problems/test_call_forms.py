@@ -294,6 +294,7 @@ def test_a_name_that_is_misspelt_throughout_is_read_and_a_helper_is_not():
         "`add_up(3)` is 4 and the right answer should be 6",
         "self.assertTrue(add_up(3) == 6)",
         "// add_up(3) -> 6",
+        "Write a function add_up(n). add_up(3) == 6",
         "minimum(4) -> 1, add_up(3) -> 6",
         "add_up(3) ergibt 6",
         "In [1]: add_up(3)\nOut[1]: 6",
