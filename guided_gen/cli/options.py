@@ -207,7 +207,7 @@ def chosen_value(options: dict[str, Any]) -> Path | None:
     if options.get("quiet"):
         return found
     if found is None:
-        click.echo("There is no value model for this generator and precision: guided-gen adapt makes one", err=True)
+        click.echo("Ranking without a value model (guided-gen adapt makes one)", err=True)
     else:
         click.echo(f"Values: {found.name}", err=True)
     return found
