@@ -205,8 +205,8 @@ class Solving(ScheduledSearch[Event]):
             search.stop()
 
     def _further(self, search: Search) -> int | None:
-        """Fresh candidates to go on with once all have ended; see `SearchSettings`."""
-        if not all(check.done() for check in self.checks.running):
+        """Fresh candidates to go on with once all have ended and are checked, None before that; see `SearchSettings`."""
+        if search.finished_leaves() - self._complete.keys() or not all(check.done() for check in self.checks.running):
             return None
         self._weigh(search)
         settings = self.settings

@@ -58,6 +58,14 @@ def test_it_goes_on_while_all_fail_an_example_up_to_most(generator: GuidedGenera
     assert begun(solved(generator, monkeypatch, 0.5, most=10, passed=True)) == 4
 
 
+def test_answers_that_end_in_one_step_are_checked_before_it_goes_on(
+    generator: GuidedGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = SearchSettings(stop_ids=frozenset(range(1000)))
+    solved(generator, monkeypatch, 0.5, passed=True)  # from now on all answers pass
+    assert begun(generator.solve(DOUBLE, at_once, **(ALIKE | {"most": 16}))) == 4
+
+
 def test_with_a_budget_it_goes_on_while_none_is_likely_enough(
     generator: GuidedGenerator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
