@@ -150,6 +150,10 @@ def test_a_template_writes_what_transformers_writes(tiny_gguf: Path) -> None:
         "{%- endif %}\n{% for m in messages %}\n  {% if loop.index > 9 %}{% break %}{% endif %}\n{{ bos_token }}{{ m | tojson }}"
         "{% generation %}{{ m.content | trim }}{% endgeneration %}{{ '-' * 3 }}{{ unknown }}\n{% endfor %}"
         "{% if add_generation_prompt %}{{ eos_token }}{% endif %}{{ tools is none }}{{ strftime_now('%Y') | length }}"
+        "{% set a, b = (1, 'é' ~ 2), [] %}{% set d = {'k': [a, b + [3]]} %}"
+        "{% for k, v in d.items() %}{{ k ~ v ~ none }}{% endfor %}{{ messages | map(attribute='role') | join(', ') }}"
+        "{{ '-'.join(['a', 'b']) }}{{ 'aXbX'.replace('X', 'y', 1) | replace('b', 'c') }}"
+        "{{ messages | join('|', attribute='role') }}{{ 'x' in ['x'] }}{{ 'xy'[::-1] }}{{ () }}{{ (1,) + (2,) }}{{ 1 + 2.5 }}"
     )
     stock = theirs(tiny_gguf)
     stock.chat_template = source
@@ -159,6 +163,8 @@ def test_a_template_writes_what_transformers_writes(tiny_gguf: Path) -> None:
         assert ChatTemplate(source, own.special_tokens).render(MESSAGES, prompted) == expected
 
 
+DOUBLED = "{%% set n = namespace(x=%s) %%}{%% for i in range(60) %%}{%% set n.x = %s %%}{%% endfor %%}{{ n.x }}"
+LONG = "{% set x = 'x' * 60000 %}"
 BROKEN = {
     "a refusal": ("{{ raise_exception('roles must take turns') }}", "roles must take turns"),
     "syntax": ("{% if %}", "Expected an expression"),
@@ -170,6 +176,21 @@ BROKEN = {
     "a recursion without end": ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "recursion"),
     "a large text": ("{{ 'x' * 99999999999 }}", "of something large"),
     "a large number": ("{{ 9 ** 9 ** 9 ** 9 }}", "of something large"),
+    "a text that doubles": (DOUBLED % ("'x'", "n.x + n.x"), "writes more than"),
+    "a text that doubles by ~": (DOUBLED % ("'x'", "n.x ~ n.x"), "writes more than"),
+    "a list that doubles": (DOUBLED % ("[1]", "n.x + n.x"), "a list of more than"),
+    "a list of itself, twice": (DOUBLED % ("[1]", "[n.x, n.x]"), "a list of more than"),
+    "a tuple of itself, twice": (DOUBLED % ("(1,)", "(n.x, n.x)"), "a list of more than"),
+    "a dict of itself, twice": (DOUBLED % ("{}", "{1: n.x, 2: n.x}"), "a list of more than"),
+    "a dict of itself, by its name": (DOUBLED % ("{}", "dict(a=n.x, b=n.x)"), "a list of more than"),
+    "letters that become texts": (LONG + "{{ x | replace('x', x) }}", "replaces parts"),
+    "letters that become texts, by the method": (LONG + "{{ x.replace('x', x) }}", "replaces parts"),
+    "long joints": (LONG + "{{ range(99999) | join(x) }}", "joins texts"),
+    "long joints, by the method": (LONG + "{{ x.join(range(99999) | map('string')) }}", "joins texts"),
+    "much output": (LONG + "{% for i in range(99999) %}{{ x }}{% endfor %}", "writes more than"),
+    "much output, kept": (LONG + "{% set y %}{% for i in range(99999) %}{{ x }}{% endfor %}{% endset %}", "writes more than"),
+    "a filled list": ("{{ [1] | batch(999999999, 0) | list }}", "batch"),
+    "a deep list": ("{{ " + "[" * 999 + "]" * 999 + " }}", "recursion"),
     "a padded text": ("{{ '%99999999999s' | format('x') }}", "format"),
     "a padded text, by its method": ("{{ 'x'.ljust(99999999999) }}", "unsafe"),
     "python's insides": ("{{ ''.__class__.__mro__ }}", "unsafe"),
