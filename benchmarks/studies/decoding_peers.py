@@ -178,10 +178,11 @@ class Int8Before:
 
     def run(self, candidates: int, new_tokens: int) -> tuple[float, float]:
         from guided_gen.engine.language_model import Growth
+        from guided_gen.engine.tree import ROOT
 
         start = time.perf_counter()
         session = self.model.open(self.task.prompt, self.sampling, seed=0)
-        leaves = np.asarray([session.tree.add_node(0, 1000 + i, logprob=0.0, sample_logprob=0.0) for i in range(candidates)])
+        leaves = np.asarray([session.tree.add_node(ROOT, 1000 + i, logprob=0.0, sample_logprob=0.0) for i in range(candidates)])
         first = time.perf_counter()
         for _ in range(new_tokens - 1):
             [leaves] = self.model.advance([Growth(session, leaves, np.arange(candidates), 1)])
