@@ -53,7 +53,7 @@ DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 # For what asks whether they exist; what opens them gets the descriptor (see `program_process`).
 LINKS = {f"/dev/{name}": "null" for name in ("stdin", "stdout", "stderr")}
 # What the main module of a sandbox needs beside the modules that all need.
-MODULES = {"supervisor": ["program_process"], "examiner_child": ["comparison"]}
+MODULES = {"supervisor": ["semaphores", "program_process"], "examiner_child": ["comparison"]}
 _uid_count = itertools.count()
 
 

@@ -20,7 +20,7 @@ import select
 import struct
 import time
 
-from . import confinement, program_process
+from . import confinement, program_process, semaphores
 from .frames import Line, write_all
 
 TYPE_CHECKING = False
@@ -38,6 +38,8 @@ def main() -> None:
     stdin = os.memfd_create("stdin")
     confinement.enter(config)
     program_process.offer_names()
+    if config["level"] == "rlimits":
+        semaphores.offer()
     preamble: dict[str, Any] = {}
     # Imports that every test would repeat are done once, before the forks. One that fails here fails in the program.
     for statement in [*config["preamble"], *(f"import {name} as _" for name in config["preload"])]:
