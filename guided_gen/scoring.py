@@ -11,9 +11,10 @@ import numpy as np
 from .data_builder.problems.prompts import PromptTemplate
 from .engine.errors import SettingsError
 from .engine.language_model import LanguageModel, Prompt
+from .engine.models.tokenizer import MidText
 from .engine.sampling import Sampling
 from .engine.tree import ROOT
-from .question import Question, question_prompt
+from .question import Question, goes_on, question_prompt
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,8 @@ def read_text(
     max_prompt_tokens: int | None = None,
     max_tokens: int | None = None,
 ) -> TokenizedText:
-    """Raises SettingsError for a text that is empty or has more than `max_tokens`, ContextError."""
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    ids: list[int] = encoded["input_ids"]
+    """Raises SettingsError for a text that is empty, has more than `max_tokens`, or cannot stand behind another; ContextError."""
+    ids, offsets = _as_rest(tokenizer, text) if goes_on(question) else _tokens(tokenizer, text)
     if not ids:
         raise SettingsError("an empty text has no score")
     if max_tokens is not None and len(ids) > max_tokens:
@@ -66,7 +66,27 @@ def read_text(
     left = model.max_length - len(ids)
     room = left if max_prompt_tokens is None else min(left, max_prompt_tokens)
     prompt = question_prompt(model, tokenizer, question, template, room)
-    return TokenizedText(prompt, ids, _pieces(text, encoded["offset_mapping"]))
+    return TokenizedText(prompt, ids, _pieces(text, offsets))
+
+
+def _tokens(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    """The token ids of a text, and the place of each in it: its first character, and one past its last."""
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    return encoded["input_ids"], encoded["offset_mapping"]
+
+
+def _as_rest(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    """`_tokens` as they stand behind another text. SentencePiece's tokenizers put a space before a text of its own, not there."""
+    ids, offsets = _tokens(tokenizer, text)
+    amid = MidText(tokenizer)
+    if amid.decode(ids) != f" {text}":
+        return ids, offsets
+    lines, behind = _tokens(tokenizer, "\n"), _tokens(tokenizer, f"\n{text}")
+    count = len(lines[0])
+    rest = behind[0][count:]
+    if behind[0][:count] != lines[0] or amid.decode(rest) != text:
+        raise SettingsError("this model's tokenizer has no tokens for the text behind another one")
+    return rest, [(start - 1, end - 1) for start, end in behind[1][count:]]
 
 
 def score_text(model: LanguageModel, text: TokenizedText) -> ScoredText:

@@ -25,7 +25,8 @@ from .engine.models.files import ModelIdentity, model_identity, resolve_model
 from .engine.models.loading import chosen_precision, device_kind, load_model
 from .engine.models.tokenizer_loading import end_ids, load_tokenizer
 from .engine.scorers import P_TRUE
-from .engine.tree import Tree, load_trees, save_trees
+from .engine.tree import ROOT, Tree, load_trees, save_trees
+from .search_page_data import NodeTexts
 from .valuemodel.fitting import ScoredTrees, scored_trees
 from .valuemodel.made_for import ValueModelMismatch, value_sha256
 from .valuemodel.model import ValueModel
@@ -206,10 +207,12 @@ def split_by_problem(trees: Sequence[PromptedTree], share: float, seed: int) -> 
 
 def answer_reader(tokenizer: Any) -> ReadAnswer:
     """Reads answers with the generator's tokenizer."""
+    unseen = {token for token in tokenizer.get_added_vocab().values() if not tokenizer.decode([token], skip_special_tokens=True)}
 
     def read(one: PromptedTree, leaf: int) -> Answer:
         ids = one.tree.tokens(leaf).tolist()
-        pieces = tuple(tokenizer.batch_decode([[token] for token in ids], skip_special_tokens=True))
+        texts = NodeTexts(tokenizer).extend(range(ROOT, len(ids) + ROOT), ids)
+        pieces = tuple("" if token in unseen else text for token, text in zip(ids, texts, strict=True))
         text = "".join(pieces)
         program = extract_program(tokenizer.decode(ids, skip_special_tokens=True))
         return Answer(pieces, code_span(pieces, text, program), parses(program))

@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
+from guided_gen import scoring
 from guided_gen.answer_text import AnswerText, SettledText
 from guided_gen.engine.models.tokenizer import MidText, Tokenizer
 from guided_gen.engine.tree import ROOT, Tree
 from guided_gen.search_page_data import NodeTexts
+from guided_gen.value_data import answer_reader
+from guided_gen.valuemodel.packing import PromptedTree
 
 PIECES = [*(f"<0x{byte:02X}>" for byte in range(256)), *"abdefiklnoprtuwy():", "▁", "▁▁", "▁▁▁", "▁▁▁▁"]
 MERGES = [("▁", "▁"), ("▁▁", "▁"), ("▁▁", "▁▁")]
@@ -95,3 +98,33 @@ def test_the_first_byte_of_a_character_leaves_the_line_end_before_it(kind: str) 
     certain = [answers.certain(tree, node) for node in range(len(tree))]
     assert certain == ["\n", "\n\n", "\n\n", "\n\n", "\n\n", "\n\n🙂"]
     assert answers.whole(tree, 3) == "\n\n\ufffd"
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+@given(text=st.text("a b\n\té🙂", min_size=1, max_size=12))
+def test_a_text_that_is_scored_has_the_tokens_that_it_has_behind_another(kind: str, text: str) -> None:
+    tokenizer = TOKENIZERS[kind]
+    ids, offsets = scoring._as_rest(tokenizer, text)
+    prompt = tokenizer.encode("def f(a):\n")
+    assert [*prompt, *ids] == tokenizer.encode("def f(a):\n" + text)
+    assert "".join(scoring._pieces(text, offsets)) == text and len(offsets) == len(ids)
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+@given(text=st.text("a b\n\té🙂", min_size=1, max_size=12).filter(lambda text: text[0] != " "))
+def test_a_text_of_its_own_is_scored_as_the_answer_that_it_decodes_to(kind: str, text: str) -> None:
+    tokenizer = TOKENIZERS[kind]
+    ids, offsets = scoring._tokens(tokenizer, text)
+    assert tokenizer.decode(ids) == text and "".join(scoring._pieces(text, offsets)) == text
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+def test_the_program_of_an_answer_is_found_among_its_tokens(kind: str) -> None:
+    tokenizer = TOKENIZERS[kind]
+    program = "def f(a):\n    del b  # é🙂"
+    prompt = tuple(tokenizer.encode("a"))
+    tree, node = Tree.below(prompt), ROOT
+    for token in tokenizer.encode(f"```\n{program}\n```"):
+        node = tree.add_node(node, token, logprob=-1.0)
+    answer = answer_reader(tokenizer)(PromptedTree(tree, prompt, "made/1"), node)
+    assert answer.code is not None and "".join(answer.pieces[slice(*answer.code)]).strip() == program
