@@ -3,7 +3,8 @@
 A folder for each base model, precision and layer; in it all states one behind the other (`states.bin`, memory-mapped, in the type
 in which the base computed them) and an index with one line a tree (`index.jsonl`), by a hash of what the layers read: tokens,
 positions and mask. So trees may be added, left out or judged anew, and only new ones are computed. An index line is written after
-its states: what a killed process leaves behind is never read, and cut off before the next tree.
+its states: what a killed process leaves behind is never read, and cut off before the next tree. Each tree is read alone: its
+states depend neither on the trees beside it nor on interruptions.
 """
 
 from __future__ import annotations
@@ -22,10 +23,9 @@ import torch
 from ..engine.errors import DataError
 from ..engine.progress import stage
 from .base_layers import shared_states
-from .packing import Pack, join_packs, token_batches
+from .packing import Pack
 
 STATES, INDEX = "states.bin", "index.jsonl"
-_BATCH_TOKENS = 2048
 
 
 class StateCache:
@@ -139,15 +139,12 @@ def cached_states(
 
 def _compute(base: Any, missing: dict[str, Pack], caches: dict[int, StateCache]) -> None:
     device = next(base.get_decoder().norm.parameters()).device
-    keys, layers = list(missing), list(caches)
-    lengths = [len(missing[key]) for key in keys]
-    done = 0
-    with stage(f"Reading {len(keys)} trees with the shared layers", total=float(sum(lengths))) as advance:
-        for group in token_batches(lengths, _BATCH_TOKENS, range(len(keys))):
-            joined = join_packs([missing[keys[i]] for i in group]).to(device)
-            for layer, states in zip(layers, shared_states(base, joined, layers), strict=True):
-                for i, part in zip(group, torch.split(states.cpu(), [lengths[i] for i in group]), strict=True):
-                    if keys[i] not in caches[layer]:
-                        caches[layer].add(keys[i], part)
-            done += len(joined)
+    layers, done = list(caches), 0
+    total = sum(len(pack) for pack in missing.values())
+    with stage(f"Reading {len(missing)} trees with the shared layers", total=float(total)) as advance:
+        for key, pack in missing.items():
+            for layer, states in zip(layers, shared_states(base, pack.to(device), layers), strict=True):
+                if key not in caches[layer]:
+                    caches[layer].add(key, states.cpu())
+            done += len(pack)
             advance(done)

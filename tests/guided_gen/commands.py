@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +36,22 @@ def refused(*arguments: object) -> str:
     return str(result.exception)
 
 
+def run_killed(kills: int, seconds: float, *arguments: object, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """The last of several processes of a command with --out, which were killed on the way (kills.py)."""
+    script = Path(__file__).with_name("kills.py")
+    words = [sys.executable, script, kills, seconds, 7, *arguments]
+    told = [str(word) for word in words]
+    return subprocess.run(told, env=os.environ | environment, capture_output=True, text=True, timeout=500)
+
+
 def stored(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def untimed(line: dict[str, Any]) -> dict[str, Any]:
+    """A line of results without what depends on the machine: seconds and memory."""
+    timed = ("seconds", "scoring_seconds", "peak_memory_mb", "examples_seconds", "ranking_costs")
+    return {name: untimed(part) if isinstance(part, dict) else part for name, part in line.items() if name not in timed}
 
 
 def write_problems(path: Path, questions: list[str], difficulties: tuple[str, ...] = ("introductory",), **tests: Any) -> Path:
