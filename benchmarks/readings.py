@@ -7,6 +7,7 @@ examples, and by these and a scorer. Ties count as their expectation.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -75,8 +76,9 @@ def readings_of(results: Results) -> list[Reading]:
     found: dict[tuple[str, ArmKey], Reading] = {}
     for line in results.lines:
         if line["policy"] != POOL and "skipped" not in line:
-            for reading in read(line):
-                found.setdefault((reading.problem, reading.arm), reading)
+            with _explained(line):
+                for reading in read(line):
+                    found.setdefault((reading.problem, reading.arm), reading)
     return list(found.values())
 
 
@@ -84,10 +86,22 @@ def independent_samples(results: Results) -> list[Independent]:
     """Of each problem the pool, or its largest best-of-n."""
     best: dict[str, Independent] = {}
     for line in results.lines:
-        counts = _independent(line)
+        with _explained(line):
+            counts, about = _independent(line), _about(line)
         if counts and counts[0] > (best[line["problem"]].samples if line["problem"] in best else 0):
-            best[line["problem"]] = Independent(line["problem"], _about(line), *counts)
+            best[line["problem"]] = Independent(line["problem"], about, *counts)
     return list(best.values())
+
+
+@contextmanager
+def _explained(line: dict[str, Any]) -> Iterator[None]:
+    """Raise DataError for a line that lacks what its kind has, or has something else there."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"the results of {line['policy']} on {line['problem']} are not as a run writes them: {error!r}"
+        ) from error
 
 
 def _independent(line: dict[str, Any]) -> tuple[int, int] | None:

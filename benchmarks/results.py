@@ -127,12 +127,14 @@ def read_results(paths: Sequence[Path]) -> Results:
     lines: dict[tuple[str, ...], dict[str, Any]] = {}
     for path in paths:
         first, *others = _parsed(path)
-        if "run" not in first:
+        if not isinstance(first.get("run"), dict):
             raise DataError(f"the first line of {path} does not say what its results are of")
         if run is not None:
             check_same(run, first["run"], f"{paths[0]} and {path}", OPTIONAL)
         run = first["run"] | {name: known for name, known in (run or {}).items() if known is not None}
         for line in others:
+            if not all(isinstance(line.get(name), str) for name in ("problem", "policy", "data")):
+                raise DataError(f"a line of {path} does not say which problem and which policy it is of")
             if key_of(line) in lines:
                 raise DataError(f"there are two results of {' '.join(key_of(line))}")
             lines[key_of(line)] = line
@@ -194,7 +196,7 @@ def _parsed(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(text[: text.rfind("\n") + 1].split("\n")[:-1], start=1):
         try:
             parsed.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise DataError(f"line {number} of {path} is not JSON") from None
         if not isinstance(parsed[-1], dict):
             raise DataError(f"line {number} of {path} is not a JSON object")

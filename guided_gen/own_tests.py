@@ -6,6 +6,7 @@ import ast
 import builtins
 import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from .engine.errors import SettingsError
 from .pytest_functions import called
 
 MOST_BYTES = 1 << 20
+MOST_TESTS = 1000
+MOST_RUN = 1 << 19
+"""Characters of what is defined before the tests, counted once for each test: it runs before each."""
 
 
 def problem_with_tests(statement: str, path: Path | None) -> Problem:
@@ -66,20 +70,20 @@ def _as_assert(test: Test, entry_point: str | None) -> Test:
 
 def _asserts(text: str, path: Path) -> tuple[AssertTest, ...]:
     """Each assert outside a function is a test, and each call of a function test_*; what the file defines goes before."""
-    try:
+    statements, before, codes = list[ast.stmt](), [], []
+    with suppress(SyntaxError, ValueError, RecursionError):
         statements = parse(text).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise SettingsError(f"{path} holds neither asserts in Python nor blocks of Input and Output") from None
-    before, codes = [], []
-    for statement in statements:
-        if isinstance(statement, ast.Assert):
-            codes.append(ast.unparse(statement))
-        elif isinstance(statement, ast.FunctionDef) and statement.name.startswith("test"):
-            codes += called(statement)
-        elif not _is_foreign(statement):
-            before.append(ast.unparse(statement))
+        for statement in statements:
+            if isinstance(statement, ast.Assert):
+                codes.append(ast.unparse(statement))
+            elif isinstance(statement, ast.FunctionDef) and statement.name.startswith("test"):
+                codes += called(statement)
+            elif not _is_foreign(statement):
+                before.append(ast.unparse(statement))
     if not codes:
         raise SettingsError(f"{path} holds neither asserts in Python nor blocks of Input and Output")
+    if len(codes) > MOST_TESTS or len(codes) * sum(map(len, before)) > MOST_RUN:
+        raise SettingsError(f"{path} has too much to run: {len(codes)} tests, each after all that it defines")
     tests = tuple("\n".join([*before, code]) for code in codes)
     if name := _of_pytest(statements, tests):
         raise SettingsError(f"a test in {path} uses {name}, and the sandbox has no pytest: say it with assert")

@@ -44,5 +44,5 @@ def _rows(decorator: ast.expr, function: str) -> list[Row]:
         names, values = (ast.literal_eval(argument) for argument in decorator.args[:2])
         listed = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
         return [dict(zip(listed, value if len(listed) > 1 else [value], strict=True)) for value in values]
-    except (ValueError, TypeError, SyntaxError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         raise SettingsError(f"the parameters of {function} are not literals, which only pytest can read") from None

@@ -57,7 +57,8 @@ def _read(model: TorchReader, one: PromptedTree) -> None:
 def _known(tree: Tree, file: Path) -> bool:
     """Whether `file` had the column, which the tree then has, too."""
     try:
-        found: Any = np.load(file)
+        with file.open("rb") as stored:
+            found: Any = np.lib.format.read_array(stored)
     except FileNotFoundError:
         return False
     except (OSError, ValueError) as error:

@@ -82,7 +82,7 @@ def integer_keys(value: Any) -> Any:
     As the reference harness does, for a whole argument only, not for dictionaries inside one. Expected outputs stay as they are:
     the judge accepts either kind of key.
     """
-    if isinstance(value, dict) and value and all(re.fullmatch(r"-?\d+", key) for key in value):
+    if isinstance(value, dict) and value and all(re.fullmatch(r"-?\d{1,4300}", key) for key in value):
         return {int(key): item for key, item in value.items()}
     return value
 
@@ -93,6 +93,8 @@ def _tests(record: Record, starter_code: str, where: str) -> tuple[str | None, t
     content = parse_json(text, f"{where}, field 'input_output'") if text.strip() else {"inputs": [], "outputs": []}
     try:
         inputs, outputs = content["inputs"], content["outputs"]
+        if not isinstance(inputs, list) or not isinstance(outputs, list):
+            raise TypeError
         pairs = list(zip(inputs, unwrapped_outputs(outputs, starter_code), strict=True))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{where}: 'input_output' must hold two lists of one length, 'inputs' and 'outputs'.") from error

@@ -80,7 +80,7 @@ def _call_test(test: ast.expr, names: set[str | None]) -> CallTest | None:
         return None
     try:
         return CallTest(tuple(literal(argument) for argument in call.args), literal(wanted))
-    except (ValueError, TypeError, SyntaxError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return None
 
 

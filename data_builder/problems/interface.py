@@ -68,7 +68,7 @@ def interface_of(header: str) -> Interface | None:
     """The interface that a line `def name(...):` tells, None where it is no Python."""
     try:
         function = parse(f"{header}\n    pass").body[0]
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError):
         return None
     if not isinstance(function, ast.FunctionDef):
         return None
@@ -138,7 +138,7 @@ def _fits_text(annotation: object, value: Any) -> bool:
         return annotation is None and value is None
     try:
         [expression] = parse(annotation).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError):
         return True
     return isinstance(expression, ast.Expr) and fits(expression.value, value)
 

@@ -58,7 +58,7 @@ def tested_function(asserts: list[str], code: str, where: str) -> str:
     try:
         defined = {node.name for node in parse(code).body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
         calls = [node.func for node in ast.walk(parse(asserts[0])) if isinstance(node, ast.Call)]
-    except SyntaxError as error:
+    except (SyntaxError, ValueError) as error:
         raise DataError(f"{where}: 'code' and 'test_list' must be Python ({error}).") from error
     names = [call.id for call in calls if isinstance(call, ast.Name) and call.id in defined]
     if not names:
@@ -90,9 +90,9 @@ def prompt_preamble(program: str, entry_point: str, where: str) -> str:
     """
     try:
         statements = parse(program).body
-    except (SyntaxError, ValueError) as error:
+        for number, node in enumerate(statements):
+            if isinstance(node, ast.FunctionDef) and node.name == entry_point:
+                return ast.unparse(ast.Module(statements[:number], []))
+    except (SyntaxError, ValueError, RecursionError) as error:
         raise DataError(f"{where}: 'prompt' and 'canonical_solution' must be Python ({error}).") from error
-    for number, node in enumerate(statements):
-        if isinstance(node, ast.FunctionDef) and node.name == entry_point:
-            return ast.unparse(ast.Module(statements[:number], []))
     raise DataError(f"{where}: 'prompt' does not define the entry point {entry_point!r}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 from ...engine.errors import DataError
 
 Record = dict[str, Any]
+MOST_DIGITS = 200_000
+"""Of an integer: as many as the judge compares."""
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[str, Record]]:
@@ -27,27 +30,27 @@ def read_json_lines(path: Path) -> Iterator[tuple[str, Record]]:
                 if not isinstance(record, dict):
                     raise DataError(f"{where}: expected a JSON object, found {type(record).__name__}.")
                 yield where, record
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}.") from error
 
 
 def parse_json(text: str, where: str) -> Any:
-    """Parse JSON that may hold integers of any length. Raises `DataError` naming `where`."""
+    """Parse JSON that may hold integers of up to `MOST_DIGITS`. Raises `DataError` naming `where`."""
     try:
-        with unlimited_digits():
+        with long_integers():
             return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not valid JSON ({error}).") from error
 
 
 @contextmanager
-def unlimited_digits() -> Iterator[None]:
-    """Lift Python's limit of 4,300 digits for converting integers: APPS has tests with longer ones.
+def long_integers() -> Iterator[None]:
+    """Raise Python's limit of 4,300 digits for converting integers: APPS has tests with longer ones.
 
-    The limit is the process's, so it is lifted only around a single parse and put back.
+    The limit is the process's, so it is raised only around a single parse and put back.
     """
     limit = sys.get_int_max_str_digits()
-    sys.set_int_max_str_digits(0)
+    sys.set_int_max_str_digits(MOST_DIGITS)
     try:
         yield
     finally:

@@ -79,7 +79,7 @@ class AnswerStream:
                     done = self._closed or self._ask(again=True)
         except httpx.HTTPError as error:
             self._fail(f"the server at {self._connection.client.base_url} does not answer: {error}")
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             self._fail(f"the server at {self._connection.client.base_url} does not speak OpenAI's API: {error}")
 
     def _fail(self, told: str) -> None:

@@ -16,6 +16,7 @@ from ..engine.errors import SettingsError
 from . import completion
 
 COMMANDS = ("solve", "serve")
+MOST_BYTES = 1 << 14
 
 
 def config_file() -> Path:
@@ -29,10 +30,14 @@ def configured() -> dict[str, Any]:
     """The defaults by name. Raises SettingsError where the file is no TOML."""
     path = config_file()
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ValueError(f"it has more than {MOST_BYTES} bytes")
+        return tomllib.loads(content.decode())
     except FileNotFoundError:
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path} cannot be read as a configuration file: {error}") from None
 
 

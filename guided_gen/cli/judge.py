@@ -85,9 +85,9 @@ def _read_answers(path: Path, problems: dict[str, Problem]) -> Iterator[tuple[in
         try:
             answer = json.loads(line)
             problem_id, completion = answer["problem_id"], answer["completion"]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise DataError(f"{path}, line {number}: not a JSON object with problem_id and completion.") from error
-        if problem_id not in problems or not isinstance(completion, str):
+        if not isinstance(problem_id, str) or problem_id not in problems or not isinstance(completion, str):
             raise DataError(f"{path}, line {number}: there is no problem {problem_id!r}, or the completion is not text.")
         yield number, problems[problem_id], extract_program(completion)
 

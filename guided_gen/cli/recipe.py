@@ -24,6 +24,8 @@ import yaml
 
 from ..engine.errors import SettingsError
 
+MOST_BYTES = 1 << 16
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
@@ -93,10 +95,19 @@ class Recipe:
 def load_recipe(path: Path) -> Recipe:
     """Raises SettingsError with the file's name for anything that is no recipe."""
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ValueError(f"it has more than {MOST_BYTES} bytes")
+        raw = yaml.safe_load(content.decode())
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise SettingsError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from error
-    if not isinstance(raw, dict) or not isinstance(raw.get("steps"), list) or not raw["steps"]:
+    if (
+        not isinstance(raw, dict)
+        or not all(isinstance(name, str) for name in raw)
+        or not isinstance(raw.get("steps"), list)
+        or not raw["steps"]
+    ):
         raise SettingsError(f"{path} is no recipe: it has no list of steps")
     unknown = set(raw) - {"about", "steps", "plan"}
     if unknown:

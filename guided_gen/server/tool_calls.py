@@ -62,12 +62,12 @@ class CallReader:
         while self._openings < _MOST_OPENINGS and (opening := _OPENING.search(self._text, self._search_from)):
             end, calls = self._block(opening.end(), final, bare=not opening[0].strip())
             if end is None:
-                self._tell(len(self._text[: opening.start()].rstrip()), parts)
+                self._tell(self._word_before(opening.start()), parts)
                 return parts
             self._openings += 1
             self._search_from = end
             if calls:
-                self._tell(len(self._text[: opening.start()].rstrip()), parts)
+                self._tell(self._word_before(opening.start()), parts)
                 parts += calls
                 self._told, self._called, self._content_after_call = end, True, False
         held = None if final else _BEGINNING.search(self._text, self._told)
@@ -87,12 +87,23 @@ class CallReader:
             parts.append(content)
         self._told = max(self._told, end)
 
+    def _word_before(self, end: int) -> int:
+        """Where the last word before `end` ends that is not told yet."""
+        while end > self._told and self._text[end - 1].isspace():
+            end -= 1
+        return end
+
+    def _word_behind(self, start: int) -> int:
+        while self._text[start : start + 1].isspace():
+            start += 1
+        return start
+
     def _block(self, at: int, final: bool, bare: bool) -> tuple[int | None, list[ToolCall]]:
         """The calls from `at` on, and where they end; None where they may not be whole."""
         calls: list[ToolCall] = []
         end = at
         while True:
-            start = len(self._text) - len(self._text[end:].lstrip())
+            start = self._word_behind(end)
             if calls and self._text[start : start + 1] not in ("{", "["):
                 break
             try:
@@ -119,7 +130,7 @@ class CallReader:
         """A JSON value as a call, where it is one of a known tool."""
         if isinstance(found, dict) and isinstance(found.get("function"), dict):
             found = found["function"]
-        if not isinstance(found, dict) or found.get("name") not in self._names:
+        if not isinstance(found, dict) or not isinstance(found.get("name"), str) or found["name"] not in self._names:
             return None
         arguments = found.get("arguments", found.get("parameters", {}))
         if isinstance(arguments, str):

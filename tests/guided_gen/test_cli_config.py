@@ -63,9 +63,14 @@ def test_what_is_no_option_or_no_value_of_it_is_refused(
     assert says in capsys.readouterr().err and not file.exists()
 
 
-def test_a_broken_file_is_named(file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "text", ["model = \n", "n = " + "[" * 9000, "n = " + "9" * 9000, "a" + ".a" * 500_000, "n = 1\n" * 2, "n = '\x80'"]
+)
+def test_a_broken_file_is_named(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
     file.parent.mkdir()
-    file.write_text("model = \n")
+    file.write_text(text, encoding="latin-1")
     assert run(monkeypatch, "solve", "Double it.") == 1
     assert str(file) in capsys.readouterr().err
 

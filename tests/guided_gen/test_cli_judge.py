@@ -94,6 +94,9 @@ def test_answers_that_are_not_judged_are_told_at_the_end(files, monkeypatch):
         ('{"problem_id": "own/5"}', "line 1: not a JSON object"),
         ('{"problem_id": "own/6", "completion": ""}', "no problem 'own/6'"),
         ('{"problem_id": "own/5", "completion": 1}', "not text"),
+        ('{"problem_id": ["own/5"], "completion": ""}', "no problem"),
+        ("[" * 1_000_000, "line 1: not a JSON object"),
+        ("9" * 1_000_000, "line 1: not a JSON object"),
     ],
 )
 def test_bad_answers_are_one_clear_sentence(files, line, message):

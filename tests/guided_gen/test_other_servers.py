@@ -306,3 +306,19 @@ def test_a_page_over_another_server_watches_it(own: Served) -> None:
         for more, name in refusals:
             refused = httpx.post(f"{front.url}/v1/chat/completions", json=chat | more, timeout=120)
             assert refused.status_code == 400 and "another server" in refused.text and name in refused.text, refused.text
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["[" * 100_000, '{"choices": 7}', '{"choices": [[]]}', "9" * 5000, "null"]
+    + [
+        f'{{"choices": [{{"delta": {{"content": "a"}}, "logprobs": {{"content": [{told}]}}}}]}}'
+        for told in ("7", "{}", f'{{"token": "a", "logprob": 1{"0" * 400}}}')
+    ],
+)
+def test_a_server_that_sends_anything_ends_the_search_in_one_sentence(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Canned([RIGHT])
+    monkeypatch.setattr(server, "reply", lambda body: (200, f"data: {line}\n\ndata: [DONE]\n\n".encode()))
+    with canned(server) as url, generator(url) as other, pytest.raises(BackendError, match="does not speak OpenAI's API") as told:
+        other.solve(STATEMENT, n=1, max_new_tokens=9)
+    assert "\n" not in str(told.value)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from guided_gen.data_builder.judge.judge import Judge
 from guided_gen.data_builder.problems.problem import AssertTest, CallTest, StdinTest
@@ -109,6 +112,10 @@ def test_pairs_are_for_programs_that_read_their_input(tmp_path: Path, judge: Jud
         ("Print it.\n\nSample Input\n2\n\nSample Output\n4\n", "assert double(2) == 4\n", "inputs and outputs"),
         ("Print it.", "assert 1 == 1\n", "call no function"),
         (STATEMENT, "#" * (1 << 21), "more than"),
+        (STATEMENT, f"assert double({'-' * 5000}1) == 2\n", "neither asserts"),
+        (STATEMENT, f"assert double(x{'.y' * 900}) == 2\n", "neither asserts"),
+        (STATEMENT, "assert double(1) == 2\n" * 40_000, "too much to run"),
+        (STATEMENT, "x = 1\n" * 80_000 + "assert double(1) == x\n" * 900, "too much to run"),
         (STATEMENT, "def test_it(tmp_path):\n    assert double(1) == 2\n", "takes tmp_path"),
         (STATEMENT, "@pytest.mark.parametrize('x', ROWS)\ndef test_it(x):\n    assert double(x)\n", "not literals"),
         (STATEMENT, "def test_it():\n    with pytest.raises(ValueError):\n        double('')\n", "uses pytest"),
@@ -123,3 +130,34 @@ def test_what_is_no_test_is_refused_in_one_sentence(tmp_path: Path, statement: s
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="none cannot be read"):
         problem_with_tests(STATEMENT, tmp_path / "none")
+
+
+PIECES = [
+    "assert double(1) == 2",
+    "\n",
+    "def test_a():",
+    "    ",
+    "@pytest.mark.parametrize('a', [1])",
+    "Input",
+    "Output",
+    "2",
+    "(",
+    "\0",
+    "x.y",
+    "f'{'",
+]
+
+
+@given(text=st.lists(st.sampled_from(PIECES), max_size=12).map("".join) | st.text(max_size=20))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_file_is_tests_or_refused(tmp_path: Path, text: str) -> None:
+    with suppress(SettingsError):
+        assert problem_with_tests("Double a number.", own(tmp_path, text)).tests
+
+
+@pytest.mark.parametrize(
+    "piece", ["Input\n", "Input\n1\nOutput\n", "assert ", "def test_a(): assert f(1)\n", "(", "[1],", "x = 1\n"]
+)
+def test_a_megabyte_takes_linear_time(tmp_path: Path, piece: str) -> None:
+    with suppress(SettingsError):
+        problem_with_tests("Double a number.", own(tmp_path, piece * (1_000_000 // len(piece))))

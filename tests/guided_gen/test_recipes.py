@@ -33,6 +33,10 @@ def test_arguments_are_those_of_the_command_line() -> None:
     ("text", "message"),
     [
         ("steps: [", "cannot be read as YAML"),
+        ("[" * 5000, "cannot be read as YAML"),
+        ("a: 2024-13-45", "cannot be read as YAML"),
+        ("a: 1\n" * 250_000, "cannot be read as YAML"),
+        ("{1: 2, b: 3}", "no list of steps"),
         ("about: nothing", "no list of steps"),
         ("steps: [{build: {out: d}}]\nplans: {}", "unknown part 'plans'"),
         ("steps: [build]", "step 1 of .* is not one command"),

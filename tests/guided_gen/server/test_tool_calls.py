@@ -58,6 +58,20 @@ def test_content_is_told_before_a_call_is_whole() -> None:
     assert reader.add('"name": "f"}\n</tool_call>') == [ToolCall("f", "{}")]
 
 
+@given(
+    st.lists(st.sampled_from([*TEXTS, CALL, '{"name": []}', '{"function": {"name": {}}}', "```", "\n", " x"]), max_size=6).map(
+        "".join
+    )
+)
+def test_no_text_makes_reading_fail(text: str) -> None:
+    read_calls(text, {"f", "g"})
+
+
+@pytest.mark.parametrize("piece", [f"{CALL}\n", "<tool_call> ", "```\n", "[", " ", "\n{", '{"a":"', "\\"])
+def test_a_megabyte_takes_linear_time(piece: str) -> None:
+    read_calls(piece * (1_000_000 // len(piece)), {"f"})
+
+
 def test_many_openings_take_linear_time() -> None:
     text = '{"a":\n' * 200_000
     assert read_calls(text, ["f"]) == (text, [])
