@@ -18,7 +18,7 @@ from .data_builder.problems.syntax import parse
 from .engine.errors import SettingsError
 from .pytest_functions import called
 
-MOST_BYTES = 1 << 20
+MOST_BYTES = 1 << 17
 MOST_TESTS = 1000
 MOST_RUN = 1 << 19
 """Characters of what is defined before the tests, counted once for each test: it runs before each."""
