@@ -87,9 +87,9 @@ def independent_samples(results: Results) -> list[Independent]:
     best: dict[str, Independent] = {}
     for line in results.lines:
         with _explained(line):
-            counts, about = _independent(line), _about(line)
-        if counts and counts[0] > (best[line["problem"]].samples if line["problem"] in best else 0):
-            best[line["problem"]] = Independent(line["problem"], about, *counts)
+            counts = _independent(line)
+            if counts and counts[0] > (best[line["problem"]].samples if line["problem"] in best else 0):
+                best[line["problem"]] = Independent(line["problem"], _about(line), *counts)
     return list(best.values())
 
 
