@@ -27,9 +27,12 @@ class GrammarVocabulary:
     """A model's tokens as grammars read them. Making it takes about a second, so a model has one."""
 
     def __init__(self, tokenizer: Any, stop_ids: frozenset[int], size: int) -> None:
-        """`tokenizer` is the `tokenizers` library's; `size` the number of logits."""
+        """`tokenizer` is the `tokenizers` library's; `size` the number of logits. Raises SettingsError where it is less."""
         self.size = size
-        self._tokens = LLTokenizer(tokenizer.to_str(), n_vocab=size, eos_token=sorted(stop_ids))
+        try:
+            self._tokens = LLTokenizer(tokenizer.to_str(), n_vocab=size, eos_token=sorted(stop_ids))
+        except ValueError as error:
+            raise SettingsError(f"this model's answers cannot be held to a schema: {_first_line(error)}") from error
 
     def json(self, schema: Mapping[str, Any] | bool = JSON_OBJECT) -> Grammar:
         """Of answers that are JSON of this schema. Raises SettingsError with the library's words where it cannot hold it."""

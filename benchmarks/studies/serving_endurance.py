@@ -1,14 +1,14 @@
 """Many clients, many of whom hang up, and slow ones: does the server leak memory, cache nodes or threads, is every answer its
 question's, and are those that are under way sent when it is told to end?
 
-python -m guided_gen.benchmarks.studies.serving_endurance [--minutes 10] [--clients 64] [--json]
+python -m guided_gen.benchmarks.studies.serving_endurance [--minutes 10] [--clients 64] [--model NAME] [--json]
 
-The server is a process of its own. Half of the requests ask for a sentence about a word, half for a call of a tool whose argument
-can be nothing but the word; of each, half as a stream. An answer is foreign if it has another question's word and not its own, if
-it is another call, or, where a float32 model is asked greedily (--greedy), if it equals another question's sentence. Before the
-clients come, each sentence is asked for alone, and later answers that are equal to these are counted (in another batch, rounding
-may turn a draw). Beside them some send headers slowly, and somebody asks once a second whether the server answers. At the end
-SIGTERM comes while all are asking.
+The server is a process of its own; without --model its weights are random, with the default model's tokens. Half of the
+requests ask for a sentence about a word, half for a call of a tool whose argument can be nothing but the word; of each, half as
+a stream. An answer is foreign if it has another question's word and not its own, if it is another call, or, where a float32
+model is asked greedily (--greedy), if it equals another question's sentence. Before the clients come, each sentence is asked
+for alone, and later answers that are equal to these are counted (in another batch, rounding may turn a draw). Beside them some
+send headers slowly, and somebody asks once a second whether the server answers. At the end SIGTERM comes while all are asking.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -30,11 +31,12 @@ from typing import Any
 import click
 import httpx
 
-from guided_gen.engine.models.known import DEFAULT_MODEL
+from guided_gen.benchmarks.studies.schema_answers import random_model
 
 WORDS = ("apple", "brick", "cloud", "drum", "eagle", "flute", "grape", "horse", "island", "jacket", "kettle", "lemon")
 HANGS_UP = 0.4  # the share of requests whose client does not wait for the end
 START_SECONDS = 900
+CALL_TOKENS = 150  # of a call, whose white space a model of random weights draws out
 
 
 @dataclass(frozen=True)
@@ -57,30 +59,22 @@ class Counts:
 
 
 @click.command()
-@click.option("--model", default=DEFAULT_MODEL, show_default=True)
+@click.option("--model", default=None, help="A model as it is, in the place of random weights.")
 @click.option("--precision", default="auto", show_default=True)
 @click.option("--minutes", default=10.0, show_default=True)
 @click.option("--clients", default=64, show_default=True)
 @click.option("--n", default=2, show_default=True, help="Candidates of each search.")
-@click.option("--tokens", default=24, show_default=True, help="Longest answer.")
+@click.option("--tokens", default=24, show_default=True, help="Longest sentence.")
 @click.option("--patience", default=8.0, show_default=True, help="Seconds after which a client that hangs up has done so.")
 @click.option("--slow", default=20, show_default=True, help="Clients that send headers, and no end of them.")
 @click.option("--greedy", is_flag=True, help="Temperature 0: an answer is foreign that equals another question's.")
 @click.option("--json", "as_json", is_flag=True)
-def main(as_json: bool, **options: Any) -> None:
+def main(model: str | None, as_json: bool, **options: Any) -> None:
     """Exits with 1 where a cache, a search or a thread is left, an answer is another question's, the server failed (5xx) or broke
     off an answer, was silent for more than a second, or memory grew by more than a tenth after half of the time.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "guided_gen", "serve", "--port", str(port), "--model", options["model"]]
-    server = subprocess.Popen([*command, "--precision", options["precision"], "--waiting", str(2 * options["clients"])])
-    try:
-        figures = asyncio.run(_endure(server.pid, f"http://127.0.0.1:{port}", **options))
-    finally:
-        server.terminate()
-        figures["exit_code"] = server.wait()
+    with tempfile.TemporaryDirectory() as folder:
+        figures = _endured(model or random_model(Path(folder)), **options)
     click.echo(json.dumps(figures) if as_json else "\n".join(f"{name:>24}: {value}" for name, value in figures.items()))
     wrong = [
         figures[name] for name in ("foreign_answers", "live_searches", "cached_tokens", "server_errors", "broken_at_the_end")
@@ -89,8 +83,23 @@ def main(as_json: bool, **options: Any) -> None:
     sys.exit(bool(any(wrong) or grew or figures["more_threads"] > 0 or figures["health_seconds"] > 1))
 
 
+def _endured(model: str, precision: str, **options: Any) -> dict[str, Any]:
+    """The figures of a server of its own for this model."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "guided_gen", "serve", "--port", str(port), "--model", model, "--precision", precision]
+    server = subprocess.Popen([*command, "--waiting", str(2 * options["clients"])])
+    try:
+        figures = asyncio.run(_endure(server.pid, f"http://127.0.0.1:{port}", **options))
+    finally:
+        server.terminate()
+        exit_code = server.wait()
+    return figures | {"exit_code": exit_code}
+
+
 async def _endure(
-    pid: int, url: str, minutes: float, clients: int, n: int, tokens: int, patience: float, slow: int, greedy: bool, **_: Any
+    pid: int, url: str, minutes: float, clients: int, n: int, tokens: int, patience: float, slow: int, greedy: bool
 ) -> dict[str, Any]:
     seconds = minutes * 60
     async with httpx.AsyncClient(base_url=url, timeout=600, limits=httpx.Limits(max_connections=None)) as http:
@@ -147,7 +156,7 @@ async def _questions(http: httpx.AsyncClient, common: dict[str, Any]) -> list[Qu
             "additionalProperties": False,
         }
         tool = {"type": "function", "function": {"name": "note", "description": "Note a word.", "parameters": argument}}
-        found.append(Question(word, body | {"tools": [tool], "tool_choice": "required"}))
+        found.append(Question(word, body | {"tools": [tool], "tool_choice": "required", "max_tokens": CALL_TOKENS}))
     return found
 
 

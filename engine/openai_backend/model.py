@@ -24,6 +24,7 @@ from .pieces import END, PieceTokenizer
 from .stream import AnswerStream, Connection
 
 WAIT_SECONDS = 0.2  # of a step in which nothing comes
+ALIAS = "guided-gen"  # at this project's own server, whatever model is served
 WHOLE_ANSWERS = "another server's answers cannot be forked or gone on with"
 
 
@@ -154,6 +155,8 @@ def _served(client: httpx.Client, model: str) -> str:
         raise BackendError(f"there is no OpenAI API at {client.base_url}: does the address end in /v1?")
     if not names or model in names:
         return model
+    if model == DEFAULT_MODEL and ALIAS in names:
+        return ALIAS
     if model != DEFAULT_MODEL or len(names) > 1:
         raise SettingsError(
             f"the server at {client.base_url} has the models {', '.join(names[:20])}: name one of them with --model"

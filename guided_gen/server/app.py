@@ -16,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import ValidationError
 
 from .. import __version__
+from ..engine.openai_backend.model import ALIAS
 from ..engine.search import SearchSettings
 from ..generator import GuidedGenerator
 from ..scoring import ScoredText
@@ -33,8 +34,6 @@ from .responses_answer import ResponsesAnswer
 from .responses_request import ResponsesRequest
 from .service import EventStream, SearchService, while_connected
 from .tool_calls import ToolCall
-
-ALIAS = "guided-gen"  # a name for whatever model is served
 
 
 def create_app(

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ from fastapi import Request
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from ..engine.errors import SettingsError
 from ..engine.search import SearchSettings
 from ..generator import GuidedGenerator
 from ..question import Question
@@ -36,6 +37,8 @@ class SearchService:
         self.admission = AdmissionQueue(limits)
         self.metrics = Metrics(generator, self.admission)
         generator.max_prompt_tokens = limits.prompt_tokens
+        with suppress(SettingsError):  # who asks for a schema is told
+            _ = generator.grammars  # made now: that takes more than a second, in which no other thread runs
         loaded, value = generator.loaded, generator.value
         identity = loaded.identity.sha256, loaded.precision, None if value is None else Path(value).name
         self.fingerprint = f"fp_{hashlib.sha256(repr(identity).encode()).hexdigest()[:12]}"

@@ -124,6 +124,11 @@ def test_what_cannot_be_held_is_refused(vocabulary: GrammarVocabulary) -> None:
         vocabulary.json({"enum": ["x" * 200_000]})
 
 
+def test_a_model_of_fewer_tokens_than_its_tokenizer_has_is_told(loaded: LoadedModel) -> None:
+    with pytest.raises(SettingsError, match="cannot be held to a schema"):
+        GrammarVocabulary(loaded.tokenizer.backend_tokenizer, loaded.stop_ids, 4)
+
+
 def test_min_p_drops_what_is_unlikely() -> None:
     from guided_gen.engine.sampling import distributions
 

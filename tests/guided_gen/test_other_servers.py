@@ -277,6 +277,11 @@ def test_this_projects_own_server_is_one_too(own: Served) -> None:
     assert eventually(lambda: own.idle)
 
 
+def test_this_projects_own_server_need_not_be_told_its_model(own: Served) -> None:
+    with generator(f"{own.url}/v1", max_tokens=24) as other:
+        assert other.solve(STATEMENT, n=2, max_new_tokens=24).candidates
+
+
 def test_a_page_over_another_server_watches_it(own: Served) -> None:
     import httpx
 

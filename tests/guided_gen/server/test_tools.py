@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
+from guided_gen.generator import GuidedGenerator
+from guided_gen.server.app import create_app
 from guided_gen.server.tools import Function, Tool, Toolbox
 
 PARAMETERS: dict[str, Any] = {
@@ -33,6 +36,12 @@ NAMED: Any = {"type": "function", "function": {"name": "weather"}}
 def fits(arguments: str) -> bool:
     found = json.loads(arguments)
     return set(found) == {"city", "days"} and len(found["city"]) <= 5 and found["days"] in (1, 2)
+
+
+def test_what_all_schemas_need_is_made_before_anybody_is_let_in(tiny_folder: Path) -> None:
+    generator = GuidedGenerator.from_pretrained(str(tiny_folder), precision="float32")
+    create_app(generator)
+    assert "grammars" in vars(generator)
 
 
 def test_a_named_tool_is_called_as_its_schema_says(client: openai.OpenAI) -> None:
