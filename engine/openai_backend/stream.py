@@ -14,6 +14,7 @@ from ..errors import BackendError
 
 Piece = tuple[str, float]  # its text and its mean log-probability, NaN where the server does not say
 PARALLEL = 8  # answers that are asked for at once
+TRIES = 3  # one at a time, of an answer that was broken off
 REFUSED = (400, 404, 422, 500, 501)  # how servers answer that have no log-probabilities
 # How log-probabilities are asked for, in this order: llama-cpp-python tells them only beside alternatives, others have none.
 LOGPROBS: tuple[dict[str, Any], ...] = ({"logprobs": True, "top_logprobs": 1}, {"logprobs": True}, {})
@@ -73,10 +74,11 @@ class AnswerStream:
         try:
             with self._connection.places:
                 done = self._closed or (not self._connection.breaks_off and self._ask())
-            if not done:
-                self._connection.breaks_off = True
-                with self._connection.only_place:
-                    done = self._closed or self._ask(again=True)
+            for left in reversed(range(TRIES)):
+                if not done:
+                    self._connection.breaks_off = True
+                    with self._connection.only_place:  # answers that were asked for before may still break it off
+                        done = self._closed or self._ask(last=not left)
         except httpx.HTTPError as error:
             self._fail(f"the server at {self._connection.client.base_url} does not answer: {error}")
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
@@ -87,15 +89,15 @@ class AnswerStream:
             self.error = BackendError(told)
             self._connection.news.notify_all()
 
-    def _ask(self, again: bool = False) -> bool:
-        """False where the server broke the answer off, and should be asked `again`."""
+    def _ask(self, last: bool = False) -> bool:
+        """False where the server broke the answer off, and should be asked again, unless this was the `last` try."""
         ways = self._connection.logprobs
         with self._connection.client.stream("POST", "chat/completions", json=self._body | ways[0]) as reply:
             if reply.is_success:
                 try:
-                    return self._follow(reply.iter_lines(), bool(ways[0]), again)
+                    return self._follow(reply.iter_lines(), bool(ways[0]), last)
                 except httpx.RemoteProtocolError:
-                    if again:
+                    if last:
                         raise
                     return False
             told = reply.read().decode("utf-8", "replace")
@@ -104,12 +106,12 @@ class AnswerStream:
             return True
         if self._connection.logprobs is ways:
             self._connection.logprobs = ways[1:]
-        return self._ask(again)
+        return self._ask(last)
 
-    def _follow(self, lines: Iterator[str], asked: bool, again: bool) -> bool:
+    def _follow(self, lines: Iterator[str], asked: bool, last: bool) -> bool:
         """Where log-probabilities were asked for and none came with the text yet, the text is held back until they do, or until
-        the end, where some servers tell all of them. What is told `again` of an answer that was broken off is skipped; one that
-        now goes another way is cut.
+        the end, where some servers tell all of them. What is told again of an answer that was broken off is skipped; one that now
+        goes another way is cut, as is one that the `last` try leaves without an end.
         """
         self._known, held, ended = self._text, "", None
         for line in lines:
@@ -129,7 +131,7 @@ class AnswerStream:
                     if not self._add(pieces(held, told)):
                         return self._end("length")
                     held = ""
-        if ended is None and not again:
+        if ended is None and not last:
             return False
         if held:
             self._connection.logprobs = LOGPROBS[-1:]  # the next answers need not be held back
