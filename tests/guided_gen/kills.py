@@ -18,8 +18,11 @@ import time
 from concurrent.futures import Future
 from pathlib import Path
 
+import accelerate  # noqa: F401
 import matplotlib.pyplot  # noqa: F401
+import scipy.optimize  # noqa: F401
 import sklearn.linear_model  # noqa: F401
+import tensorboardX  # noqa: F401
 import transformers  # noqa: F401
 
 from guided_gen.cli import adapt, bench, build, cli, dataset, evaluate, main, train  # noqa: F401
@@ -27,6 +30,8 @@ from guided_gen.data_builder import problem_growth
 from guided_gen.data_builder.judge.judge import Judge
 from guided_gen.data_builder.judge.verdict import Status, Verdict
 from guided_gen.data_builder.problems.problem import Problem
+from guided_gen.engine.models import loading  # noqa: F401
+from guided_gen.valuemodel import evaluation, fitting  # noqa: F401
 
 
 def even_first(judge: Judge, problem: Problem, text: str) -> Future[Verdict]:
