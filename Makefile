@@ -23,7 +23,7 @@ TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
 # `===` takes the plain build only, which is the one with CUDA; `==` prefers a CPU build (+cpu) where pip sees one.
 TORCH := $(if $(shell command -v nvidia-smi),torch===$(TORCH_VERSION),torch==$(TORCH_VERSION))
 
-.PHONY: missing-extras solve test test-model test-sanitized test-compilers test-vllm test-cuda test-cuda-there wheel docs model \
+.PHONY: missing-extras solve test test-kills test-model test-sanitized test-compilers test-vllm test-cuda test-cuda-there wheel docs model \
   bench-peers lint types compiler compilers sandbox clean
 
 solve: $(INSTALLED) model
@@ -31,6 +31,10 @@ solve: $(INSTALLED) model
 
 test: $(INSTALLED) lint
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+# Commands that are killed at random moments end as if they had not been: KILLS=15 kills each so often.
+test-kills: $(INSTALLED)
+	$(BIN)/python -m pytest -m kills -s tests/guided_gen/test_kills.py tests/guided_gen/test_adapt.py
 
 test-model: $(INSTALLED) model
 	@$(BIN)/guided-gen models pull qwen2.5-coder-0.5b >&2

@@ -48,6 +48,7 @@ def numbers(nested: Any) -> list[float]:
     return [float(nested)] if isinstance(nested, int | float) else []
 
 
+@pytest.mark.kills
 def test_killed_on_the_way_it_ends_with_the_same_model_which_solve_then_uses(
     command: list[str], tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,6 @@
 """train, evaluate and bench run, killed by SIGKILL at random moments, end as if they had not been.
 
-    KILLS=15 python -m pytest tests/guided_gen/test_kills.py -s        more kills than a test of all needs
+    make test-kills KILLS=15        more kills than a test of all needs
 
 What may differ is in docs/valuemodel.md and docs/benchmarks.md: TensorBoard's logs, seconds and memory.
 """
@@ -16,6 +16,7 @@ import pytest
 from .commands import run_killed, stored, succeed, untimed, write_problems
 from .made_up_rollouts import write_rollouts
 
+pytestmark = pytest.mark.kills
 KILLS = int(os.environ.get("KILLS", "3"))
 
 
