@@ -2,10 +2,11 @@
 
     python tests/guided_gen/kills.py KILLS SECONDS SEED guided-gen's arguments... --out OUT
 
-Begins the command again and again and kills it with SIGKILL after at most SECONDS, until KILLS have met a running one, then lets
-it run to its end. What ended before its kill is set aside as OUT-1, OUT-2 and so on, and the next one begins from nothing. Says
-how many kills came while a checkpoint was being written. Everything is imported once: the processes are forks of this one, which
-computes nothing itself. The judge of `adapt` takes an answer for correct if its first character is even.
+Begins the command again and again and kills it with SIGKILL after at most SECONDS, every other training as soon as it then writes
+a checkpoint, until KILLS have met a running one, then lets it run to its end. What ended before its kill is set aside as OUT-1,
+OUT-2 and so on, and the next one begins from nothing. Says how many kills came while a checkpoint was being written. Everything
+is imported once: the processes are forks of this one, which computes nothing itself. The judge of `adapt` takes an answer for
+correct if its first character is even.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import accelerate  # noqa: F401
@@ -62,12 +66,20 @@ def begun(arguments: list[str]) -> int:
     return process
 
 
-def killed(process: int, seconds: float) -> bool:
-    """Whether the process was still running after `seconds`; now it is not. Ends this one where it had failed."""
+def being_written(out: Path, since: float) -> bool:
+    """Whether a checkpoint that was begun after `since`, in seconds of the clock, is not yet in its place."""
+    with suppress(FileNotFoundError):  # files go while they are looked at
+        return any(path.stat().st_mtime > since for path in out.rglob("*.new"))
+    return False
+
+
+def killed(process: int, seconds: float, awaited: Callable[[], bool]) -> bool:
+    """Whether the process was still running after `seconds` and, from then on, when `awaited` was true; now it is not. Ends this
+    one where it had failed."""
     end = time.monotonic() + seconds
     ended, status = 0, 0
-    while not ended and time.monotonic() < end:
-        time.sleep(0.005)
+    while not ended and (time.monotonic() < end or not awaited()):
+        time.sleep(0.0005)
         ended, status = os.waitpid(process, os.WNOHANG)
     if not ended:
         os.kill(process, signal.SIGKILL)
@@ -82,9 +94,11 @@ def kill_often(command: list[str], kills: int, seconds: float, rng: random.Rando
     out = Path(command[command.index("--out") + 1])
     met, writing, aside = 0, 0, 0
     while met < kills:
-        if killed(begun(command), rng.uniform(0.1, seconds)):
+        writes = partial(being_written, out, time.time())
+        aimed = command[0] == "train" and (met + aside) % 2
+        if killed(begun(command), rng.uniform(0.1, seconds), writes if aimed else lambda: True):
             met += 1
-            writing += any(out.rglob("*.new"))
+            writing += writes()
         else:
             aside += 1
             out.rename(out.with_name(f"{out.name}-{aside}"))
