@@ -111,6 +111,7 @@ CONFIGS = {
     "no heads": json.dumps({"model_type": "qwen2", **SHAPE, "num_attention_heads": 0}),
     "sizes of text": json.dumps({"model_type": "qwen2", **SHAPE, "hidden_size": "large"}),
     "quantised by GPTQ": json.dumps({"model_type": "qwen2", **SHAPE, "quantization_config": {"quant_method": "gptq", "bits": 4}}),
+    "quantised by AWQ": json.dumps({"model_type": "qwen2", **SHAPE, "quantization_config": {"quant_method": "awq", "bits": 4}}),
     "quantised by bitsandbytes": json.dumps({"model_type": "llama", **SHAPE, "quantization_config": {"load_in_4bit": True}}),
 }
 
@@ -151,6 +152,18 @@ def test_a_missing_tensor_is_never_made_up(lost: str, precision: str, tmp_path: 
     model.save_pretrained(tmp_path, state_dict={k: v for k, v in model.state_dict().items() if k != lost})
     with pytest.raises(ModelError, match=lost):
         load_weights(tmp_path, precision)
+
+
+@pytest.mark.parametrize("broken", ["model.embed_tokens.weight", "model.layers.1.mlp.up_proj.weight", "model.norm.weight"])
+@pytest.mark.parametrize("number", [np.nan, -np.inf])
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_weights_that_are_not_finite_are_one_sentence(broken: str, number: float, precision: str, tmp_path: Path) -> None:
+    model = tiny("qwen2")
+    model.get_parameter(broken).data.view(-1)[-5] = number
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=f"holds numbers in {broken} that are not finite") as caught:
+        load_weights(tmp_path, precision)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])

@@ -164,6 +164,19 @@ def test_what_is_not_covered_is_refused_in_one_sentence(
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["F32", "F16", "BF16", "Q8_0", "Q5_0", "Q4_0"])
+@pytest.mark.parametrize(("part", "stored"), [("mlp.up_proj", "ffn_up"), ("self_attn.q_proj", "attn_q")])
+def test_weights_that_are_not_finite_are_refused_in_one_sentence(kind: str, part: str, stored: str, tmp_path: Path) -> None:
+    model = random_model(MODELS["llama"][0])
+    model.get_parameter(f"model.layers.1.{part}.weight").data[-1, 5] = torch.nan
+    with np.errstate(invalid="ignore"):
+        write_gguf(model, tmp_path / "model.gguf", kind)
+    for load in (load_cpu_model, lambda path: float_model(path, torch.float32)):
+        with pytest.raises(GuidedGenError, match=rf"holds numbers in blk\.1\.{stored}\.weight that are not finite") as caught:
+            load(tmp_path / "model.gguf")
+        assert "\n" not in str(caught.value)
+
+
 def test_another_family_is_refused(tmp_path: Path) -> None:
     writer = gguf.GGUFWriter(tmp_path / "mamba.gguf", "mamba")
     writer.add_block_count(2)
