@@ -70,6 +70,8 @@ def _of_folder(path: Path) -> Tokenizer:
     except Exception as error:  # transformers raises whatever a malformed file trips over
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"the tokenizer in {path} cannot be loaded: {reason}") from error
+    if not backend.encode("a", add_special_tokens=False).ids:  # what transformers makes of a missing file
+        raise ModelError(f"{path} holds no tokenizer, or one without tokens for texts")
     template = found.chat_template
     if isinstance(template, dict):
         template = template.get("default")

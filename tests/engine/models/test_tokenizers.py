@@ -141,6 +141,14 @@ def test_what_is_not_covered_is_one_sentence(entries: dict[str, Any], sentence: 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("family", ["qwen2", "starcoder2", "llama"])
+def test_a_folder_without_a_tokenizer_is_one_sentence(family: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(f'{{"model_type": "{family}", "vocab_size": 300}}')
+    with pytest.raises(ModelError, match=r"holds no tokenizer|the tokenizer in .* cannot be loaded") as caught:
+        load_tokenizer(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "x < 1 & 'y'"}]
 
 
