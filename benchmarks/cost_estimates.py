@@ -25,6 +25,7 @@ _TUNED_BYTES = 16  # float32: weight, gradient and Adam's two moments
 _ACTIVATIONS = 34  # numbers of the hidden size that a layer keeps for a token until the backward pass (Korthikanti et al., 2022)
 _BATCH = 256  # candidates that decode at once on a device
 _GB = 1e9
+_MOST = 1e18  # of any number in a plan
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,17 @@ class Estimate:
 def estimates(steps: list[tuple[str, dict[str, Any]]], plan: dict[str, Any]) -> list[Estimate]:
     """One for each build, training and adaptation among `steps`, which are commands with their options. Raises SettingsError."""
     machine, data = _read(Machine, plan.get("machine"), "machine"), _read(Data, plan.get("data"), "data")
-    models = {name: _read(Sizes, sizes, f"models: {name}") for name, sizes in (plan.get("models") or {}).items()}
+    named = plan.get("models", {})
+    if not isinstance(named, dict):
+        raise SettingsError("the plan needs models, with the sizes of each by its name")
+    try:
+        models = {name: _read(Sizes, sizes, f"models: {name}") for name, sizes in named.items()}
+        return _estimates(steps, machine, models, data)
+    except (ArithmeticError, ValueError) as error:  # not finite
+        raise SettingsError(f"the numbers of the plan make no estimate: {error}") from error
+
+
+def _estimates(steps: list[tuple[str, dict[str, Any]]], machine: Machine, models: dict[str, Sizes], data: Data) -> list[Estimate]:
     found = []
     read = data.tokens_at_hand
     for number, (command, options) in enumerate(steps, 1):
@@ -152,8 +163,7 @@ def build_estimate(name: str, options: dict[str, Any], sizes: Sizes, machine: Ma
 
 def adapt_estimate(name: str, options: dict[str, Any], machine: Machine, models: dict[str, Sizes], data: Data) -> Estimate:
     """What `guided-gen adapt` does within its hours, at most all problems: ten answers each, read once."""
-    [model] = options.get("arguments") or [None]
-    sizes = _model(models, {"model": model})
+    sizes = _model(models, {"model": next(iter(options.get("arguments", [])), None)})
     build = {"independent": 10, "limit": data.problems}
     whole = build_estimate(name, build, sizes, machine, data)
     read = tree_tokens(build, data)
@@ -197,6 +207,8 @@ def _read(kind: Any, given: Any, name: str) -> Any:
     known = {field.name for field in fields(kind)}
     if not isinstance(given, dict) or set(given) - known:
         raise SettingsError(f"the plan needs {name}, with {', '.join(sorted(known))}")
+    if not all(isinstance(number, int | float) and 0 <= number < _MOST for number in given.values()):
+        raise SettingsError(f"the plan needs numbers from 0 to {_MOST:g} in {name}")
     try:
         return kind(**given)
     except TypeError as error:

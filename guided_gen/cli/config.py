@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -34,17 +35,34 @@ def configured() -> dict[str, Any]:
             content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             raise ValueError(f"it has more than {MOST_BYTES} bytes")
-        return tomllib.loads(content.decode())
+        found = tomllib.loads(content.decode())
     except FileNotFoundError:
         return {}
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path} cannot be read as a configuration file: {error}") from None
+    for name, value in found.items():
+        if not is_value(value):
+            raise SettingsError(f"{path} sets {name!r} to something else than a text, a number, true, false or a list of them")
+    return found
+
+
+def is_value(value: Any) -> bool:
+    """Whether it could be an option's: a text, a number below 2^63, true, false, or a list of them."""
+    if isinstance(value, list):
+        return not any(isinstance(one, list) for one in value) and all(map(is_value, value))
+    if isinstance(value, str):
+        return re.search("[\ud800-\udfff]", value) is None  # bytes of the command line that are no text
+    return isinstance(value, int | float) and abs(value) < 1 << 63
 
 
 def default_map() -> dict[str, dict[str, Any]]:
-    """The defaults as click takes them: for each command those that it has an option for."""
-    found = {name.replace("-", "_"): value for name, value in configured().items()}
-    return dict.fromkeys(COMMANDS, found) if found else {}
+    """The defaults as on the command line, in texts: for each command those that it has an option for."""
+    found = configured()
+    if not found:
+        return {}
+    lists = {name for name, option in known_options().items() if option.multiple}
+    told = {name.replace("-", "_"): value if name in lists else str(value) for name, value in found.items()}
+    return dict.fromkeys(COMMANDS, told)
 
 
 def _settings(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -70,6 +88,8 @@ def set_command(name: str, value: str) -> None:
 
         check_names({"policy": "best-of-n", "scorer": None, name: value})
     default = value if isinstance(converted, Path) else converted
+    if not is_value(default):
+        raise SettingsError(f"--{name} cannot be {value!r} by default")
     _write(configured() | {name: [default] if option.multiple else default})
 
 
@@ -88,8 +108,7 @@ def unset_command(name: str) -> None:
 def show_command() -> None:
     """Print the file's path, to stderr, and its lines."""
     click.echo(config_file(), err=True)
-    for name, value in configured().items():
-        click.echo(f"{name} = {json.dumps(value)}")
+    click.echo(_lines(configured()), nl=False)
 
 
 def known_options() -> dict[str, click.Option]:
@@ -113,6 +132,14 @@ def _write(defaults: dict[str, Any]) -> None:
     from ..engine.files import replaced_atomically
 
     with replaced_atomically(config_file()) as temporary:
-        # Strings, numbers and lists of them are written alike in JSON and in TOML.
-        lines = (f"{name} = {json.dumps(value)}\n" for name, value in defaults.items())
-        temporary.write_text("".join(lines), encoding="utf-8")
+        temporary.write_text(_lines(defaults), encoding="utf-8")
+
+
+def _lines(defaults: dict[str, Any]) -> str:
+    keys = {name: name if re.fullmatch("[A-Za-z0-9_-]+", name) else _literal(name) for name in defaults}
+    return "".join(f"{keys[name]} = {_literal(value)}\n" for name, value in defaults.items())
+
+
+def _literal(value: Any) -> str:
+    """Texts, numbers and lists of them are written alike in JSON and in TOML, but for one character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

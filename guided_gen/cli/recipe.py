@@ -23,6 +23,7 @@ import click
 import yaml
 
 from ..engine.errors import SettingsError
+from .config import is_value
 
 MOST_BYTES = 1 << 16
 
@@ -36,7 +37,7 @@ def command(file: Path, dry_run: bool, from_step: int) -> None:
     from . import cli
 
     recipe = load_recipe(file)
-    check_steps(recipe, cli)
+    checked = check_steps(recipe, cli)
     if recipe.about:
         click.echo(recipe.about.strip(), err=True)
     for number, step in enumerate(recipe.steps, 1):
@@ -44,7 +45,7 @@ def command(file: Path, dry_run: bool, from_step: int) -> None:
         if not dry_run and number >= from_step:
             cli.main(step.arguments(), prog_name="guided-gen", standalone_mode=False)
     if dry_run and recipe.plan:
-        _print_estimates([(step.name, step.options) for step in recipe.steps], recipe.plan)
+        _print_estimates(checked, recipe.plan)
 
 
 def _print_estimates(steps: list[tuple[str, dict[str, object]]], plan: dict[str, object]) -> None:
@@ -112,32 +113,46 @@ def load_recipe(path: Path) -> Recipe:
     unknown = set(raw) - {"about", "steps", "plan"}
     if unknown:
         raise SettingsError(f"{path} has an unknown part {min(unknown)!r}; a recipe has about, steps and plan")
-    steps = []
-    for number, step in enumerate(raw["steps"], 1):
-        if not isinstance(step, dict) or len(step) != 1 or not isinstance(options := next(iter(step.values())), dict):
-            raise SettingsError(f"step {number} of {path} is not one command with its options")
-        steps.append(Step(tuple(str(next(iter(step))).split()), options))
-    return Recipe(str(raw.get("about", "")), tuple(steps), raw.get("plan") or {})
+    about = raw.get("about", "")
+    if not isinstance(raw.get("plan", {}), dict) or not isinstance(about, str) or not is_value(about):
+        raise SettingsError(f"{path} is no recipe: about is a text, and plan has parts with names")
+    steps = tuple(_step(one, f"step {number} of {path}") for number, one in enumerate(raw["steps"], 1))
+    return Recipe(about, steps, raw.get("plan", {}))
 
 
-def check_steps(recipe: Recipe, commands: click.Group) -> None:
-    """Raises SettingsError for a command or an option that does not exist, or a value that an option does not take.
+def _step(raw: Any, where: str) -> Step:
+    [(words, options)] = raw.items() if isinstance(raw, dict) and len(raw) == 1 else [(None, None)]
+    if not isinstance(words, str) or not words.strip() or not isinstance(options, dict):
+        raise SettingsError(f"{where} is not one command with its options")
+    for name, value in options.items():
+        if not isinstance(name, str):
+            raise SettingsError(f"{where} has an option whose name is no text")
+        if not is_value(value) or (name == "arguments" and not isinstance(value, list)):
+            raise SettingsError(f"{where} sets {name!r} to what it cannot be")
+    return Step(tuple(words.split()), options)
 
-    Paths need not exist yet: they may be what an earlier step makes.
+
+def check_steps(recipe: Recipe, commands: click.Group) -> list[tuple[str, dict[str, Any]]]:
+    """Each step's command, and its options as the command takes them: numbers, not texts.
+
+    Raises SettingsError for a command or an option that does not exist, or a value that an option does not take. Paths need not
+    exist yet: they may be what an earlier step makes.
     """
-    for step in recipe.steps:
-        command = _command(step, commands)
-        known = {name.removeprefix("--"): option for option in command.params for name in [*option.opts, *option.secondary_opts]}
-        for name, value in step.options.items():
-            if name == "arguments":
-                continue
-            if name not in known:
-                raise SettingsError(f"{step.name} has no option {name!r}; see guided-gen {step.name} --help")
-            _check_value(step, name, known[name], value)
-        for option in command.params:
-            given = any(known.get(name) is option for name in step.options)
-            if option.required and not given and isinstance(option, click.Option):
-                raise SettingsError(f"{step.name} needs the option {option.opts[0].removeprefix('--')!r}")
+    return [(step.name, _checked_options(step, _command(step, commands))) for step in recipe.steps]
+
+
+def _checked_options(step: Step, command: click.Command) -> dict[str, Any]:
+    known = {name.removeprefix("--"): option for option in command.params for name in [*option.opts, *option.secondary_opts]}
+    checked = {}
+    for name, value in step.options.items():
+        if name != "arguments" and name not in known:
+            raise SettingsError(f"{step.name} has no option {name!r}; see guided-gen {step.name} --help")
+        checked[name] = value if name == "arguments" else _as_taken(step, name, known[name], value)
+    for option in command.params:
+        given = any(known.get(name) is option for name in step.options)
+        if option.required and not given and isinstance(option, click.Option):
+            raise SettingsError(f"{step.name} needs the option {option.opts[0].removeprefix('--')!r}")
+    return checked
 
 
 def _command(step: Step, commands: click.Group) -> click.Command:
@@ -150,17 +165,19 @@ def _command(step: Step, commands: click.Group) -> click.Command:
     return command
 
 
-def _check_value(step: Step, name: str, option: click.Parameter, value: Any) -> None:
+def _as_taken(step: Step, name: str, option: click.Parameter, value: Any) -> Any:
     if isinstance(option, click.Option) and option.is_flag:
         if not isinstance(value, bool):
             raise SettingsError(f"{step.name} takes true or false as {name}, not {value!r}")
-        return
+        return value
     if isinstance(value, list) and not option.multiple:
         raise SettingsError(f"{step.name} takes one {name}, not {len(value)}")
     if isinstance(option.type, click.Path):
-        return
+        return value
+    taken = []
     for one in value if isinstance(value, list) else [value]:
         try:
-            option.type.convert(str(one), option, None)
+            taken.append(option.type.convert(str(one), option, None))
         except click.BadParameter as error:
             raise SettingsError(f"{step.name} does not take {one!r} as {name}: {error.message}") from error
+    return taken if isinstance(value, list) else taken[0]
