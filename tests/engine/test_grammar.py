@@ -10,6 +10,8 @@ import jsonschema_rs
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from guided_gen.engine.errors import SettingsError
@@ -122,6 +124,31 @@ def test_what_cannot_be_held_is_refused(vocabulary: GrammarVocabulary) -> None:
             vocabulary.json(schema)
     with pytest.raises(SettingsError, match="characters"):
         vocabulary.json({"enum": ["x" * 200_000]})
+
+
+KEYWORDS = st.sampled_from(
+    [
+        *("type", "properties", "required", "items", "prefixItems", "oneOf", "anyOf", "allOf", "discriminator", "propertyName"),
+        *("$ref", "$defs", "enum", "const", "format", "pattern", "maximum", "multipleOf", "maxLength", "minItems", "not", "a"),
+        *("additionalProperties", "patternProperties", "if", "then", "default"),
+    ]
+)
+WORDS = ["object", "string", "integer", "array", "time", "a"]
+WORDS += ["#", "#/$defs/a", "#/properties/a", "^a*$", "(", "a{99999}", "\ud800"]
+PARTS = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 10**12) | st.floats() | st.sampled_from(WORDS),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYWORDS, inner, max_size=5),
+)
+
+
+@given(PARTS | st.dictionaries(KEYWORDS, PARTS, max_size=5))
+def test_whatever_a_schema_holds_it_is_a_grammar_or_refused(vocabulary: GrammarVocabulary, schema: Any) -> None:
+    for made in (vocabulary.json, lambda schema: vocabulary.one_of([("a", schema, ""), ("", True, "b")])):
+        try:
+            grammar = made(schema)
+            grammar.allowed(grammar.begin())
+        except SettingsError as error:
+            assert "\n" not in str(error)
 
 
 def test_a_model_of_fewer_tokens_than_its_tokenizer_has_is_told(loaded: LoadedModel) -> None:

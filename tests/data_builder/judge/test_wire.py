@@ -1,5 +1,6 @@
 import array
 import collections
+import contextlib
 import datetime
 import decimal
 import enum
@@ -7,6 +8,7 @@ import fractions
 import math
 import pathlib
 import struct
+import time
 import types
 from typing import Any
 
@@ -229,3 +231,25 @@ def test_random_bytes_are_a_frame_or_refused(data):
     except WireError:
         return
     assert {type(part) for part in frame} <= {type(None), bool, int, float, complex, str, bytes}
+
+
+MEGABYTE = 1 << 20
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"t" + struct.pack("<I", MEGABYTE) + b"N" * MEGABYTE,
+        b"t" + struct.pack("<I", MEGABYTE // 5) + (b"s" + bytes(4)) * (MEGABYTE // 5),
+        (b"t" + struct.pack("<I", 1)) * (MEGABYTE // 5),
+        b"s" + struct.pack("<I", MEGABYTE) + b"\xc3" * MEGABYTE,
+        b"x" * MEGABYTE,
+    ],
+    ids=["scalars", "texts", "tuples in tuples", "no text", "library types"],
+)
+def test_a_megabyte_takes_linear_time(data):
+    start = time.monotonic()
+    for read in (decode, decode_frame):
+        with contextlib.suppress(WireError):
+            read(data)
+    assert time.monotonic() - start < 20

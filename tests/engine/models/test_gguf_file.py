@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import struct
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import gguf
@@ -120,3 +122,25 @@ def test_a_broken_file_is_one_sentence(content: bytes, sentence: str, tmp_path: 
     with pytest.raises(ModelError, match=sentence) as caught:
         GgufFile(path)
     assert "\n" not in str(caught.value)
+
+
+MEGABYTE = 1 << 20
+LARGE = {
+    "empty texts": header(ENTRY(9, struct.pack("<IQ", 8, MEGABYTE // 8) + bytes(MEGABYTE)), entries=1),
+    "a text of no characters": header(ENTRY(8, string(b"\xff" * MEGABYTE)), entries=1),
+    "short lists": header(
+        *(string(b"%d" % i) + struct.pack("<IIQ", 9, 8, 6) + bytes(48) for i in range(1 << 14)), entries=1 << 14
+    ),
+    "tensors": header(*(tensor(b"%d" % i) for i in range(1 << 14)), bytes(999), tensors=1 << 14),
+    "zeros": header(bytes(MEGABYTE), entries=1 << 14),
+}
+
+
+@pytest.mark.parametrize("content", LARGE.values(), ids=list(LARGE))
+def test_a_megabyte_of_header_takes_linear_time(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "large.gguf"
+    path.write_bytes(content)
+    start = time.monotonic()
+    with suppress(ModelError), GgufFile(path) as file:
+        assert len(file.metadata) + len(file.tensors) in (1, 1 << 14)
+    assert time.monotonic() - start < 20
