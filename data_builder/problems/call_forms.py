@@ -12,17 +12,7 @@ from typing import Any
 
 from .interface import Interface, same_name
 from .literals import NAMED, Reader, read_literal
-from .result_text import (
-    DENIED,
-    END,
-    END_OF_ASSERT,
-    FOLLOWED,
-    LINES,
-    Found,
-    lead,
-    read_result,
-    result_below,
-)
+from .result_text import DENIED, END, END_OF_ASSERT, FOLLOWED, LINES, Found, lead, read_result, result_below
 
 Variables = Mapping[str, Sequence[tuple[int, Any]]]
 
