@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all, and are read up to a length."""
 
 from __future__ import annotations
 
@@ -39,6 +39,15 @@ def write_atomically(path: Path, text: str) -> None:
     """Put `text`, in UTF-8, in the place of what `path` holds. Raises OSError as `replaced_atomically`."""
     with replaced_atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def text_within(path: Path, most_bytes: int) -> str:
+    """The text of a file in UTF-8. Raises OSError, and ValueError where it is longer or no text."""
+    with path.open("rb") as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"it has more than {most_bytes} bytes")
+    return content.decode()
 
 
 def check_replaceable(path: Path) -> None:

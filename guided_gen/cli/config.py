@@ -14,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from ..engine.errors import SettingsError
+from ..engine.files import replaced_atomically, text_within
 from . import completion
 
 COMMANDS = ("solve", "serve")
@@ -31,11 +32,7 @@ def configured() -> dict[str, Any]:
     """The defaults by name. Raises SettingsError where the file is no TOML."""
     path = config_file()
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise ValueError(f"it has more than {MOST_BYTES} bytes")
-        found = tomllib.loads(content.decode())
+        found = tomllib.loads(text_within(path, MOST_BYTES))
     except FileNotFoundError:
         return {}
     except (ValueError, RecursionError) as error:
@@ -129,8 +126,6 @@ def _option(name: str) -> click.Option:
 
 
 def _write(defaults: dict[str, Any]) -> None:
-    from ..engine.files import replaced_atomically
-
     with replaced_atomically(config_file()) as temporary:
         temporary.write_text(_lines(defaults), encoding="utf-8")
 

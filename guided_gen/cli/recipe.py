@@ -23,6 +23,7 @@ import click
 import yaml
 
 from ..engine.errors import SettingsError
+from ..engine.files import text_within
 from .config import is_value
 
 MOST_BYTES = 1 << 16
@@ -96,11 +97,7 @@ class Recipe:
 def load_recipe(path: Path) -> Recipe:
     """Raises SettingsError with the file's name for anything that is no recipe."""
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise ValueError(f"it has more than {MOST_BYTES} bytes")
-        raw = yaml.safe_load(content.decode())
+        raw = yaml.safe_load(text_within(path, MOST_BYTES))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise SettingsError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from error
     if (
