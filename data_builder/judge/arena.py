@@ -11,10 +11,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
 import secrets
+import select
 import socket
 import subprocess
 import sys
@@ -54,8 +56,7 @@ class Arena:
 
     def __exit__(self, *_: object) -> None:
         self._watch.stop()
-        self._canary.kill()
-        self._canary.wait()
+        self._end_canary()
         for listener in (*self._listeners.values(), self._udp):
             listener.close()
         self._folder.cleanup()
@@ -110,10 +111,33 @@ class Arena:
             listener.setblocking(False)
 
     def _start_canary(self) -> None:
-        program = "import os, time\nkept = dict(os.environ)\ntime.sleep(3600)"
+        program = "import os, sys\nkept = dict(os.environ)\nfor line in sys.stdin: print(line, end='', flush=True)"
         self._canary = subprocess.Popen(
-            [sys.executable, "-S", "-c", program], env={f"T{k}": k + v for k, v in self.tokens.items()}
+            [sys.executable, "-S", "-c", program],
+            env={f"T{k}": k + v for k, v in self.tokens.items()},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
+
+    def _canary_answers(self) -> bool:
+        """Whether it is neither killed nor stopped. It is asked, for a signal may be on its way to a process that still runs."""
+        assert self._canary.stdin is not None and self._canary.stdout is not None
+        try:
+            self._canary.stdin.write(b"still there?\n")
+            self._canary.stdin.flush()
+        except BrokenPipeError:
+            return False
+        while not select.select([self._canary.stdout], [], [], 0.02)[0]:
+            if Path(f"/proc/{self._canary.pid}/status").read_text().split("State:", 1)[1].split()[0] in "Tt":
+                return False
+        return self._canary.stdout.readline() != b""
+
+    def _end_canary(self) -> None:
+        self._canary.kill()
+        self._canary.wait()
+        for pipe in (self._canary.stdin, self._canary.stdout):
+            with contextlib.suppress(BrokenPipeError):  # what it was asked and did not read
+                pipe.close()  # type: ignore[union-attr]
 
     def _leftovers(self) -> set[str]:
         """Processes, temporary folders, descriptors of the judge and shared memory that are there now; processes are killed."""
@@ -156,11 +180,9 @@ class Arena:
                     path.unlink()
         if len(self._tests_file.read_text().splitlines()) != len(self.tokens):
             reached.append("the file with the tests was changed")
-        state = Path(f"/proc/{self._canary.pid}/status").read_text().split("State:", 1)[1].split()[0]
-        if self._canary.poll() is not None or state in "TtZ":
+        if not self._canary_answers():
             reached.append("another process of the user was killed or stopped")
-            self._canary.kill()
-            self._canary.wait()
+            self._end_canary()
             self._start_canary()
         return reached
 
