@@ -1,5 +1,7 @@
 /* A decoder layer but for its attention, in two calls: what is before it and what is behind it (layer_kernel.py). */
 
+#define BLOCK_ROWS 192
+
 static void *room(size_t bytes) { return aligned_alloc(64, (bytes + 63) / 64 * 64); }
 
 /* out [rows, outputs] = x W^T + bias or, to add to what is there, out + x W^T + bias. */
@@ -54,16 +56,20 @@ void gg_before_attention(
     in_pieces(chosen->rotate, &rotation, rows, token, PIECE, threads);
 }
 
-/* attended [rows, heads, head_dim] and what the layer was given, hidden [rows, H] -> what it gives, out [rows, H]. */
+/* attended [rows, heads, head_dim] and what the layer was given, hidden [rows, H] -> what it gives, out [rows, H]. The rows go in
+ * blocks, whose memory is small enough to be used again: fresh memory costs more than the products of so many rows. */
 void gg_after_attention(const struct layer *l, const float *attended, const float *hidden, long rows, float *out, int threads) {
-    long width = l->gate_up.inputs, inner = l->down.inputs;
-    float *normed = room((size_t)(rows * (width + 3 * inner)) * sizeof(float)), *both = normed + rows * width;
-    struct gate gate = {both, both + rows * 2 * inner, inner};
+    long width = l->gate_up.inputs, inner = l->down.inputs, most = rows < BLOCK_ROWS ? rows : BLOCK_ROWS;
+    float *normed = room((size_t)(most * (width + 3 * inner)) * sizeof(float)), *both = normed + most * width;
+    struct gate gate = {both, both + most * 2 * inner, inner};
     memcpy(out, hidden, (size_t)(rows * width) * sizeof(float));
-    multiply(&l->o, attended, rows, out, 1, threads);
-    normalise(out, l->mlp_norm, l->epsilon, normed, rows, width, threads);
-    multiply(&l->gate_up, normed, rows, both, 0, threads);
-    in_pieces(chosen->silu_mul, &gate, rows, inner, PIECE, threads);
-    multiply(&l->down, gate.out, rows, out, 1, threads);
+    for (long count; rows > 0; rows -= count, attended += count * l->o.inputs, out += count * width) {
+        count = rows < most ? rows : most;
+        multiply(&l->o, attended, count, out, 1, threads);
+        normalise(out, l->mlp_norm, l->epsilon, normed, count, width, threads);
+        multiply(&l->gate_up, normed, count, both, 0, threads);
+        in_pieces(chosen->silu_mul, &gate, count, inner, PIECE, threads);
+        multiply(&l->down, gate.out, count, out, 1, threads);
+    }
     free(normed);
 }

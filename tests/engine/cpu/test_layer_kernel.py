@@ -21,7 +21,7 @@ def linear(rows: list[int], columns: int, biased: bool = False) -> BlockLinear:
     return BlockLinear(matrices, torch.randn(sum(rows)) if biased else None)
 
 
-@pytest.mark.parametrize("rows", [1, 5, 70])
+@pytest.mark.parametrize("rows", [1, 5, 70, 400])
 @pytest.mark.parametrize("normed", [False, True])
 def test_a_layer_equals_its_operators(rows: int, normed: bool) -> None:
     torch.manual_seed(rows)
