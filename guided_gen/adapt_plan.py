@@ -109,12 +109,17 @@ def problem_parts(source: str, difficulty: str, tokenizer: Any, seed: int) -> tu
         cut = round(len(ordered) * (1 - _HELD_SHARE))
         found = [Part(None, ordered[:cut]), Part(None, ordered[cut:])]
     training, others = (Part(one.split, build_order(_fit(one.problems, difficulty, tokenizer), seed)) for one in found)
+    if not training.problems:
+        raise SettingsError(
+            f"{source} holds no problems to learn from: of difficulty {difficulty}, with tests that can judge, and with a prompt of at "
+            f"most {MOST_PROMPT} tokens"
+        )
     return training, others
 
 
 def _fit(problems: Sequence[Problem], difficulty: str, tokenizer: Any) -> list[Problem]:
     def fits(problem: Problem) -> bool:
-        if problem.difficulty not in (None, difficulty) or skip_reason(problem) is not None:
+        if problem.difficulty not in ("", difficulty) or skip_reason(problem) is not None:
             return False
         try:
             prompt_ids(tokenizer, problem, DEFAULT_TEMPLATE, MOST_PROMPT)

@@ -76,7 +76,15 @@ def test_problems_without_splits_are_parted_and_unfit_ones_left_out(tiny_folder:
     assert training.split is None
     assert 8 <= len(training.problems) <= 18
     write_problems(path, questions, inputs=[[1]], outputs=[2])
-    assert not problem_parts(str(path), "introductory", tokenizer, 0)[0].problems
+    with pytest.raises(SettingsError, match="holds no problems to learn from: of difficulty introductory"):
+        problem_parts(str(path), "introductory", tokenizer, 0)
+
+
+def test_problems_that_say_no_difficulty_are_all_taken(tiny_folder: Path, tmp_path: Path) -> None:
+    questions = [f"Write f(x) that adds {i}." for i in range(12)]
+    path = write_problems(tmp_path / "problems.jsonl", questions, ("",), inputs=[[1], [2], [3]], outputs=[2, 4, 6])
+    parts = problem_parts(str(path), "introductory", load_tokenizer(tiny_folder), seed=0)
+    assert sum(len(part.problems) for part in parts) == 12
 
 
 def test_a_meter_takes_the_speed_from_a_full_batch() -> None:
