@@ -111,8 +111,8 @@ def problem_parts(source: str, difficulty: str, tokenizer: Any, seed: int) -> tu
     training, others = (Part(one.split, build_order(_fit(one.problems, difficulty, tokenizer), seed)) for one in found)
     if not training.problems:
         raise SettingsError(
-            f"{source} holds no problems to learn from: of difficulty {difficulty}, with tests that can judge, and with a prompt of at "
-            f"most {MOST_PROMPT} tokens"
+            f"{source} holds no problems to learn from: of difficulty {difficulty}, with tests that can judge, and with a prompt "
+            f"of at most {MOST_PROMPT} tokens"
         )
     return training, others
 
