@@ -41,8 +41,9 @@ UNRUN = "best of 16, nothing run"
 ARMS: dict[str, dict[str, Any]] = {
     "best of 8": {"n": 8, "enough": _NEVER},
     BEST_OF_16: {"n": 16, "enough": _NEVER},
-    "adaptive, budget 600": {"n": 4, "most": 16, "enough": 0.9, "budget": 600},
-    "adaptive, budget 1,100": {"n": 4, "most": 16, "enough": 0.9, "budget": 1100},
+    "4 at a time, budget 1,100": {"n": 4, "most": 16, "enough": 0.9, "budget": 1100},
+    "solve": {"n": 8, "most": 32},
+    "solve --n 16 --most 32": {"n": 16, "most": 32},
 }
 
 
