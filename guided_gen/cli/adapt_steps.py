@@ -22,6 +22,7 @@ from typing import Any
 import click
 
 from ..adapt_plan import HELD_OUT, MOST_PROMPT, PARTS, ROLLOUTS, TRAINING, VALIDATION, Plan
+from ..engine.errors import DataError
 from ..engine.files import write_atomically
 from .recipe import Step
 
@@ -118,7 +119,11 @@ def run_steps(made: dict[str, Step], plan: Plan, done: Done, out: Path) -> None:
         click.echo(f"{told}\n  guided-gen {' '.join(step.arguments())}", err=True)
         start = time.perf_counter()
         with (out / LOG).open("a", encoding="utf-8") as log, redirect_stdout(log):
-            cli.main(step.arguments(), prog_name="guided-gen", standalone_mode=False)
+            try:
+                cli.main(step.arguments(), prog_name="guided-gen", standalone_mode=False)
+            except DataError as error:
+                hint = "more --hours with another --out, or problems that it solves now and then, would give more to learn from"
+                raise DataError(f"{name}: {error}; {hint}") from None
         done.add(name, time.perf_counter() - start)
 
 

@@ -12,8 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from guided_gen.adapt_plan import Plan
+from guided_gen.cli import cli
+from guided_gen.cli.adapt_steps import Done, run_steps
+from guided_gen.cli.recipe import Step
 from guided_gen.data_builder.dataset import read_trees
 from guided_gen.engine.cpu.model import cpu_supported
+from guided_gen.engine.errors import DataError
 from guided_gen.known_values import known_value
 from guided_gen.valuemodel.made_for import PARTS
 
@@ -98,3 +103,14 @@ def test_what_cannot_be_adapted_is_one_sentence(command: list[str], tmp_path: Pa
     assert "There is no file or folder" in refused("adapt", "nowhere/model.gguf", "--out", tmp_path)
     assert "belongs to --backend vllm" in refused(*command, "--vllm", "max_num_seqs=1", "--out", tmp_path)
     assert "does not exist" in refused(*command, "--problems", tmp_path / "none.jsonl", "--out", tmp_path)
+
+
+def test_a_step_that_has_too_little_data_is_named_with_what_would_help(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise DataError("evidence is fitted to problems with correct and wrong answers")
+
+    monkeypatch.setattr(cli, "main", refuse)
+    plan = Plan({}, {}, {}, {"fitting evidence": 1.0}, 0.0)
+    step = Step(("bench", "fit-evidence"), {})
+    with pytest.raises(DataError, match="^fitting evidence: evidence is fitted to .* wrong answers; more --hours"):
+        run_steps({"fitting evidence": step}, plan, Done(tmp_path, {}, 0), tmp_path)
