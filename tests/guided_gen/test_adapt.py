@@ -112,5 +112,5 @@ def test_a_step_that_has_too_little_data_is_named_with_what_would_help(tmp_path:
     monkeypatch.setattr(cli, "main", refuse)
     plan = Plan({}, {}, {}, {"fitting evidence": 1.0}, 0.0)
     step = Step(("bench", "fit-evidence"), {})
-    with pytest.raises(DataError, match="^fitting evidence: evidence is fitted to .* wrong answers; more --hours"):
+    with pytest.raises(DataError, match=r"^fitting evidence: evidence is fitted to .* wrong answers; more --hours"):
         run_steps({"fitting evidence": step}, plan, Done(tmp_path, {}, 0), tmp_path)
