@@ -30,6 +30,9 @@ ASKED = re.compile(
     rf"\b(?:{VERBS})\b[^.\n(]{{0,80}}$|\b{FUNCTION}(?:[ \t]+(?:called|name|named|signature|is))?[ \t:]*$", re.IGNORECASE
 )
 CALLED = re.compile(r"\b(?:function|method)(?:[ \t]*,)?[ \t]+(?:called|named)[ \t]+[\"'“]?([A-Za-z_]\w*)", re.IGNORECASE)
+SPELLED = re.compile(  # as only names in code are: in snake_case or camelCase
+    rf"\b(?i:{VERBS})[ \t]+[\"'“`]?([a-z][a-z0-9]\w{{0,40}}(?:_|(?<=[a-z0-9])(?=[A-Z]))\w{{1,40}})[\"'”`]?(?=[.,:;]?(?:\s|$))"
+)
 BARE = re.compile(rf"\b(?:{VERBS})[ \t]+(?:[\w-]+[ \t]+){{0,4}}{FUNCTION}\b", re.IGNORECASE)
 PROGRAM = re.compile(r"\bprogram\b|\bstandard input\b|\bstdin\b", re.IGNORECASE)
 MAX_BEFORE = 120  # characters of the line before a signature that are looked at
@@ -45,6 +48,9 @@ def asked_name(statement: str) -> str | None:
     called = CALLED.search(text)
     if called and not keyword.iskeyword(called[1]):
         return called[1]
+    spelled = SPELLED.search(text)
+    if spelled and PROGRAM.search(text) is None:
+        return spelled[1]
     asks = BARE.search(text) is not None and PROGRAM.search(text) is None
     return UNNAMED if asks or (_labelled(text, UNNAMED) and PROGRAM.search(text) is None) else None
 
@@ -76,8 +82,15 @@ def _labelled(text: str, name: str) -> Interface | None:
 
 
 def _counted(text: str, name: str) -> Interface | None:
-    """Parameters without names, as many as there are values in each of at least two rows of `2, 3 -> 8`."""
+    """Parameters without names, as many as there are values in each of at least two rows of `2, 3 -> 8`, or behind each label
+    (`Input: "ab", 2`), where bare numbers in a row may be the items of one list.
+    """
     counts = list(arrow_rows(text))
-    if len(counts) < 2 or len(set(counts)) > 1:
+    if len(counts) < 2:
+        given = [read_values(text, label.end()).values for label in INPUT.finditer(text)]
+        counts = [len(values) for values in given if len(values) == 1 or any(isinstance(one, str | list) for one in values)]
+        if not counts or len(counts) < len(given):
+            return None
+    if len(set(counts)) > 1:
         return None
     return Interface(name, tuple(Parameter(f"value{index}") for index in range(counts[0])))

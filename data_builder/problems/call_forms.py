@@ -46,6 +46,7 @@ RECEIVER = re.compile(r"\b(?:[A-Za-z_]\w*(?:\(\))?(?:\.|::)){1,4}$")
 ASSERT = re.compile(r"\bassert\b")
 PROMPT = re.compile(r"(?:>>>|\bIn[ ]?\[\d*\]:)[ \t]*$")
 BELOW_PROMPT = re.compile(r"\n[ \t]*(?!>>>)(?:Out[ ]?\[\d*\]:[ \t]*)?")
+BESIDE_CALL = re.compile(r"[ \t]+(?=[\[({\"'\dTFN])(?!\[-?\d+\][ \t]*\n[ \t]*[^\s>])")  # no operator, no index
 BESIDE_PROMPT = re.compile(r"[ \t]*(?:>>>|$)", re.MULTILINE)
 BELOW_CALL = re.compile(r"\n[ \t]*(?=[\[({\"'\dTFN-])")
 CELL = re.compile(r"[ \t]*\|")
@@ -138,10 +139,11 @@ def _example(
         args = (*values, *named.values()) if len(named) <= 1 else None
     if args is None:
         return None
-    if not FOLLOWED.match(text, end):
-        return None
     line = max(0, text.rfind("\n", 0, call.start()) + 1, call.start() - MAX_BEFORE)
-    result = _result(text, text[line : call.start()], end, interface, braces)
+    before = text[line : call.start()]
+    if not FOLLOWED.match(text, end) and not (BESIDE_CALL.match(text, end) and PROMPT.search(before)):
+        return None
+    result = _result(text, before, end, interface, braces)
     return Found(name, args, result[0], call.start(), result[1], 3) if result else None
 
 

@@ -15,6 +15,11 @@ from guided_gen.data_builder.problems.problem import CallTest, StdinTest
         ("I need a Python function called merge that takes two sorted lists.", "merge"),
         ("Lists come sorted.\n\nComplete the function **merge(left, right=None)**.", "merge"),
         ("Function signature: merge(left, right)", "merge"),
+        ("Implement merge_lists.", "merge_lists"),
+        ("Please write `mergeLists`: it merges two sorted lists.", "mergeLists"),
+        ("Create my_file.txt.", None),
+        ("Make iPhone and JavaScript lists one.", None),
+        ("Write merge_lists as a program.", None),
         ("Write a function that merges two sorted lists.", UNNAMED),
         ("Merge two lists.\n\nExample 1:\n\nInput: left = [1], right = [2]\nOutput: [1, 2]", UNNAMED),
         ("Schreibe eine Funktion merge(left, right), die beide verbindet.", "merge"),
@@ -58,6 +63,13 @@ def test_without_a_signature_labels_name_the_parameters_and_rows_count_them():
     rows = problem_from_statement("Write a function named spell.\n\n1 -> 'one'\n10 -> 'ten'\n", "text/x")
     assert (rows.entry_point, rows.tests) == ("spell", (CallTest((1,), "one"), CallTest((10,), "ten")))
     assert problem_from_statement("Write a function named spell. Write 1 -> 'one'.", "text/x").tests == ()
+    behind = problem_from_statement(
+        "Implement turn_round.\n\nInput: \"a b\"\nOutput: \"b a\"\nInput: 'a'\nOutput: 'a'\n", "text/x"
+    )
+    assert (behind.entry_point, behind.tests) == ("turn_round", (CallTest(("a b",), "b a"), CallTest(("a",), "a")))
+    several = problem_from_statement("Implement cut_at.\n\nInput: [1, 2, 3], 1\nOutput: [1]\n", "text/x")
+    assert several.tests == (CallTest(([1, 2, 3], 1), [1]),)
+    assert problem_from_statement("Implement sum_up.\n\nInput: 1, 2, 3\nOutput: 6\n", "text/x").tests == ()
     assert problem_from_statement("Write a function named f.\n\n1 -> 2\n1, 2 -> 3\n", "text/x").tests == ()
 
 
