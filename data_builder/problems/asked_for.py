@@ -22,7 +22,7 @@ VERBS = (
     "write|implement|create|define|make|complete|code|build|develop|need|want|design|provide|finish|fix|give me"
     "|schreiben?|implementieren?|escrib[ae]|escreva|implementa|écri(?:s|vez|re)|scrivi|napisz|напиши(?:те)?|реализуй(?:те)?"
 )
-FUNCTION = r"(?:function|funktion|función|função|fonction|funzione|funkcję|функци[юя])"
+FUNCTION = r"(?:func(?:tion)?|funktion|función|função|fonction|funzione|funkcję|функци[юя])"
 SIGNATURE = re.compile(
     r"(?<![\w.'\"])([A-Za-z_]\w*)\(([^()\n]{1,300})\)(?:[ \t]*->[ \t]*(\w{1,40}(?:\.\w{1,40})*(?:\[[\w\[\], .|]{1,80}\])?))?"
 )

@@ -42,6 +42,9 @@ CONSTANTS = {"asserttrue": True, "istrue": True, "assertfalse": False, "isfalse"
 MATCHER = re.compile(r"\s*\)\s*\.to(?:Be|Equal|StrictEqual|Eq|(?:\.\w+){1,3})\s*\(|\s*,\s*(?:Is\.EqualTo|is|equalTo)\s*\(")
 # What makes a call a part of an expression: operators, an index, a receiver that is a value.
 IN_EXPRESSION = re.compile(r"(?:(?<![-=])[-+*/%!<^&~]|\b(?:not|in|def|function|fn|func|fun)|\[)[ \t]*$|[\])\"']\.$")
+# An object with a state, by what it is assigned, and a call of its method: what that gives, the calls before decide.
+OBJECT = re.compile(r"([A-Za-z_]\w*)[ \t]*=[ \t]*(?:new[ \t]+)?(?!Solution\b)[A-Z]\w*\(")
+METHOD_OF = re.compile(r"([A-Za-z_]\w*)\.$")
 RECEIVER = re.compile(r"\b(?:[A-Za-z_]\w*(?:\(\))?(?:\.|::)){1,4}$")
 ASSERT = re.compile(r"\bassert\b")
 PROMPT = re.compile(r"(?:>>>|\bIn[ ]?\[\d*\]:)[ \t]*$")
@@ -59,7 +62,11 @@ def call_forms(text: str, name: str | None, interface: Interface | None) -> Iter
     """All examples in `text` that call `name` (in the spelling of any language), or any function where it is None."""
     variables = assigned_values(text)
     has_braces, says_set = "{" in text, SETS.search(text) is not None
+    objects = {found[1] for found in OBJECT.finditer(text)}
     for call in CALL.finditer(text):
+        of = METHOD_OF.search(text, max(0, call.start() - MAX_BEFORE), call.start()) if objects else None
+        if of and of[1] in objects:
+            continue
         if same_name(call[1], name) if name else call[1] not in NOT_ASKED_FOR:
             python = call[1] == (name or call[1]) and (says_set or PYTHON.search(text, *_line(text, call)) is not None)
             for braces in (("set", "list") if python else ("list", "set"))[: 1 + has_braces]:

@@ -21,6 +21,7 @@ from guided_gen.data_builder.problems.problem import CallTest, StdinTest
         ("Make iPhone and JavaScript lists one.", None),
         ("Write merge_lists as a program.", None),
         ("Write a function that merges two sorted lists.", UNNAMED),
+        ("write a func that merges", UNNAMED),
         ("Merge two lists.\n\nExample 1:\n\nInput: left = [1], right = [2]\nOutput: [1, 2]", UNNAMED),
         ("Schreibe eine Funktion merge(left, right), die beide verbindet.", "merge"),
         ("Напишите функцию merge(left, right).", "merge"),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from guided_gen.data_builder.problems.call_forms import call_forms
 from guided_gen.data_builder.problems.examples import call_examples
 from guided_gen.data_builder.problems.problem import CallTest
 
@@ -308,3 +309,14 @@ def test_a_name_that_is_misspelt_throughout_is_read_and_a_helper_is_not():
 )
 def test_a_result_that_is_corrected_and_other_prompts(text):
     assert read(text) == [CallTest((3,), 6)]
+
+
+@pytest.mark.parametrize("made", ["s = Stack()", ">>> s = Stack(3)", "Stack s = new Stack()"])
+def test_what_a_method_of_an_object_with_a_state_gives_is_no_example(made):
+    text = f"{made}\ns.push(1)\ns.push(2)\ns.pop()  # 2\ns.peek()  # 1\n"
+    assert not list(call_forms(text, None, None)) and not list(call_forms(text, "pop", None))
+
+
+def test_a_method_of_a_solution_has_no_state():
+    [found] = call_forms("solution = Solution()\nsolution.twice(2)  # 4\n", "twice", None)
+    assert (found.args, found.expected) == ((2,), 4)
