@@ -14,7 +14,7 @@ from .tokenizer import Tokenizer
 class LoadedModel:
     """A model ready to decode, with what names it: `identity` for the weights, `precision` for how they are computed with.
 
-    `path` is the folder or the GGUF that it was loaded from.
+    `path` is the folder or the GGUF that it was loaded from. As a context manager it ends what the backend started.
     """
 
     language_model: LanguageModel
@@ -23,3 +23,9 @@ class LoadedModel:
     identity: ModelIdentity
     precision: str
     path: Path
+
+    def __enter__(self) -> LoadedModel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.language_model.end()

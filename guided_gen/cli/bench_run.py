@@ -157,6 +157,7 @@ def _generate(options: dict[str, Any]) -> None:
     generator = Generator(loaded, settings, scorers)
     count = len(problems) * len(jobs)
     with (
+        loaded,
         LineFile(options["out"] / SEARCHES, record) as written,
         stage(f"{count} searches: {len(problems)} problems, {len(jobs)} policies", total=float(count)) as advance,
     ):

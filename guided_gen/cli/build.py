@@ -97,6 +97,7 @@ def _build(
     complete = False
     unjudged = 0
     with (
+        loaded,
         TreeFolder(options["out"], build_record(options, settings, loaded), shard) as folder,
         Judge(options["isolation"], options["judge_workers"], stop_at_first_failure=True) as judge,
     ):

@@ -11,7 +11,7 @@ import torch
 from guided_gen.benchmarks.results import RunTrees, key_of
 from guided_gen.data_builder.problems.loaders import load_problems
 from guided_gen.data_builder.problems.prompts import prompt_ids
-from guided_gen.engine.language_model import Prompt
+from guided_gen.engine.language_model import LanguageModel, Prompt
 from guided_gen.engine.models.loading import load_model
 from guided_gen.engine.search import Search, SearchSettings, run
 from guided_gen.engine.tree import load_trees
@@ -169,10 +169,13 @@ def test_bench_generates_judges_and_reports(searches: tuple[object, ...], value:
 
 
 def test_a_killed_generation_goes_on_and_gives_the_same_trees(
-    searches: tuple[object, ...], problems_file: Path, tmp_path: Path
+    searches: tuple[object, ...], problems_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generate = ("generate", *searches[:-2], "--policies", "best-of-n,beam:width=2")
+    ended: list[LanguageModel] = []
+    monkeypatch.setattr(LanguageModel, "end", ended.append)
     succeed("bench", *generate)
+    assert len(ended) == 1
     out = tmp_path / "run"
     whole = stored(out / "searches.jsonl")
     trees = {path: path.read_bytes() for path in out.rglob("*.parquet")}

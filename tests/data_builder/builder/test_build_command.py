@@ -19,6 +19,7 @@ from guided_gen.data_builder.judge.judge import Judge
 from guided_gen.data_builder.judge.program import JudgeError
 from guided_gen.data_builder.judge.verdict import Verdict
 from guided_gen.engine.errors import DataError, SettingsError
+from guided_gen.engine.language_model import LanguageModel
 
 
 @pytest.fixture
@@ -27,10 +28,13 @@ def arguments(tmp_path, model_folder, problem_file):
     return [str(word) for option in options.items() for word in option] + ["--max-new-tokens", "8"]
 
 
-def test_the_same_command_goes_on_and_other_settings_are_refused(tmp_path, arguments):
+def test_the_same_command_goes_on_and_other_settings_are_refused(tmp_path, arguments, monkeypatch):
+    ended = []
+    monkeypatch.setattr(LanguageModel, "end", ended.append)
     first = CliRunner().invoke(build, [*arguments, "--limit", "2"], catch_exceptions=False)
     assert first.exit_code == 0 and "2 trees in" in first.stderr
     before = list(read_trees([tmp_path / "out"]))
+    assert len(ended) == 1, "or a backend's processes outlive the command in who calls it"
     second = CliRunner().invoke(build, arguments, catch_exceptions=False)
     assert "2 of them built before" in second.stderr and "6 trees in" in second.stderr
     after = {tree.metadata["problem"]: tree for tree in read_trees([tmp_path / "out"])}
