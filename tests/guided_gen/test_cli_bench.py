@@ -173,7 +173,7 @@ def test_a_killed_generation_goes_on_and_gives_the_same_trees(
 ) -> None:
     generate = ("generate", *searches[:-2], "--policies", "best-of-n,beam:width=2")
     ended: list[LanguageModel] = []
-    monkeypatch.setattr(LanguageModel, "end", ended.append)
+    monkeypatch.setattr(LanguageModel, "end", lambda model: ended.append(model))
     succeed("bench", *generate)
     assert len(ended) == 1
     out = tmp_path / "run"

@@ -30,7 +30,7 @@ def arguments(tmp_path, model_folder, problem_file):
 
 def test_the_same_command_goes_on_and_other_settings_are_refused(tmp_path, arguments, monkeypatch):
     ended = []
-    monkeypatch.setattr(LanguageModel, "end", ended.append)
+    monkeypatch.setattr(LanguageModel, "end", lambda model: ended.append(model))
     first = CliRunner().invoke(build, [*arguments, "--limit", "2"], catch_exceptions=False)
     assert first.exit_code == 0 and "2 trees in" in first.stderr
     before = list(read_trees([tmp_path / "out"]))
