@@ -14,6 +14,9 @@ from click.testing import CliRunner, Result
 from guided_gen.cli import cli
 from guided_gen.engine.errors import GuidedGenError
 
+KILLS = int(os.environ.get("KILLS", "3"))
+"""How often a command is killed that is to end as if it had not been."""
+
 
 def invoke(*arguments: object) -> Result:
     """Run a command; any error but a user's own is raised."""

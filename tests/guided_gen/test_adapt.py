@@ -22,9 +22,9 @@ from guided_gen.engine.errors import DataError
 from guided_gen.known_values import known_value
 from guided_gen.valuemodel.made_for import PARTS
 
-from .commands import invoke, refused, run_killed, succeed, write_problems
+from .commands import KILLS, invoke, refused, run_killed, succeed, write_problems
 
-KILLS, SECONDS = 3, 3.0
+SECONDS = 3.0
 PRECISION = "int8" if cpu_supported() else "float32"
 
 

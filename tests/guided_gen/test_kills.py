@@ -7,17 +7,15 @@ What may differ is in docs/valuemodel.md and docs/benchmarks.md: TensorBoard's l
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
 import pytest
 
-from .commands import run_killed, stored, succeed, untimed, write_problems
+from .commands import KILLS, run_killed, stored, succeed, untimed, write_problems
 from .made_up_rollouts import write_rollouts
 
 pytestmark = pytest.mark.kills
-KILLS = int(os.environ.get("KILLS", "3"))
 
 
 @pytest.fixture(scope="module")
