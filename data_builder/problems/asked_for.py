@@ -48,11 +48,11 @@ def asked_name(statement: str) -> str | None:
     called = CALLED.search(text)
     if called and not keyword.iskeyword(called[1]):
         return called[1]
-    spelled = SPELLED.search(text)
-    if spelled and PROGRAM.search(text) is None:
+    if PROGRAM.search(text):
+        return None
+    if spelled := SPELLED.search(text):
         return spelled[1]
-    asks = BARE.search(text) is not None and PROGRAM.search(text) is None
-    return UNNAMED if asks or (_labelled(text, UNNAMED) and PROGRAM.search(text) is None) else None
+    return UNNAMED if BARE.search(text) or _labelled(text, UNNAMED) else None
 
 
 def known_interface(statement: str, name: str, starter_code: str = "") -> Interface | None:
