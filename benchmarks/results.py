@@ -144,6 +144,14 @@ def read_results(paths: Sequence[Path]) -> Results:
     return Results(run, [lines[key] for key in sorted(lines)])
 
 
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    """The lines of one file. Raises DataError where it holds none."""
+    lines = read_results([path]).lines
+    if not lines:
+        raise DataError(f"{path} holds no results")
+    return lines
+
+
 def check_lines(lines: Iterable[dict[str, Any]]) -> None:
     """Raise DataError where lines of one problem are of different statements or tests, or those of one policy of different
     settings of it.

@@ -25,7 +25,6 @@ from ...data_builder.judge.judge import Judge
 from ...data_builder.problems.loaders import load_problems
 from ...data_builder.problems.problem import Problem
 from ...data_builder.problems.quality import skip_reason
-from ...engine.errors import DataError
 from ...engine.models.files import model_identity, resolve_model
 from ...engine.models.known import DEFAULT_MODEL
 from ...engine.search import SearchSettings
@@ -33,7 +32,7 @@ from ...generator import GuidedGenerator
 from ...valuemodel.metrics import estimate, mean_of_defined, paired_difference, problem_weights
 from ..judging import printed_examples
 from ..readings import FULL
-from ..results import LineFile, key_of, problem_data, read_results
+from ..results import LineFile, key_of, lines_of, problem_data
 
 _NEVER = 2.0  # likely enough for no candidate
 BEST_OF_16 = "best of 16"
@@ -110,6 +109,7 @@ def main(out: Path, limit: int, unrun: int, **options: Any) -> None:
         run = {
             "kind": "adaptive",
             "model_sha256": model_identity(resolve_model(options["model"])).sha256,
+            "max_new_tokens": options["max_new_tokens"],
             "seed": options["seed"],
         }
         with ExitStack() as stack:
@@ -125,10 +125,7 @@ def main(out: Path, limit: int, unrun: int, **options: Any) -> None:
                     settings = SearchSettings(max_new_tokens=options["max_new_tokens"], seed=options["seed"], **chosen)
                     told = line(generator, judge, problem, settings, name != UNRUN)
                     written.add(key | {"data": problem_data(problem)} | told)
-    lines = read_results([out]).lines
-    if not lines:
-        raise DataError(f"{out} holds no results")
-    for text in report(lines):
+    for text in report(lines_of(out)):
         click.echo(text)
 
 

@@ -30,7 +30,6 @@ from ...data_builder.problems.extraction import extract_program
 from ...data_builder.problems.loaders import load_problems
 from ...data_builder.problems.problem import Problem
 from ...data_builder.tree_folder import read_settings
-from ...engine.errors import DataError
 from ...engine.models.known import DEFAULT_MODEL
 from ...engine.sampling import Sampling
 from ...engine.search import SearchSettings
@@ -42,7 +41,7 @@ from ...valuemodel.evidence import Finished, columns
 from ...valuemodel.metrics import estimate, mean_of_defined, paired_difference, problem_weights
 from ..judging import printed_examples
 from ..readings import FULL
-from ..results import LineFile, key_of, problem_data, read_results
+from ..results import LineFile, key_of, lines_of, problem_data
 
 ARMS = ("first", "repair", "more")
 
@@ -213,10 +212,7 @@ def main(pool: Path, out: Path, first: int, repairs: int, draws: int, **options:
                     key = {"problem": problem.id, "policy": f"draw {draw}", "n": first, "scorer": "evidence"}
                     if key_of(key) not in written.done:
                         written.add(key | {"data": problem_data(problem)} | study.line(tree, problem, draw))
-    lines = read_results([out]).lines
-    if not lines:
-        raise DataError(f"{out} holds no results")
-    for text in report(lines):
+    for text in report(lines_of(out)):
         click.echo(text)
 
 
