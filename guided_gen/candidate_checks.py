@@ -24,6 +24,7 @@ from .data_builder.public_inputs import MOST_WRITTEN, made_and_known
 
 Accept = Callable[[str], float | bool]
 log = logging.getLogger("guided_gen")
+_MOST_OPEN = 16  # sandboxes that wait for calls which later programs write
 
 
 class CandidateChecks:
@@ -114,7 +115,8 @@ class ProgramChecks:
         self._examples = tuple(test for test in problem.tests if isinstance(test, CallTest | StdinTest))
         asserts = any(isinstance(test, AssertTest) for test in problem.tests)
         self._judge = Judge(self.isolation, workers=1, limits=PUBLIC_LIMITS) if asserts else None
-        self._runs = PublicRuns(problem.entry_point, self._examples, self.isolation)
+        most_open = _MOST_OPEN if problem.entry_point is not None else 0
+        self._runs = PublicRuns(problem.entry_point, self._examples, self.isolation, most_open=most_open)
         self._ran: dict[str, Execution] = {}
         made, self._known = made_and_known(problem, self._examples)
         self._runs.add(made)

@@ -67,6 +67,11 @@ struct rotation {
     long width;
 };
 
+struct kept {
+    float *x;
+    long stride, count; /* of a token */
+};
+
 struct summing {
     const float *logits;
     long n;
@@ -82,7 +87,7 @@ struct search {
 };
 
 struct kernels {
-    task *times, *round, *rms_norm, *silu_mul, *rotate, *keep, *attend, *sum_up, *find_largest;
+    task *times, *round, *rms_norm, *silu_mul, *rotate, *halve, *keep, *attend, *sum_up, *find_largest;
 };
 
 struct place {

@@ -29,13 +29,13 @@ struct layer {
 };
 
 struct attention {
-    long rows, heads, kv_heads, head_dim, groups, path_stride;
+    long rows, heads, kv_heads, head_dim, groups, path_stride, half; /* whether cells and prompts have 16 bits a number, or 32 */
     float scale;
     const float *query, *key, *value;
     long query_row, query_head, key_row, key_head, value_row, value_head;
-    float *cells;
+    void *cells;
     const int64_t *slots, *paths, *lengths, *group_of_row;
-    const float *const *prompt_keys, *const *prompt_values;
+    const void *const *prompt_keys, *const *prompt_values;
     const int64_t *prompt_head, *prompt_tokens;
     float *out;
 };

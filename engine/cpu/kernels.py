@@ -31,6 +31,11 @@ def compute(tensor: torch.Tensor) -> bool:
     return tensor.device.type == "cpu" and tensor.dtype == torch.float32 and bool(levels())
 
 
+def attend(cells: torch.Tensor) -> bool:
+    """Whether the kernels are there for attending to keys and values [...] of this type, 32 or 16 bits a number."""
+    return compute(cells) or (cells.dtype == torch.float16 and cells.device.type == "cpu" and bool(levels()))
+
+
 def use(chosen: int) -> None:
     """Use one of `levels()`; at first it is the best."""
     library().gg_use(chosen)
@@ -132,7 +137,8 @@ class TreeAttention:
         scale: float,
     ) -> torch.Tensor:
         """query [heads, B, d], key and value [kv_heads, B, d], d dense in all; cells [slots, 2, kv_heads, d], where the rows'
-        keys and values are written; the prompts' keys and values [kv_heads, tokens, d] -> [B, heads, d].
+        keys and values are written; the prompts' keys and values [kv_heads, tokens, d], of the cells' type, float32 or float16
+        -> [B, heads, d].
         """
         given = self._arguments
         given.heads, _, given.head_dim = query.shape
@@ -141,9 +147,10 @@ class TreeAttention:
         require(key.shape == value.shape == kv_shape and min(key.shape) > 0 and query.shape[1:] == key.shape[1:])
         require(query.shape[0] > 0 and query.shape[0] % key.shape[0] == 0)
         require(cells.shape[1] == 2 and self._slots <= len(cells) and self._prompts <= len(prompts))
+        require(attend(cells) and cells.is_contiguous())
         require(all(part.dtype == torch.float32 and part.stride(2) == 1 for part in (query, key, value)))
         for keys, values in prompts:
-            require(keys.dtype == values.dtype == torch.float32 and keys.shape == values.shape)
+            require(keys.dtype == values.dtype == cells.dtype and keys.shape == values.shape)
             require(keys.shape[::2] == key.shape[::2] and keys.stride(2) == values.stride(2) == 1)
             require(keys.shape[1] == 1 or keys.stride(1) == values.stride(1) == given.head_dim)
             require(len(keys) == 1 or keys.stride(0) == values.stride(0))
@@ -151,7 +158,7 @@ class TreeAttention:
             setattr(given, name, tensor.data_ptr())
             setattr(given, f"{name}_head", tensor.stride(0))
             setattr(given, f"{name}_row", tensor.stride(1))
-        given.cells = address(cells)
+        given.cells, given.half = cells.data_ptr(), cells.dtype == torch.float16
         described = np.array(
             [
                 [keys.data_ptr() for keys, _ in prompts],
@@ -173,7 +180,7 @@ class _Attention(ctypes.Structure):
     """`struct attention` of kernels.h."""
 
     _fields_ = [
-        *((name, c_long) for name in ("rows", "heads", "kv_heads", "head_dim", "groups", "path_stride")),
+        *((name, c_long) for name in ("rows", "heads", "kv_heads", "head_dim", "groups", "path_stride", "half")),
         ("scale", c_float),
         *((name, c_void_p) for name in ("query", "key", "value")),
         *((f"{name}_{step}", c_long) for name in ("query", "key", "value") for step in ("row", "head")),

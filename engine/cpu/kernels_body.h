@@ -69,12 +69,49 @@ static void NAME(rotate)(const void *arguments, long first, long end) {
     }
 }
 
+/* ---- keys and values in 16 bits */
+
+#define LARGEST_HALF 65504.0f
+
+INLINE void NAME(store_half)(uint16_t *to, lanes x, long n) {
+    uint16_t some[16];
+    x = NAME(max)(NAME(all)(-LARGEST_HALF), NAME(min)(NAME(all)(LARGEST_HALF), x)); /* in this order NaN stays NaN */
+    NAME(store_16_bits)(n < 16 ? some : to, x);
+    if (n < 16) memcpy(to, some, (size_t)n * sizeof *to);
+}
+
+INLINE lanes NAME(load_half)(const uint16_t *from, long n) {
+    uint16_t some[16] = {0};
+    if (n < 16) memcpy(some, from, (size_t)n * sizeof *from);
+    return NAME(load_16_bits)(n < 16 ? some : from);
+}
+
+INLINE lanes NAME(load_part)(const float *from, long n) { return n < 16 ? NAME(load_first)(from, n) : NAME(load)(from); }
+
+/* Rounds tokens' keys and values to what 16 bits hold, in place. */
+static void NAME(halve)(const void *arguments, long first, long end) {
+    const struct kept *a = arguments;
+    for (long t = first; t < end; t++)
+        for (long i = 0, left = a->count; left > 0; i += 16, left -= 16) {
+            uint16_t half[16];
+            float *x = a->x + t * a->stride + i;
+            NAME(store_half)(half, NAME(load_part)(x, left), 16);
+            if (left < 16) NAME(store_first)(x, NAME(load_half)(half, 16), left);
+            else NAME(store)(x, NAME(load_half)(half, 16));
+        }
+}
+
 /* ---- attention of one token a row to a prompt and to the row's own path */
+
+/* Sixteen numbers of a key or value from its i-th on, or the `n` that are left. */
+INLINE lanes NAME(load_kept)(const int half, const char *from, long i, long n) {
+    return half ? NAME(load_half)((const uint16_t *)from + i, n) : NAME(load_part)((const float *)from + i, n);
+}
 
 /* `count` queries [count][16 x chunks] that share keys: -> out [count][head_dim]. `scores` [keys][8]. */
 INLINE void NAME(attend_to_keys)(
-    const int count, const float *queries, long head_dim, const float *const *keys, const float *const *values, long n, float *scores,
-    float *out
+    const int half, const int count, const float *queries, long head_dim, const char *const *keys, const char *const *values, long n,
+    float *scores, float *out
 ) {
     long chunks = (head_dim + 15) / 16, tail = head_dim % 16;
     lanes largest = NAME(all)(-INFINITY);
@@ -83,7 +120,7 @@ INLINE void NAME(attend_to_keys)(
 #pragma GCC unroll 8
         for (int q = 0; q < 8; q++) sum[q] = NAME(all)(0);
         for (long c = 0; c < chunks; c++) {
-            lanes key = tail && c == chunks - 1 ? NAME(load_first)(keys[j] + 16 * c, tail) : NAME(load)(keys[j] + 16 * c);
+            lanes key = NAME(load_kept)(half, keys[j], 16 * c, tail && c == chunks - 1 ? tail : 16);
 #pragma GCC unroll 8
             for (int q = 0; q < count; q++) sum[q] = NAME(fma)(NAME(load)(queries + (q * chunks + c) * 16), key, sum[q]);
         }
@@ -111,7 +148,7 @@ INLINE void NAME(attend_to_keys)(
         for (int q = 0; q < count; q++) sum[q] = NAME(all)(0);
         int partly = tail && c == chunks - 1;
         for (long j = 0; j < n; j++) {
-            lanes value = partly ? NAME(load_first)(values[j] + 16 * c, tail) : NAME(load)(values[j] + 16 * c);
+            lanes value = NAME(load_kept)(half, values[j], 16 * c, partly ? tail : 16);
 #pragma GCC unroll 8
             for (int q = 0; q < count; q++) sum[q] = NAME(fma)(NAME(all)(scores[8 * j + q]), value, sum[q]);
         }
@@ -127,33 +164,32 @@ INLINE void NAME(attend_to_keys)(
 /* A step writes the keys and values of all its rows before any row reads its path. */
 static void NAME(keep)(const void *arguments, long first, long end) {
     const struct attention *a = arguments;
-    size_t size = (size_t)a->head_dim * sizeof(float);
-    for (long r = first; r < end; r++) {
-        float *to = a->cells + a->slots[r] * 2 * a->kv_heads * a->head_dim;
-        for (long h = 0; h < a->kv_heads; h++) {
-            memcpy(to + h * a->head_dim, a->key + r * a->key_row + h * a->key_head, size);
-            memcpy(to + (a->kv_heads + h) * a->head_dim, a->value + r * a->value_row + h * a->value_head, size);
+    for (long r = first; r < end; r++)
+        for (long h = 0; h < 2 * a->kv_heads; h++) {
+            long of = h % a->kv_heads, to = (a->slots[r] * 2 * a->kv_heads + h) * a->head_dim;
+            const float *from = h < a->kv_heads ? a->key + r * a->key_row + of * a->key_head : a->value + r * a->value_row + of * a->value_head;
+            if (!a->half) memcpy((float *)a->cells + to, from, (size_t)a->head_dim * sizeof(float));
+            else for (long i = 0, left = a->head_dim; left > 0; i += 16, left -= 16)
+                NAME(store_half)((uint16_t *)a->cells + to + i, NAME(load_part)(from + i, left), left);
         }
-    }
 }
 
 /* A unit is a row with one of its heads for keys and values. */
-static void NAME(attend)(const void *arguments, long first, long end) {
-    const struct attention *a = arguments;
-    long shared = a->heads / a->kv_heads, chunks = (a->head_dim + 15) / 16, cell = 2 * a->kv_heads * a->head_dim;
+INLINE void NAME(attend_to_kept)(const int half, const struct attention *a, long first, long end) {
+    long shared = a->heads / a->kv_heads, chunks = (a->head_dim + 15) / 16, size = half ? 2 : 4, width = a->head_dim * size;
     float *queries = aligned_alloc(64, (size_t)(8 * chunks * 16 * 4));
     for (long unit = first; unit < end; unit++) {
         long r = unit / a->kv_heads, h = unit % a->kv_heads, g = a->group_of_row[r], n = 0;
         long most = a->prompt_tokens[g] + a->lengths[r];
         float *scores = aligned_alloc(64, (size_t)((most + 2) * 8 * 4 + 63) / 64 * 64);
-        const float **keys = malloc((size_t)most * 2 * sizeof(float *)), **values = keys + most;
+        const char **keys = malloc((size_t)most * 2 * sizeof(char *)), **values = keys + most;
         for (long t = 0; t < a->prompt_tokens[g]; t++, n++) {
-            keys[n] = a->prompt_keys[g] + h * a->prompt_head[g] + t * a->head_dim;
-            values[n] = a->prompt_values[g] + h * a->prompt_head[g] + t * a->head_dim;
+            keys[n] = (const char *)a->prompt_keys[g] + h * a->prompt_head[g] * size + t * width;
+            values[n] = (const char *)a->prompt_values[g] + h * a->prompt_head[g] * size + t * width;
         }
         for (long t = 0; t < a->lengths[r]; t++, n++) {
-            keys[n] = a->cells + a->paths[r * a->path_stride + t] * cell + h * a->head_dim;
-            values[n] = keys[n] + a->kv_heads * a->head_dim;
+            keys[n] = (const char *)a->cells + (a->paths[r * a->path_stride + t] * 2 * a->kv_heads + h) * width;
+            values[n] = keys[n] + a->kv_heads * width;
         }
         for (long head = 0; head < shared;) {
             long left = shared - head;
@@ -165,7 +201,7 @@ static void NAME(attend)(const void *arguments, long first, long end) {
                 for (long i = 0; i < 16 * chunks; i++) queries[q * 16 * chunks + i] = i < a->head_dim ? from[i] * a->scale : 0;
             }
             float *to = a->out + (r * a->heads + h * shared + head) * a->head_dim;
-#define ATTEND(number) NAME(attend_to_keys)(number, queries, a->head_dim, keys, values, n, scores, to)
+#define ATTEND(number) NAME(attend_to_keys)(half, number, queries, a->head_dim, keys, values, n, scores, to)
             switch (count) {
 #if QUERIES_AT_ONCE == 8
             case 8: ATTEND(8); break;
@@ -183,6 +219,12 @@ static void NAME(attend)(const void *arguments, long first, long end) {
         free(scores);
     }
     free(queries);
+}
+
+static void NAME(attend)(const void *arguments, long first, long end) {
+    const struct attention *a = arguments;
+    if (a->half) NAME(attend_to_kept)(1, a, first, end);
+    else NAME(attend_to_kept)(0, a, first, end);
 }
 
 /* ---- logits */

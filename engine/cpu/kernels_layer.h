@@ -41,7 +41,8 @@ static void normalise_heads(const void *arguments, long first, long end) {
     }
 }
 
-/* hidden [rows, H] -> qkv [rows, heads + 2 kv_heads, head_dim], queries and keys turned. */
+/* hidden [rows, H] -> qkv [rows, heads + 2 kv_heads, head_dim], queries and keys turned, keys and values rounded to 16 bits: so
+ * whoever reads them here has the numbers that the cache holds. */
 void gg_before_attention(
     const struct layer *l, const float *hidden, long rows, const float *cosine, const float *sine, long width, float *qkv, int threads
 ) {
@@ -54,6 +55,8 @@ void gg_before_attention(
     struct rotation rotation = {qkv, turned, token, l->head_dim, cosine, sine, width};
     if (l->query_norm) in_pieces(normalise_heads, &heads, rows, token, PIECE, threads);
     in_pieces(chosen->rotate, &rotation, rows, token, PIECE, threads);
+    struct kept kept = {qkv + l->heads * l->head_dim, token, 2 * l->kv_heads * l->head_dim};
+    in_pieces(chosen->halve, &kept, rows, kept.count, PIECE, threads);
 }
 
 /* attended [rows, heads, head_dim] and what the layer was given, hidden [rows, H] -> what it gives, out [rows, H]. The rows go in

@@ -16,7 +16,8 @@
 #include "kernels_blocks.h"
 
 static const struct kernels NAME(kernels) = {
-    NAME(times), NAME(round), NAME(rms_norm), NAME(silu_mul), NAME(rotate), NAME(keep), NAME(attend), NAME(sum_up), NAME(find_largest),
+    NAME(times), NAME(round), NAME(rms_norm), NAME(silu_mul), NAME(rotate), NAME(halve), NAME(keep), NAME(attend), NAME(sum_up),
+    NAME(find_largest),
 };
 
 #undef QUERIES_AT_ONCE

@@ -40,6 +40,17 @@ INLINE void NAME(store)(float *x, lanes y) {
     vst1q_f32(x + 8, y.c);
     vst1q_f32(x + 12, y.d);
 }
+INLINE float32x4_t NAME(load_16_bits_4)(const uint16_t *x) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(x))); }
+INLINE void NAME(store_16_bits_4)(uint16_t *x, float32x4_t y) { vst1_u16(x, vreinterpret_u16_f16(vcvt_f16_f32(y))); }
+INLINE lanes NAME(load_16_bits)(const uint16_t *x) {
+    return (lanes){NAME(load_16_bits_4)(x), NAME(load_16_bits_4)(x + 4), NAME(load_16_bits_4)(x + 8), NAME(load_16_bits_4)(x + 12)};
+}
+INLINE void NAME(store_16_bits)(uint16_t *x, lanes y) {
+    NAME(store_16_bits_4)(x, y.a);
+    NAME(store_16_bits_4)(x + 4, y.b);
+    NAME(store_16_bits_4)(x + 8, y.c);
+    NAME(store_16_bits_4)(x + 12, y.d);
+}
 INLINE lanes NAME(load_first)(const float *x, long n) {
     float some[16] = {0};
     if (n == 16) return NAME(load)(x);

@@ -17,6 +17,8 @@ INLINE lanes NAME(load)(const float *x) { return _mm512_loadu_ps(x); }
 INLINE lanes NAME(load_first)(const float *x, long n) { return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), x); }
 INLINE void NAME(store)(float *x, lanes a) { _mm512_storeu_ps(x, a); }
 INLINE void NAME(store_first)(float *x, lanes a, long n) { _mm512_mask_storeu_ps(x, (__mmask16)((1u << n) - 1), a); }
+INLINE lanes NAME(load_16_bits)(const uint16_t *x) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)x)); }
+INLINE void NAME(store_16_bits)(uint16_t *x, lanes a) { _mm256_storeu_si256((__m256i *)x, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT)); }
 INLINE lanes NAME(all)(float x) { return _mm512_set1_ps(x); }
 INLINE lanes NAME(add)(lanes a, lanes b) { return _mm512_add_ps(a, b); }
 INLINE lanes NAME(sub)(lanes a, lanes b) { return _mm512_sub_ps(a, b); }
@@ -48,6 +50,13 @@ INLINE void NAME(store)(float *x, lanes a) { _mm256_storeu_ps(x, a.low); _mm256_
 INLINE void NAME(store_first)(float *x, lanes a, long n) {
     _mm256_maskstore_ps(x, NAME(first)(n), a.low);
     _mm256_maskstore_ps(x + 8, NAME(first)(n - 8), a.high);
+}
+INLINE lanes NAME(load_16_bits)(const uint16_t *x) {
+    return (lanes){_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)x)), _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(x + 8)))};
+}
+INLINE void NAME(store_16_bits)(uint16_t *x, lanes a) {
+    _mm_storeu_si128((__m128i *)x, _mm256_cvtps_ph(a.low, _MM_FROUND_TO_NEAREST_INT));
+    _mm_storeu_si128((__m128i *)(x + 8), _mm256_cvtps_ph(a.high, _MM_FROUND_TO_NEAREST_INT));
 }
 INLINE lanes NAME(all)(float x) { return (lanes){_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
 #define PAIRWISE(name, f) INLINE lanes NAME(name)(lanes a, lanes b) { return (lanes){f(a.low, b.low), f(a.high, b.high)}; }

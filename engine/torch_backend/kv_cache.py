@@ -22,13 +22,12 @@ _SHORT = 64  # paths up to this length are not parted further
 
 
 class SlotPool:
-    """Slots for generated tokens: for each layer a tensor [slots, 2 (key, value), kv_heads, head_dim]. Freed slots are used
-    again.
+    """Slots for generated tokens: for each layer, of a type of its own, a tensor [slots, 2 (key, value), kv_heads, head_dim].
+    Freed slots are used again.
     """
 
-    def __init__(self, layers: int, kv_heads: int, head_dim: int, dtype: torch.dtype, device: torch.device) -> None:
-        empty = torch.empty(0, 2, kv_heads, head_dim, dtype=dtype, device=device)
-        self._layers = [empty] * layers
+    def __init__(self, dtypes: Sequence[torch.dtype], kv_heads: int, head_dim: int, device: torch.device) -> None:
+        self._layers = [torch.empty(0, 2, kv_heads, head_dim, dtype=dtype, device=device) for dtype in dtypes]
         self._free: list[int] = []
 
     @property
@@ -74,21 +73,26 @@ def _fresh(like: torch.Tensor, rows: int) -> torch.Tensor:
 
 
 class PromptCache:
-    """A prompt's keys and values: for each layer two tensors [kv_heads, tokens, head_dim].
+    """A prompt's keys and values: for each layer, of the type that is named, two tensors [kv_heads, tokens, head_dim].
 
     `states`: the model's last state [1, H] at some of its tokens, by how many tokens are read there. `is_long`: whether it
     belongs to a text that LongRoPE reads by its second frequencies.
     """
 
-    def __init__(self, token_ids: Sequence[int], layers: int, is_long: bool = False) -> None:
+    def __init__(self, token_ids: Sequence[int], dtypes: Sequence[torch.dtype], is_long: bool = False) -> None:
         self.token_ids = list(token_ids)
         self.is_long = is_long
-        self.keys: list[torch.Tensor] = [torch.empty(0)] * layers
-        self.values: list[torch.Tensor] = [torch.empty(0)] * layers
+        self.keys = [torch.empty(0, dtype=dtype) for dtype in dtypes]
+        self.values = list(self.keys)
         self.states: dict[int, torch.Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.token_ids)
+
+    def keep(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """keys and values [kv_heads, tokens, head_dim] of all tokens."""
+        dtype = self.keys[layer].dtype
+        self.keys[layer], self.values[layer] = (part.to(dtype).contiguous() for part in (keys, values))
 
     @property
     def bytes(self) -> int:
@@ -96,7 +100,7 @@ class PromptCache:
 
     def first(self, length: int) -> PromptCache:
         """The cache of the first `length` tokens, a view of this one."""
-        view = PromptCache(self.token_ids[:length], 0, self.is_long)
+        view = PromptCache(self.token_ids[:length], (), self.is_long)
         view.keys = [keys[:, :length] for keys in self.keys]
         view.values = [values[:, :length] for values in self.values]
         view.states = {read: state for read, state in self.states.items() if read <= length}
@@ -111,7 +115,7 @@ class PrefillLayout:
 
     def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
         """query [1, heads, T, d], key and value [1, kv_heads, T, d] -> [1, T, heads, d]."""
-        self._prompt.keys[layer], self._prompt.values[layer] = key[0].contiguous(), value[0].contiguous()
+        self._prompt.keep(layer, key[0], value[0])
         grouped = query.shape[1] != key.shape[1]
         return scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale, enable_gqa=grouped).transpose(1, 2)
 
@@ -134,7 +138,7 @@ class DecodeLayout:
     ) -> None:
         self._pool, self._groups, self._slots = pool, groups, slots
         self._kernel: kernels.TreeAttention | None = None
-        if kernels.compute(pool[0]):
+        if kernels.attend(pool[0]):
             counts = torch.tensor([count for _, count in groups])
             self._kernel = kernels.TreeAttention(slots, paths, lengths, torch.arange(len(groups)).repeat_interleave(counts))
         else:

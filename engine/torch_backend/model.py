@@ -84,11 +84,12 @@ class TorchLanguageModel(LanguageModel):
         if self._original_context is not None:  # transformers' own would choose by the longest text of a batch
             found = frequencies(config.rope_parameters, head_dim, config.max_position_embeddings)
             self._rotary = Rotary(found).to(self.device)
-        self._cached_layers = self._layers + (len(tail.layers) if tail else 0)
         for i, layer in enumerate(tail.layers if tail else ()):
             layer.self_attn.layer_idx = self._layers + i  # type: ignore[union-attr,assignment]
         dtype = self._decoder.norm.weight.dtype
-        self._pool = SlotPool(self._cached_layers, config.num_key_value_heads, head_dim, dtype, self.device)
+        own = torch.float16 if isinstance(model, CpuModel) else dtype
+        self._cached = [own] * self._layers + [dtype] * len(tail.layers if tail else ())
+        self._pool = SlotPool(self._cached, config.num_key_value_heads, head_dim, self.device)
         self.prefixes = PrefixStore()
 
     @property
@@ -117,12 +118,12 @@ class TorchLanguageModel(LanguageModel):
             return
         slots = torch.tensor([session.slots[node] for node in cached], device=self.device)
         token_ids = [*session.prompt.token_ids, *session.tree.nodes.token_id[cached].tolist()]
-        longer = PromptCache(token_ids, self._cached_layers, session.prompt.is_long)
+        longer = PromptCache(token_ids, self._cached, session.prompt.is_long)
         longer.states = session.prompt.states
-        for layer in range(self._cached_layers):
+        for layer in range(len(self._cached)):
             answer = self._pool[layer].index_select(0, slots).permute(1, 2, 0, 3)  # [2, kv_heads, tokens, head_dim]
-            longer.keys[layer] = torch.cat([session.prompt.keys[layer], answer[0]], dim=1)
-            longer.values[layer] = torch.cat([session.prompt.values[layer], answer[1]], dim=1)
+            keys, values = session.prompt.keys[layer], session.prompt.values[layer]
+            longer.keep(layer, torch.cat([keys, answer[0]], dim=1), torch.cat([values, answer[1]], dim=1))
         self.prefixes.add(longer)
 
     @torch.inference_mode()
@@ -135,7 +136,7 @@ class TorchLanguageModel(LanguageModel):
         prompt, state = self._read_prompt(prompt_ids, len(token_ids))
         read = list(token_ids[:-1])
         if read:
-            whole = PromptCache([*prompt.token_ids, *read], self._cached_layers, prompt.is_long)
+            whole = PromptCache([*prompt.token_ids, *read], self._cached, prompt.is_long)
             positions = torch.arange(len(prompt), len(whole))
             layout = ContinuedLayout(whole, prompt, self.device)
             hidden, _ = self._run(torch.tensor(read), positions, layout, torch.full((len(read),), prompt.is_long))
@@ -188,7 +189,7 @@ class TorchLanguageModel(LanguageModel):
         held, known = self.prefixes.longest(prompt_ids, is_long)
         if held is not None and known == count and count in held.states:
             return held.first(count), held.states[count]
-        prompt = PromptCache(prompt_ids, self._cached_layers, is_long)
+        prompt = PromptCache(prompt_ids, self._cached, is_long)
         known = min(known, count - 1)
         layout: PrefillLayout | ContinuedLayout = PrefillLayout(prompt)
         if held is not None and known:

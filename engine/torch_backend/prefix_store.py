@@ -74,9 +74,9 @@ class ContinuedLayout:
 
     def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
         """query [1, heads, T, d], key and value [1, kv_heads, T, d] of the T new tokens -> [1, T, heads, d]."""
-        keys = torch.cat([self._prefix.keys[layer], key[0]], dim=1)
-        values = torch.cat([self._prefix.values[layer], value[0]], dim=1)
-        self._prompt.keys[layer], self._prompt.values[layer] = keys, values
+        keys = torch.cat([self._prefix.keys[layer].to(key.dtype), key[0]], dim=1)
+        values = torch.cat([self._prefix.values[layer].to(value.dtype), value[0]], dim=1)
+        self._prompt.keep(layer, keys, values)
         grouped = query.shape[1] != key.shape[1]
         out = scaled_dot_product_attention(query, keys[None], values[None], attn_mask=self._mask, scale=scale, enable_gqa=grouped)
         return out.transpose(1, 2)

@@ -37,6 +37,21 @@ def test_examples_are_met_by_the_judges_rules():
     assert four.examples[1] == ("wrong_answer", "4", "")
 
 
+def test_sandboxes_that_stay_open_run_programs_on_inputs_to_come_and_end_at_last():
+    programs = [f"def f(x): return x + {k}" for k in range(3)]
+    with PublicRuns("f", (), ISOLATION, most_open=2) as kept, PublicRuns("f", (), ISOLATION) as fresh:
+        for runs in (kept, fresh):
+            runs.add(((1,),))
+            for program in programs:
+                runs.run(program)
+            runs.add(((2,), ("a",)))
+        opened = list(kept._open)
+        found = [[runs.run(program) for program in reversed(programs)] for runs in (kept, fresh)]
+        assert opened == programs[:2] and not fresh._open
+    assert [(one.classes, one.results) for one in found[0]] == [(one.classes, one.results) for one in found[1]]
+    assert not kept._open
+
+
 def test_a_script_prints():
     (one,) = ran(["print(sum(map(int, input().split())), '')"], (StdinTest("1 2\n", "3\n"),), ("4 5\n",))
     assert one.passed == 1

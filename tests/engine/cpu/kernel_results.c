@@ -125,29 +125,40 @@ static void norm_and_gate(long rows, long k) {
     free(x), free(weight), free(out);
 }
 
+/* New numbers of 32 bits in [-2, 2), or of 16 bits below 2. */
+static void *kept_numbers(long n, int half) {
+    uint16_t *x = half ? malloc((size_t)n * sizeof *x) : NULL;
+    for (long i = 0; half && i < n; i++) x[i] = (uint16_t)(any_bits() & 0xbfff);
+    return half ? (void *)x : numbers(n, 2);
+}
+
 /* Rows below two prompts, each with a path of its own length. */
-static void attend(long heads, long kv_heads, long head_dim) {
+static void attend(long heads, long kv_heads, long head_dim, int half) {
     enum { ROWS = 5, LONGEST = 6, SLOTS = 40, TOKENS = 9 };
     long cell = 2 * kv_heads * head_dim, q = heads * head_dim, kv = kv_heads * head_dim;
     float *query = numbers(ROWS * q, 2), *key = numbers(ROWS * kv, 2), *value = numbers(ROWS * kv, 2);
-    float *prompts = numbers(4 * TOKENS * kv, 2), *cells = numbers(SLOTS * cell, 2), *out = zeros(ROWS * q);
+    char *prompts = kept_numbers(4 * TOKENS * kv, half);
+    float *cells = kept_numbers(SLOTS * cell, half), *out = zeros(ROWS * q);
+    long prompt = TOKENS * kv * (half ? 2 : 4);
     int64_t slots[ROWS], paths[ROWS * LONGEST], lengths[ROWS], groups[ROWS] = {0, 0, 1, 1, 0};
-    const float *keys[] = {prompts, prompts + TOKENS * kv}, *values[] = {prompts + 2 * TOKENS * kv, prompts + 3 * TOKENS * kv};
+    const void *keys[] = {prompts, prompts + prompt}, *values[] = {prompts + 2 * prompt, prompts + 3 * prompt};
     const int64_t apart[] = {TOKENS * head_dim, TOKENS * head_dim}, tokens[] = {TOKENS, 4};
     for (int r = 0; r < ROWS; r++) {
         slots[r] = r, lengths[r] = 1 + r;
         for (int t = 0; t < LONGEST; t++) paths[r * LONGEST + t] = t == r ? r : (int)(ROWS + any_bits() % (SLOTS - ROWS));
     }
     struct attention a = {
-        .rows = ROWS, .heads = heads, .kv_heads = kv_heads, .head_dim = head_dim, .groups = 2, .path_stride = LONGEST, .scale = 0.3f,
+        .rows = ROWS, .heads = heads, .kv_heads = kv_heads, .head_dim = head_dim, .groups = 2, .path_stride = LONGEST, .half = half,
+        .scale = 0.3f,
         .query = query, .key = key, .value = value,
         .query_row = q, .query_head = head_dim, .key_row = kv, .key_head = head_dim, .value_row = kv, .value_head = head_dim,
         .cells = cells, .slots = slots, .paths = paths, .lengths = lengths, .group_of_row = groups,
         .prompt_keys = keys, .prompt_values = values, .prompt_head = apart, .prompt_tokens = tokens, .out = out,
     };
+    value[1] = 1e6f; /* more than 16 bits hold */
     gg_attend(&a, THREADS);
     tell("attention", out, ROWS * q);
-    tell("cells", cells, SLOTS * cell);
+    tell("cells", cells, half ? SLOTS * cell / 2 : SLOTS * cell);
     free(query), free(key), free(value), free(prompts), free(cells), free(out);
 }
 
@@ -172,7 +183,8 @@ static void compute_everything(void) {
         for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) multiply(&TYPES[t], rows[i]);
     go_through_a_layer(9);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) norm_and_gate(6, sizes[i]);
-    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) attend(heads[i][0], heads[i][1], heads[i][2]);
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+        for (int half = 0; half < 2; half++) attend(heads[i][0], heads[i][1], heads[i][2], half);
     sample(3, 10, 1);
     sample(3, 1000, 1.25f);
 }

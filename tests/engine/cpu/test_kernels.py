@@ -72,13 +72,13 @@ def test_attention_equals_that_of_plain_products(
         return torch.randn(*shape, generator=generator)
 
     rows, heads = sum(counts), shared * kv_heads
-    pool = SlotPool(1, kv_heads, head_dim, torch.float32, torch.device("cpu"))
+    pool = SlotPool([torch.float32], kv_heads, head_dim, torch.device("cpu"))
     slots = torch.tensor(pool.allocate(60))
     pool[0].copy_(random(*pool[0].shape))
     groups = []
     for i, count in enumerate(counts):
-        prompt = PromptCache([0] * (20 + i), 1)
-        prompt.keys[0], prompt.values[0] = random(kv_heads, 20 + i, head_dim), random(kv_heads, 20 + i, head_dim)
+        prompt = PromptCache([0] * (20 + i), [torch.float32])
+        prompt.keep(0, random(kv_heads, 20 + i, head_dim), random(kv_heads, 20 + i, head_dim))
         groups.append((prompt.first(3 + 5 * i), count))
     lengths = torch.randint(1, longest + 1, (rows,), generator=generator)
     lengths[seed % rows] = longest
@@ -95,10 +95,24 @@ def test_attention_equals_that_of_plain_products(
     written = pool[0].clone()
     pool[0].copy_(before)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "compute", lambda tensor: False)
+        patch.setattr(kernels, "attend", lambda cells: False)
         expected = attend()
     assert torch.equal(written, pool[0])
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+    # In 16 bits it is, to the bit, that of the rounded numbers.
+    narrow = SlotPool([torch.float16], kv_heads, head_dim, torch.device("cpu"))
+    narrow.allocate(60)
+    narrow[0].copy_(before)
+    pool[0].copy_(narrow[0])
+    rounded = [PromptCache(prompt.token_ids, [torch.float16]) for prompt, _ in groups]
+    for (prompt, _), short in zip(groups, rounded, strict=True):
+        short.keep(0, prompt.keys[0], prompt.values[0])
+        prompt.keep(0, short.keys[0].float(), short.values[0].float())
+    parts = [parts[0], parts[1].half().float(), parts[2].half().float()]
+    expected = on_all_levels(attend)
+    pool, groups = narrow, [(short, count) for short, (_, count) in zip(rounded, groups, strict=True)]
+    assert torch.equal(on_all_levels(attend), expected)
 
 
 @settings(deadline=None, max_examples=60)

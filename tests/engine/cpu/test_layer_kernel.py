@@ -39,6 +39,7 @@ def test_a_layer_equals_its_operators(rows: int, normed: bool) -> None:
             kernels.rms_norm(heads[:, 4:6], key_norm, 1e-6),
         )
     kernels.rotate_(heads[:, :6], cosine, sine)
+    heads[:, 4:] = heads[:, 4:].half().float()  # as the cache keeps keys and values
     parts = layer.before_attention(hidden, cosine, sine)
     assert [part.shape[0] for part in parts] == [4, 2, 2]
     assert torch.equal(torch.cat(list(parts)), heads.transpose(0, 1))
@@ -48,6 +49,16 @@ def test_a_layer_equals_its_operators(rows: int, normed: bool) -> None:
     expected = between + down(kernels.silu_mul(gate_up(kernels.rms_norm(between, second, 1e-6))))
     assert torch.equal(layer.after_attention(attended, hidden), expected)
     assert torch.equal(hidden, kept)
+
+
+def test_keys_and_values_beyond_16_bits_are_the_largest_that_these_hold() -> None:
+    qkv = linear([64, 32, 32], HIDDEN, biased=True)
+    assert qkv.bias is not None
+    qkv.bias[96], qkv.bias[97], qkv.bias[98] = 1e6, -1e6, torch.nan
+    linears = (qkv, linear([HIDDEN], 64), linear([2 * INNER], HIDDEN), linear([HIDDEN], INNER))
+    layer = LayerKernel(HEADS, linears, (torch.ones(HIDDEN), torch.ones(HIDDEN)), None, 1e-6)
+    _, _, values = layer.before_attention(torch.zeros(3, HIDDEN), torch.ones(3, 16), torch.zeros(3, 16))
+    assert values[0, :, :2].tolist() == [[65504, -65504]] * 3 and values[0, :, 2].isnan().all()
 
 
 def test_what_does_not_fit_is_refused() -> None:

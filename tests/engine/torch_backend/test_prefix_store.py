@@ -102,7 +102,7 @@ def test_a_conversation_is_held_once_however_often_it_goes_on() -> None:
 def test_the_longest_common_prefix_is_found() -> None:
     store = PrefixStore(1 << 20)
     for tokens in ([1, 2, 3], [1, 2, 4, 5], [7]):
-        store.add(PromptCache(tokens, 0))
+        store.add(PromptCache(tokens, ()))
     for wanted, length in (([1, 2, 4, 6], 3), ([1, 2, 3, 9], 3), ([1, 9], 1), ([8], 0), ([7], 1)):
         held, common = store.longest(wanted)
         assert common == length
