@@ -132,12 +132,14 @@ $(PEERS)/int8-before/.installed:
 	$(@D)/bin/pip install -q "git+file://$(CURDIR)@$(BEFORE_GGUF)" $(TORCH_PIP_ARGS)
 	@touch $@
 
+# For this machine's own instructions; for AVX2 alone: LLAMA_CPP_CMAKE="-DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON".
 # gcc 12 takes most of what llama.cpp writes into AMX's tile settings for unused stores, and llama.cpp ends with a segmentation fault.
 # Without AMX: LLAMA_CPP_FLAGS="-mno-amx-tile -mno-amx-int8".
+LLAMA_CPP_CMAKE ?= -DGGML_NATIVE=ON
 LLAMA_CPP_FLAGS ?= -fno-dse -fno-tree-dse
 $(PEERS)/llama.cpp/.installed:
 	$(PYTHON) -m venv $(@D)
-	CMAKE_BUILD_PARALLEL_LEVEL=$(BUILD_JOBS) CMAKE_ARGS="-DGGML_NATIVE=ON -DCMAKE_C_FLAGS='$(LLAMA_CPP_FLAGS)' -DCMAKE_CXX_FLAGS='$(LLAMA_CPP_FLAGS)'" \
+	CMAKE_BUILD_PARALLEL_LEVEL=$(BUILD_JOBS) CMAKE_ARGS="$(LLAMA_CPP_CMAKE) -DCMAKE_C_FLAGS='$(LLAMA_CPP_FLAGS)' -DCMAKE_CXX_FLAGS='$(LLAMA_CPP_FLAGS)'" \
 	  $(@D)/bin/pip install -q --no-binary llama-cpp-python llama-cpp-python==$(LLAMA_CPP_VERSION)
 	@touch $@
 
