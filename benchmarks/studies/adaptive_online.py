@@ -58,15 +58,16 @@ def line(generator: GuidedGenerator, judge: Judge, problem: Problem, settings: S
 
 
 def report(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """A row a set of settings, over the problems that all have; and the cost of running programs."""
+    """A row a set of settings among `lines`, over the problems that all have; and the cost of running programs."""
     by_arm: dict[str, dict[str, dict[str, Any]]] = {}
     for one in lines:
         by_arm.setdefault(one["policy"], {})[one["problem"]] = one
-    names = sorted(set.intersection(*(set(by_arm.get(arm, ())) for arm in ARMS)))
+    searched = [arm for arm in ARMS if arm in by_arm]
+    names = sorted(set.intersection(*(set(by_arm[arm]) for arm in searched)))
     weights = problem_weights(len(names))
     columns = {
         arm: {key: np.asarray([float(by_arm[arm][name][key]) for name in names]) for key in ("correct", "tokens", "seconds")}
-        for arm in ARMS
+        for arm in searched
     }
     whole = columns[BEST_OF_16]
     yield f"{len(names)} problems"
@@ -97,12 +98,14 @@ def report(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
 @click.option("--split", default="validation", show_default=True)
 @click.option("--limit", default=40, show_default=True, help="Problems, a random part, the same for a seed.")
 @click.option("--unrun", default=10, show_default=True, help="Of them, those that are also searched without running programs.")
+@click.option("--arm", "arms", type=click.Choice(list(ARMS)), multiple=True, help="Beside best of 16.  [default: all]")
 @click.option("--max-new-tokens", default=400, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="A line a problem and search.")
 @click.option("--report-only", is_flag=True, help="Decode nothing; report what OUT holds.")
-def main(out: Path, limit: int, unrun: int, **options: Any) -> None:
+def main(out: Path, limit: int, unrun: int, arms: Sequence[str], **options: Any) -> None:
     """Print pass@1, tokens and seconds of each kind of search."""
+    chosen = {arm: settings for arm, settings in ARMS.items() if not arms or arm in (*arms, BEST_OF_16)}
     if not options["report_only"]:
         known = load_problems(options["problems"], options["split"] or None)
         judged = [one for one in known if one.tests_kind == FULL and skip_reason(one) is None]
@@ -117,12 +120,11 @@ def main(out: Path, limit: int, unrun: int, **options: Any) -> None:
             judge = stack.enter_context(Judge("auto", workers=1, stop_at_first_failure=True))
             written = stack.enter_context(LineFile(out, run))
             for number, problem in enumerate(build_order(judged, options["seed"])[:limit]):
-                arms = ARMS | ({UNRUN: ARMS[BEST_OF_16]} if number < unrun else {})
-                for name, chosen in arms.items():
-                    key = {"problem": problem.id, "policy": name, "n": chosen["n"], "scorer": "evidence"}
+                for name, arm in (chosen | ({UNRUN: ARMS[BEST_OF_16]} if number < unrun else {})).items():
+                    key = {"problem": problem.id, "policy": name, "n": arm["n"], "scorer": "evidence"}
                     if key_of(key) in written.done:
                         continue
-                    settings = SearchSettings(max_new_tokens=options["max_new_tokens"], seed=options["seed"], **chosen)
+                    settings = SearchSettings(max_new_tokens=options["max_new_tokens"], seed=options["seed"], **arm)
                     told = line(generator, judge, problem, settings, name != UNRUN)
                     written.add(key | {"data": problem_data(problem)} | told)
     for text in report(lines_of(out)):

@@ -30,3 +30,8 @@ def test_every_search_is_made_once_and_running_programs_changes_no_token(tiny_fo
     before = out.read_text()
     again = CliRunner().invoke(adaptive_online.main, arguments, catch_exceptions=False)
     assert out.read_text() == before and again.output == result.output
+
+    few = [*arguments[:-1], str(tmp_path / "few.jsonl"), "--arm", "best of 8", "--unrun", "0"]
+    result = CliRunner().invoke(adaptive_online.main, few, catch_exceptions=False)
+    lines = [json.loads(line) for line in (tmp_path / "few.jsonl").read_text().splitlines()[1:]]
+    assert [line["policy"] for line in lines] == ["best of 8", BEST_OF_16] * 2 and "2 problems" in result.output
