@@ -85,7 +85,7 @@ def evidence_figures(
     with stage(f"Ranking {len(pools)} problems by {len(chosen)} kinds of evidence", total=float(len(chosen))) as advance:
         for i, (name, columns) in enumerate(chosen.items()):
             first, added = first_step(training, columns)
-            models = fold_models(first, added, fitted, len(pools), calibration is None)
+            models = fold_models(first, added, fitted, [pool.problem for pool in pools], calibration is None)
             read[name] = _Arm.of(drawn, kinds, models)
             advance(i + 1)
     bounds = _bounds(drawn)
@@ -103,13 +103,19 @@ def evidence_figures(
 def calibration_curve(
     training: Sequence[EvidencePool], pools: Sequence[EvidencePool], columns: Sequence[str], n: int
 ) -> dict[str, Any]:
-    """How often candidates of each tenth of the probability are correct, cross-fitted on `pools`; with ECE and Brier skill."""
+    """How often candidates of each tenth of the probability are correct, cross-fitted on `pools`; with ECE and Brier skill.
+
+    Several pools of one problem, by several generators, count as one problem and are left out together.
+    """
     first, added = first_step([pool.labelled() for pool in training], columns)
     fitted = fitted_draws(pools, n, 1)
-    models = fold_models(first, added, fitted, len(pools), crossed=True)
+    problems = [pool.problem for pool in pools]
+    models = fold_models(first, added, fitted, problems, crossed=True)
     drawn = fitted_draws(pools, n, 0)
     arm = _Arm.of(drawn, [[np.arange(len(one.correct)) for one in draws] for draws in drawn], models)
-    return arm.curve(len(pools))
+    names, numbers = np.unique(problems, return_inverse=True)
+    arm.rows["problem"] = numbers[arm.rows["problem"]]
+    return arm.curve(len(names))
 
 
 def first_step(training: Sequence[Labelled], columns: Sequence[str]) -> tuple[EvidenceModel, tuple[str, ...]]:
@@ -125,12 +131,13 @@ def fitted_draws(pools: Sequence[EvidencePool], n: int, seed: int) -> list[list[
 
 
 def fold_models(
-    first: EvidenceModel, added: Sequence[str], fitted: Sequence[Sequence[Labelled]], problems: int, crossed: bool
+    first: EvidenceModel, added: Sequence[str], fitted: Sequence[Sequence[Labelled]], problems: Sequence[str], crossed: bool
 ) -> list[EvidenceModel]:
-    """The model for each problem: with `crossed` one that was fitted to the other folds."""
+    """The model for each pool, whose problems are `problems`: with `crossed` one that was fitted to the other folds of these."""
     if not crossed:
-        return [refitted(first, [one for draws in fitted for one in draws], added)] * problems
-    fold = np.random.default_rng(0).permutation(problems) % FOLDS
+        return [refitted(first, [one for draws in fitted for one in draws], added)] * len(problems)
+    names, numbers = np.unique(problems, return_inverse=True)
+    fold = (np.random.default_rng(0).permutation(len(names)) % FOLDS)[numbers]
     made = [refitted(first, [one for i in np.flatnonzero(fold != f).tolist() for one in fitted[i]], added) for f in range(FOLDS)]
     return [made[f] for f in fold.tolist()]
 

@@ -10,7 +10,7 @@ from .benchmarks.adaptive import Problem
 from .benchmarks.evidence import first_step, fitted_draws, fold_models
 from .benchmarks.evidence_pools import EvidencePool, evidence_pools
 from .data_builder.dataset import common_settings
-from .data_builder.stored_executions import StoredExecutions, read_executions
+from .data_builder.stored_executions import read_executions
 from .data_builder.tree_folder import read_settings
 from .engine.errors import SettingsError
 from .engine.models.files import cache_dir
@@ -21,10 +21,12 @@ from .valuemodel.evidence_fit import refitted
 
 
 def load_pools(folders: Sequence[Path], value: Path | None = None, **options: Any) -> list[EvidencePool]:
-    """The pools of all trees, by problem. The values of `value` are computed once, and kept in the cache directory; `options` are
-    those of `value_data.load_scored`. Raises SettingsError for rollouts of the split untouched, unless allowed.
+    """The pools of all trees, by problem; one that several folders hold has several pools.
+
+    The values of `value` are computed once, and kept in the cache directory; `options` are those of `value_data.load_scored`.
+    Raises SettingsError for rollouts of the split untouched, unless allowed.
     """
-    pools = evidence_pools(_trees(folders, value, **options), _executions(folders))
+    pools = [pool for one in folders for pool in evidence_pools(_trees([one], value, **options), read_executions(one))]
     return sorted(pools, key=lambda pool: pool.problem)
 
 
@@ -39,11 +41,13 @@ def adaptive_problems(
 ) -> list[Problem]:
     """Pools to search anew in (benchmarks/adaptive.py); the rest as in `load_pools` and `evidence_figures`."""
     trees = sorted(_trees(folders, value, **options), key=tree_problem)
-    stored = _executions(folders)
+    if len({tree_problem(tree) for tree in trees}) < len(trees):
+        raise SettingsError("searches are replayed in one pool a problem: these datasets hold the same problems")
+    stored = {problem: one for folder in folders for problem, one in read_executions(folder).items()}
     pools = evidence_pools(trees, stored)
     first, added = first_step([pool.labelled() for pool in training], names)
     fitted = fitted_draws(calibration if calibration is not None else pools, n, 1)
-    models = fold_models(first, added, fitted, len(pools), crossed=calibration is None)
+    models = fold_models(first, added, fitted, [pool.problem for pool in pools], crossed=calibration is None)
     every = zip(trees, pools, models, strict=True)
     return [Problem.of(tree, stored[pool.problem], pool, model) for tree, pool, model in every]
 
@@ -52,10 +56,6 @@ def _trees(folders: Sequence[Path], value: Path | None, **options: Any) -> Itera
     if not options.get("allow_untouched") and any(read_settings(folder)["split"] == "untouched" for folder in folders):
         raise SettingsError("the split 'untouched' is kept for final reports: reading it must be allowed explicitly")
     return pool_trees(folders, value, cache_dir() / "pool-values", **options)
-
-
-def _executions(folders: Sequence[Path]) -> dict[str, StoredExecutions]:
-    return {problem: one for folder in folders for problem, one in read_executions(folder).items()}
 
 
 def fitted_model(

@@ -59,7 +59,7 @@ def fit_evidence(data: tuple[Path, ...], calibrate: tuple[Path, ...], value: Pat
     training = _pools(data, None, None, options)
     pools = _pools(calibrate, value, options["reader"], options)
     columns = _columns(value, options["reader"])
-    about: dict[str, Any] = {"data": [folder.name for folder in data], "calibrated_on": [folder.name for folder in calibrate]}
+    about: dict[str, Any] = {"data": _named(data), "calibrated_on": _named(calibrate)}
     if value is not None:
         about |= {"generator": generator_of(calibrate), "value_sha256": value_sha256(value)}
     if options["reader"] is not None:
@@ -133,6 +133,11 @@ def adaptive(
     curve = [number for number in (1, 2, 4, 8) if number < options["most"]]
     figures = adaptive_figures(problems, rules, scorer, settings, [*curve, options["most"]])
     _write(out, "adaptive", figures, adaptive_markdown(figures))
+
+
+def _named(folders: tuple[Path, ...]) -> list[str]:
+    """Datasets by the last two parts of their paths: data/reference/train is reference/train."""
+    return ["/".join(folder.resolve().parts[-2:]) for folder in folders]
 
 
 def _numbers(text: str) -> list[int | None]:

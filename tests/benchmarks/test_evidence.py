@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from guided_gen.benchmarks.evidence import ALL, apart, arms, calibration_curve, evidence_figures
+from guided_gen.benchmarks.evidence import ALL, apart, arms, calibration_curve, evidence_figures, first_step, fold_models
 from guided_gen.benchmarks.evidence_pools import EvidencePool
 from guided_gen.benchmarks.evidence_text import evidence_markdown
 from guided_gen.valuemodel.evidence import COLUMNS, NEED_VALUES, Finished
@@ -68,6 +68,18 @@ def test_the_curve_says_how_often_candidates_of_a_tenth_are_correct():
     first, last = curve["bins"][0], curve["bins"][-1]
     assert first["correct"] < 0.2
     assert last["correct"] > 0.8
+
+
+def test_pools_of_one_problem_are_left_out_together_and_count_as_one():
+    fitted = [[pool.labelled()] for pool in POOLS for _ in range(2)]
+    first, added = first_step(TRAINING, WITHOUT_VALUE)
+    models = fold_models(first, added, fitted, [pool.problem for pool in POOLS for _ in range(2)], crossed=True)
+    assert all(one is other for one, other in zip(models[::2], models[1::2], strict=True))
+    training = [made_up_pool(n) for n in range(100, 160)]
+    many = sorted(POOLS * 2, key=lambda pool: pool.problem)
+    once, twice = (calibration_curve(training, pools, WITHOUT_VALUE, 8) for pools in (POOLS, many))
+    widths = [curve["ece"]["high"] - curve["ece"]["low"] for curve in (once, twice)]
+    assert widths[1] > 0.85 * widths[0]  # of twice as many problems it would be 0.7
 
 
 def test_the_same_pools_give_the_same_figures():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from guided_gen.cli import main
 from guided_gen.cli.solve_report import COLUMNS, failed_example, summary
 from guided_gen.data_builder.judge.verdict import FailedTest
 from guided_gen.data_builder.problems.problem import AssertTest, Problem, StdinTest
+from guided_gen.engine.openai_backend.pieces import PieceTokenizer
 from guided_gen.engine.tree import Ended
 from guided_gen.generator import GuidedGenerator
 
@@ -72,6 +74,16 @@ def test_the_program_goes_to_a_file_where_it_is_asked_for(
     assert (tmp_path / "found.py").read_text() == GOOD.program + "\n"
     told = capsys.readouterr()
     assert told.out == told.err == ""
+
+
+def test_a_search_goes_on_to_twice_its_candidates_and_another_server_is_asked_for_fewer(
+    generator: MadeUpGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = ("--backend", "openai", "--base-url", "http://localhost:1/v1")
+    generator.found = replace(generator.found, tokenizer=PieceTokenizer())
+    for told, n, most in ((), 16, 32), (("-n", "5"), 5, 10), (server, 8, 16):
+        assert solve(monkeypatch, "Double it.", "-q", *told) == 0
+        assert (generator.asked[1].n, generator.asked[1].most) == (n, most)
 
 
 def test_quiet_says_what_is_wrong_with_the_program_and_nothing_else(

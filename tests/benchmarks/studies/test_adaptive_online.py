@@ -22,7 +22,8 @@ def test_every_search_is_made_once_and_running_programs_changes_no_token(tiny_fo
     arguments = [*map(str, told), "--max-new-tokens", "20", "--out", str(out)]
     result = CliRunner().invoke(adaptive_online.main, arguments, catch_exceptions=False)
     lines = [json.loads(line) for line in out.read_text().splitlines()[1:]]
-    assert [line["policy"] for line in lines] == [*ARMS, UNRUN, *ARMS]
+    first, *others = ARMS
+    assert [line["policy"] for line in lines] == [first, *others, UNRUN, *others, first]
     tokens = {(line["problem"], line["policy"]): line["tokens"] for line in lines}
     [unrun] = [line for line in lines if line["policy"] == UNRUN]
     assert unrun["tokens"] == tokens[unrun["problem"], BEST_OF_16]
@@ -34,4 +35,5 @@ def test_every_search_is_made_once_and_running_programs_changes_no_token(tiny_fo
     few = [*arguments[:-1], str(tmp_path / "few.jsonl"), "--arm", "best of 8", "--unrun", "0"]
     result = CliRunner().invoke(adaptive_online.main, few, catch_exceptions=False)
     lines = [json.loads(line) for line in (tmp_path / "few.jsonl").read_text().splitlines()[1:]]
-    assert [line["policy"] for line in lines] == ["best of 8", BEST_OF_16] * 2 and "2 problems" in result.output
+    assert [line["policy"] for line in lines] == ["best of 8", BEST_OF_16, BEST_OF_16, "best of 8"]
+    assert "2 problems" in result.output
