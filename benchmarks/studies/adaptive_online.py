@@ -31,23 +31,30 @@ from ...engine.models.known import DEFAULT_MODEL
 from ...engine.search import SearchSettings
 from ...generator import GuidedGenerator
 from ...valuemodel.metrics import estimate, mean_of_defined, paired_difference, problem_weights
+from ..adaptive import NEVER
 from ..judging import printed_examples
 from ..readings import FULL
 from ..results import LineFile, key_of, lines_of, problem_data
 
-_NEVER = 2.0  # likely enough for no candidate
 BEST_OF_16 = "best of 16"
 UNRUN = "best of 16, nothing run"
 ARMS: dict[str, dict[str, Any]] = {
-    "best of 8": {"n": 8, "enough": _NEVER},
-    BEST_OF_16: {"n": 16, "enough": _NEVER},
+    "best of 8": {"n": 8, "enough": NEVER},
+    BEST_OF_16: {"n": 16, "enough": NEVER},
     "4 at a time, budget 1,100": {"n": 4, "most": 16, "enough": 0.9, "budget": 1100},
     "solve": {"n": 16, "most": 32},
     "solve --n 8": {"n": 8, "most": 16},
 }
 
 
-def line(generator: GuidedGenerator, judge: Judge, problem: Problem, settings: SearchSettings, run: bool) -> dict[str, Any]:
+def searched_problems(known: Sequence[Problem], limit: int, seed: int = 0) -> list[Problem]:
+    """A random part of the problems whose tests can judge, the same for a seed."""
+    return build_order([one for one in known if one.tests_kind == FULL and skip_reason(one) is None], seed)[:limit]
+
+
+def line(
+    generator: GuidedGenerator, judge: Judge, problem: Problem, settings: SearchSettings, run: bool = True
+) -> dict[str, Any]:
     """One search: whether its best program is correct, and what it cost. Without `run` no program is run before it is judged."""
     with ExitStack() as stack:
         if not run:
@@ -109,7 +116,7 @@ def main(out: Path, limit: int, unrun: int, arms: Sequence[str], **options: Any)
     chosen = {arm: settings for arm, settings in ARMS.items() if not arms or arm in (*arms, BEST_OF_16)}
     if not options["report_only"]:
         known = load_problems(options["problems"], options["split"] or None)
-        judged = [one for one in known if one.tests_kind == FULL and skip_reason(one) is None]
+        searched = searched_problems(known, limit, options["seed"])
         run = {
             "kind": "adaptive",
             "model_sha256": model_identity(resolve_model(options["model"])).sha256,
@@ -120,7 +127,7 @@ def main(out: Path, limit: int, unrun: int, arms: Sequence[str], **options: Any)
             generator = stack.enter_context(GuidedGenerator.from_pretrained(options["model"], precision=options["precision"]))
             judge = stack.enter_context(Judge("auto", workers=1, stop_at_first_failure=True))
             written = stack.enter_context(LineFile(out, run))
-            for number, problem in enumerate(build_order(judged, options["seed"])[:limit]):
+            for number, problem in enumerate(searched):
                 searches = [*(chosen | ({UNRUN: ARMS[BEST_OF_16]} if number < unrun else {})).items()]
                 first = number % len(searches)  # the first search of a problem reads its prompt, and finds a cooler CPU
                 for name, arm in searches[first:] + searches[:first]:
