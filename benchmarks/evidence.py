@@ -48,7 +48,7 @@ PARTS = {
 
 
 def arms(names: Sequence[str] = COLUMNS) -> dict[str, tuple[str, ...]]:
-    """Arms by name, made of those columns that are among `names`."""
+    """Arms by name, made of those columns that are among `names`; of arms that are then the same, the first, or all."""
     made = {
         "log-probability": LOGPROB_COLUMNS,
         "value": VALUE_COLUMNS,
@@ -63,7 +63,8 @@ def arms(names: Sequence[str] = COLUMNS) -> dict[str, tuple[str, ...]]:
     }
     made |= {f"all but {part}": tuple(name for name in names if name not in left) for part, left in PARTS.items()}
     kept = {name: tuple(column for column in columns if column in names) for name, columns in made.items()}
-    return {name: columns for name, columns in kept.items() if columns and (name == ALL or columns != kept[ALL])}
+    first = {columns: name for name, columns in reversed(kept.items())} | {kept[ALL]: ALL}
+    return {name: columns for name, columns in kept.items() if columns and first[columns] == name}
 
 
 def evidence_figures(

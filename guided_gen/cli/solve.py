@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..solution import Solution
     from ..solving import Solving
 
-CANDIDATES, SERVER_CANDIDATES = 16, 8  # here 16 take a fifth more time than 8, elsewhere perhaps twice as much
+CANDIDATES, SERVER_CANDIDATES = 16, 8  # here 16 take 1.2 to 1.4 times the time of 8, elsewhere perhaps twice
 PLAIN_SECONDS = 5.0  # between two lines of progress where stderr is no terminal
 FAILS, INTERRUPTED = 3, 130  # exit codes, beside 0, 1 of an error and 2 of a wrong option
 OUT_FILE = click.Path(path_type=Path, dir_okay=False)
