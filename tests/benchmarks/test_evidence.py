@@ -90,6 +90,9 @@ def test_the_same_pools_give_the_same_figures():
 def test_each_arm_leaves_out_what_it_says():
     made = arms()
     assert made[ALL] == COLUMNS
+    alone = arms(WITHOUT_VALUE)
+    assert len(set(alone.values())) == len(alone) and "reader, log-probability" in alone
+    assert list(arms(["log-probability"])) == [ALL]
     assert set(COLUMNS) - set(made["all but examples"]) == {"examples", "all examples"}
     assert "all examples" not in made["execution"]
     assert "value" not in arms(WITHOUT_VALUE)
