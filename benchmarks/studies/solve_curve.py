@@ -53,6 +53,7 @@ def measure(model: str, problems: Sequence[Problem], numbers: Sequence[int], max
     run = {"kind": "solve curve", "model": model, "model_sha256": identity.sha256, "max_new_tokens": max_new_tokens}
     with ExitStack() as stack:
         generator = stack.enter_context(GuidedGenerator.from_pretrained(model))
+        generator.loaded.language_model.hold_prefixes(0)  # each search reads its prompt
         judge = stack.enter_context(Judge("auto", workers=1, stop_at_first_failure=True))
         written = stack.enter_context(LineFile(out, run))
         for problem in problems:
@@ -96,7 +97,7 @@ def draw(curves: dict[str, list[dict[str, float]]], path: Path) -> None:
     axes.set(xlabel="seconds of a search, on average", ylabel="correct programs printed", xlim=(0, None), ylim=(0, None))
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="lower right", title="best of as many as at the points")
+    axes.legend(frameon=False, loc="lower right", title="candidates: at the points")
     with replaced_atomically(path) as partial:
         figure.savefig(partial, format="svg")
 
