@@ -39,7 +39,10 @@ def adaptive_problems(
     value: Path | None = None,
     **options: Any,
 ) -> list[Problem]:
-    """Pools to search anew in (benchmarks/adaptive.py); the rest as in `load_pools` and `evidence_figures`."""
+    """Pools to search anew in (benchmarks/adaptive.py); the rest as in `load_pools` and `evidence_figures`.
+
+    Raises SettingsError also where two of `folders` hold one problem.
+    """
     trees = sorted(_trees(folders, value, **options), key=tree_problem)
     if len({tree_problem(tree) for tree in trees}) < len(trees):
         raise SettingsError("searches are replayed in one pool a problem: these datasets hold the same problems")

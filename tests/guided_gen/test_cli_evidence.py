@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from guided_gen import evidence_data, value_data
 from guided_gen.cli import cli
 from guided_gen.data_builder.stored_executions import NAME
-from guided_gen.engine.errors import GuidedGenError
+from guided_gen.engine.errors import GuidedGenError, SettingsError
 from guided_gen.valuemodel.evidence import EvidenceModel
 
 from .made_up_rollouts import write_rollouts
@@ -85,6 +85,9 @@ def test_a_pool_is_searched_anew_with_the_evidence_of_its_own_problem(
     problems = evidence_data.adaptive_problems([pool], pools, None, ["log-probability"], 4)
     assert [one.told.problem for one in problems] == [one.problem for one in pools]
     assert [one.pool.tree.metadata["problem"] for one in problems] == [one.told.problem for one in problems]
+    monkeypatch.setattr(evidence_data, "pool_trees", lambda *_, **__: iter([*trees, *trees]))
+    with pytest.raises(SettingsError, match="hold the same problems"):
+        evidence_data.adaptive_problems([pool, pool], pools, None, ["log-probability"], 4)
 
 
 def test_what_a_reader_finds_is_evidence_and_is_read_once(
