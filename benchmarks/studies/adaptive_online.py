@@ -52,9 +52,7 @@ def searched_problems(known: Sequence[Problem], limit: int, seed: int = 0) -> li
     return build_order([one for one in known if one.tests_kind == FULL and skip_reason(one) is None], seed)[:limit]
 
 
-def line(
-    generator: GuidedGenerator, judge: Judge, problem: Problem, settings: SearchSettings, run: bool = True
-) -> dict[str, Any]:
+def line(generator: GuidedGenerator, judge: Judge, problem: Problem, settings: SearchSettings, run: bool) -> dict[str, Any]:
     """One search: whether its best program is correct, and what it cost. Without `run` no program is run before it is judged."""
     with ExitStack() as stack:
         if not run:
@@ -63,6 +61,21 @@ def line(
     best = found.best
     correct = best.complete and judge.judge(problem, best.program).passed
     return {"correct": correct, "tokens": found.decoded_tokens, "seconds": round(found.seconds, 3)}
+
+
+def add_search(
+    written: LineFile,
+    generator: GuidedGenerator,
+    judge: Judge,
+    problem: Problem,
+    policy: str,
+    settings: SearchSettings,
+    run: bool = True,
+) -> None:
+    """Make a search that `written` does not have yet; the rest as in `line`."""
+    key = {"problem": problem.id, "policy": policy, "n": settings.n, "scorer": "evidence"}
+    if key_of(key) not in written.done:
+        written.add(key | {"data": problem_data(problem)} | line(generator, judge, problem, settings, run))
 
 
 def report(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -131,12 +144,8 @@ def main(out: Path, limit: int, unrun: int, arms: Sequence[str], **options: Any)
                 searches = [*(chosen | ({UNRUN: ARMS[BEST_OF_16]} if number < unrun else {})).items()]
                 first = number % len(searches)  # the first search of a problem reads its prompt, and finds a cooler CPU
                 for name, arm in searches[first:] + searches[:first]:
-                    key = {"problem": problem.id, "policy": name, "n": arm["n"], "scorer": "evidence"}
-                    if key_of(key) in written.done:
-                        continue
                     settings = SearchSettings(max_new_tokens=options["max_new_tokens"], seed=options["seed"], **arm)
-                    told = line(generator, judge, problem, settings, name != UNRUN)
-                    written.add(key | {"data": problem_data(problem)} | told)
+                    add_search(written, generator, judge, problem, name, settings, name != UNRUN)
     for text in report(lines_of(out)):
         click.echo(text)
 

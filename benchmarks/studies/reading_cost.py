@@ -1,6 +1,6 @@
 """What a larger model that reads the candidates costs: seconds of searches without one, and with one that reads now and then.
 
-    python -m guided_gen.benchmarks.studies.reading_cost --limit 5 --out benchmarks/results/reading-cost/cost.jsonl
+    python -m guided_gen.benchmarks.studies.reading_cost --limit 3 --out benchmarks/results/reading-cost/cost.jsonl
 
 Best of n, so that reading changes no token: the same candidates are decoded in all searches of a problem, and read every so many
 tokens or once they have ended. Each search reads its prompt. The same command goes on where it stopped.
@@ -22,8 +22,8 @@ from ...engine.models.files import model_identity, resolve_model
 from ...engine.search import SearchSettings
 from ...generator import GuidedGenerator
 from ..adaptive import NEVER
-from ..results import LineFile, key_of, lines_of, problem_data
-from .adaptive_online import line, searched_problems
+from ..results import LineFile, lines_of
+from .adaptive_online import add_search, searched_problems
 
 ALONE, AT_THE_END = "no reader", "read at the end"
 CHECKS = {"every 16 tokens": 16, "every 32 tokens": 32}
@@ -71,10 +71,8 @@ def main(out: Path, model: str, reader: str, numbers: tuple[int, ...], max_new_t
         for problem in searched_problems(known, options["limit"]):
             for n in numbers:
                 for name, (generator, check_every) in arms.items():
-                    key = {"problem": problem.id, "policy": name, "n": n, "scorer": "evidence"}
-                    if key_of(key) not in written.done:
-                        settings = SearchSettings(n=n, max_new_tokens=max_new_tokens, check_every=check_every, enough=NEVER)
-                        written.add(key | {"data": problem_data(problem)} | line(generator, judge, problem, settings))
+                    settings = SearchSettings(n=n, max_new_tokens=max_new_tokens, check_every=check_every, enough=NEVER)
+                    add_search(written, generator, judge, problem, name, settings)
     for text in report(lines_of(out)):
         click.echo(text)
 

@@ -2,7 +2,7 @@
 
     python -m guided_gen.benchmarks.studies.solve_curve \
         qwen2.5-coder-1.5b=benchmarks/results/adaptive-1.5b-validation/adaptive.json \
-        qwen2.5-coder-0.5b=benchmarks/results/adaptive-validation/adaptive.json --limit 20 --out benchmarks/results/solve-curve
+        qwen2.5-coder-0.5b=benchmarks/results/adaptive-validation/adaptive.json --limit 10 --out benchmarks/results/solve-curve
 
 pass@1 of the best of n is that of `guided-gen bench adaptive`, over all stored answers to the validation problems. The seconds
 are those of searches as `solve` makes them, on a random part of these problems and on this machine, without the loading of the
@@ -29,8 +29,8 @@ from ...engine.models.files import model_identity, resolve_model
 from ...engine.search import SearchSettings
 from ...generator import GuidedGenerator
 from ..adaptive import NEVER
-from ..results import LineFile, key_of, lines_of, problem_data
-from .adaptive_online import line, searched_problems
+from ..results import LineFile, lines_of
+from .adaptive_online import add_search, searched_problems
 
 CURVE = "curve.svg"
 
@@ -58,10 +58,8 @@ def measure(model: str, problems: Sequence[Problem], numbers: Sequence[int], max
         written = stack.enter_context(LineFile(out, run))
         for problem in problems:
             for n in numbers:
-                key = {"problem": problem.id, "policy": "best-of-n", "n": n, "scorer": "evidence"}
-                if key_of(key) not in written.done:
-                    settings = SearchSettings(n=n, max_new_tokens=max_new_tokens, enough=NEVER)
-                    written.add(key | {"data": problem_data(problem)} | line(generator, judge, problem, settings))
+                settings = SearchSettings(n=n, max_new_tokens=max_new_tokens, enough=NEVER)
+                add_search(written, generator, judge, problem, "best-of-n", settings)
 
 
 def points(passed: dict[int, dict[str, float]], lines: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
