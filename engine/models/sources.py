@@ -15,6 +15,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -172,13 +173,13 @@ def _pip_download(requirement: str, folder: Path, advance: Advance) -> None:
 
 
 def _bytes_below(folder: Path) -> int:
-    sizes = []
-    for path in folder.rglob("*"):
-        try:
-            sizes.append(path.stat().st_size)
-        except FileNotFoundError:  # pip moves its files about while we look
-            continue
-    return sum(sizes)
+    """pip moves its files about and removes its folders while we look: what is gone counts nothing."""
+    total = 0
+    for parent, _, names in os.walk(folder):  # passes over a folder that is gone, where Path.rglob raises
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += Path(parent, name).stat().st_size
+    return total
 
 
 def _append_part(downloads: Path, gguf: BinaryIO) -> None:

