@@ -6,11 +6,13 @@ import io
 import json
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from guided_gen.benchmarks.studies import (
@@ -25,12 +27,14 @@ from guided_gen.benchmarks.studies import (
     mutants,
     packing_speed,
     precision_pass,
+    probe_experiments,
     schema_answers,
     serving_endurance,
     serving_throughput,
     value_experiments,
     vllm_cache_hits,
 )
+from guided_gen.benchmarks.studies.probe_experiments import VARIANTS
 from guided_gen.data_builder.build_settings import BuildSettings, statement_hash
 from guided_gen.data_builder.judge.judge import Judge
 from guided_gen.data_builder.problems.problem import CallTest, Problem, StdinTest
@@ -229,6 +233,40 @@ def test_variants_are_trained_once_and_put_into_a_table(
     assert (tmp_path / "out" / "experiments.jsonl").read_text() == lines
     assert "| probe | 2 |" in (tmp_path / "out" / "experiments.md").read_text()
     assert (tmp_path / "out" / "learning-curve.png").exists()
+
+
+def test_probes_of_every_form_are_fitted_once_and_put_into_a_table(
+    dataset: Path, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_problems(folders: list[Path], tokenizer: Any) -> Any:
+        trees = load_prompted_trees(folders, tokenizer, problems=PROBLEMS)
+        return trees[:4] if folders == [dataset] else trees[4:]
+
+    small = {name: replace(probe, layers=tuple({0, 1} if len(probe.layers) > 1 else {1})) for name, probe in VARIANTS.items()}
+    monkeypatch.setattr(probe_experiments, "load_prompted_trees", with_problems)
+    monkeypatch.setattr(probe_experiments, "VARIANTS", small)
+    again = tmp_path / "again"
+    again.symlink_to(dataset)
+    arguments = ("--data", dataset, "--validation", again, "--out", tmp_path / "out", "--model", tiny_folder)
+    out(probe_experiments.main, *arguments, "--cache", tmp_path / "cache", "--only", "pairs", "--only", "siblings, both")
+    out(probe_experiments.main, *arguments, "--cache", tmp_path / "cache")
+    lines = [json.loads(line) for line in (tmp_path / "out" / "probes.jsonl").read_text().splitlines()]
+    assert sorted(line["variant"] for line in lines) == sorted([*small, "log-probability"])
+    assert all(0 <= line["figures"]["auroc"]["value"] <= 1 for line in lines)
+    assert len((tmp_path / "out" / "probes.md").read_text().splitlines()) == 2 + len(lines)
+
+
+def test_pairs_find_the_direction_in_which_right_answers_of_a_problem_lie() -> None:
+    rng = np.random.default_rng(0)
+    problem = np.repeat(np.arange(20), 10)
+    correct = np.tile(np.arange(10) % 2 == 0, 20)
+    numbers = torch.from_numpy(rng.normal(size=(200, 4)) + problem[:, None]).float()  # a problem says nothing of its answers
+    numbers[:, 1] += torch.from_numpy(correct).float() * 3
+    at = probe_experiments.Places([str(i) for i in range(20)], problem, np.ones(200), correct, np.zeros(200), {})
+    data = probe_experiments._data([(numbers, at)], [np.arange(200)])
+    assert (correct[data.right] & ~correct[data.wrong] & (problem[data.right] == problem[data.wrong])).all()
+    for weights in probe_experiments.fit(data, "pairs", [0.03, 0.003]):
+        assert np.nanmean(probe_experiments.aurocs(at, (numbers @ weights).numpy())) > 0.95
 
 
 def test_the_ceiling_of_a_prefix_cache_is_the_blocks_that_were_sent_before() -> None:
