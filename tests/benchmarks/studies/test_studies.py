@@ -20,6 +20,7 @@ from guided_gen.benchmarks.studies import (
     decode_profile,
     decoding_contenders,
     decoding_peers,
+    doubted_tokens,
     guidance_contenders,
     int8_fidelity,
     judge_endurance,
@@ -42,10 +43,13 @@ from guided_gen.data_builder.problems.prompts import prompt_ids
 from guided_gen.data_builder.tree_folder import TreeFolder
 from guided_gen.engine.cpu import kernels
 from guided_gen.engine.language_model import Prompt
-from guided_gen.engine.models.loading import load_model
+from guided_gen.engine.models.loading import load_model, load_weights
+from guided_gen.engine.sampling import Sampling
 from guided_gen.engine.search import Search, SearchSettings, run
 from guided_gen.engine.tree import ROOT, Ended
 from guided_gen.value_data import load_prompted_trees
+
+from ...guided_gen.commands import write_problems
 
 PROBLEMS = [
     Problem(
@@ -267,6 +271,36 @@ def test_pairs_find_the_direction_in_which_right_answers_of_a_problem_lie() -> N
     assert (correct[data.right] & ~correct[data.wrong] & (problem[data.right] == problem[data.wrong])).all()
     for weights in probe_experiments.fit(data, "pairs", [0.03, 0.003]):
         assert np.nanmean(probe_experiments.aurocs(at, (numbers @ weights).numpy())) > 0.95
+
+
+def test_further_answers_grow_where_the_reader_doubts(tiny_folder: Path, tmp_path: Path) -> None:
+    problems = write_problems(
+        tmp_path / "problems.jsonl", ["Write f(x).\n\nf(2) == 4\n"] * 2, inputs=[[1], [2], [3]], outputs=[2, 4, 6]
+    )
+    arguments = ("--problems", problems, "--split", "", "--n", 3, "--max-new-tokens", 12, "--out", tmp_path / "out.jsonl")
+    models = ("--model", tiny_folder, "--reader", tiny_folder)
+    text = out(doubted_tokens.main, *arguments, *models)
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()[1:]]
+    assert [line["policy"] for line in lines] == [doubted_tokens.FIRST, *reversed(doubted_tokens.WAYS)] * 2
+    assert all(len(line["correct"]) == len(line["log_ratio"]) == 3 for line in lines)
+    same_model = np.abs([ratio for line in lines for ratio in line["log_ratio"]])
+    assert same_model.max() < 1e-3  # the reader is the generator
+    assert "2 problems" in text and out(doubted_tokens.main, *arguments, *models) == text
+
+
+def test_the_reader_names_the_token_that_it_finds_likeliest(tiny_folder: Path) -> None:
+    loaded = load_model(str(tiny_folder), "float32")
+    reader = doubted_tokens.NamingReader(load_weights(tiny_folder, "float32", packed=True))
+    prompt = Prompt([5, 6, 7], room=8)
+    greedy = SearchSettings(n=1, max_new_tokens=6, sampling=Sampling(temperature=0))
+    session = loaded.language_model.open(prompt, greedy.sampling, 0)
+    search = Search(loaded.language_model, session, greedy)
+    run(loaded.language_model, [search])
+    path = search.tree.path(int(search.tree.rollouts.leaf[0])).tolist()
+    reading = reader.begin(search.tree, prompt)
+    reader.read([(reading, np.asarray(path[-1:]))])
+    named = reader.likeliest_below(reading, [ROOT, *path[:-1]])
+    assert [named[node] for node in (ROOT, *path[:-1])] == search.tree.nodes.token_id[path].tolist()
 
 
 def test_the_ceiling_of_a_prefix_cache_is_the_blocks_that_were_sent_before() -> None:
