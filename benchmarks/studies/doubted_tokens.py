@@ -211,7 +211,7 @@ def main(out: Path, model: str, reader: str, n: int, max_new_tokens: int, report
     if not report_only:
         known = load_problems(options["problems"], options["split"] or None)
         paths = {"model": resolve_model(model), "reader": resolve_model(reader)}
-        check_same_tokens(*(load_tokenizer(path) for path in paths.values()), reader)
+        check_same_tokens(load_tokenizer(paths["model"]), load_tokenizer(paths["reader"]), reader)
         about = {"kind": "doubted tokens", "max_new_tokens": max_new_tokens}
         about |= {f"{name}_sha256": model_identity(path).sha256 for name, path in paths.items()}
         loaded = load_model(model)

@@ -72,6 +72,7 @@ VARIANTS = {
     "siblings": replace(BASE, siblings=True),
     "siblings, both": replace(BASE, siblings=True, loss="both"),
 }
+LOGPROB, CENTRALITY = "mean log-probability", "centrality, untrained"
 
 
 @dataclass(frozen=True)
@@ -246,9 +247,10 @@ def _passing(at: Places, scores: np.ndarray, k: int) -> np.ndarray:
     )
 
 
-def figures(early: Places, end: Places, early_scores: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
-    """Of a score on validation problems: AUROC within problems at both places and the gap closed, best of 10, against mean
-    log-probability on the same problems."""
+def figures(validation: Sequence[Places], both_scores: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Of a score on validation problems, early and at the end: AUROC within problems at both places and the gap closed, best of
+    10, against mean log-probability on the same problems."""
+    (early, end), (early_scores, scores) = validation, both_scores
     weights = metrics.problem_weights(len(end.names))
     mean = partial(metrics.mean_of_defined, weights=weights)
     found: dict[str, Any] = {
@@ -276,10 +278,10 @@ def run_probe(probe: Probe, training: Sequence[Places], validation: Sequence[Pla
     best = int(np.argmax(over_training))
     everything = _data(parts, [np.arange(len(at.problem)) for at in training])
     chosen = fit(everything, probe.loss, PENALTIES[: best + 1])[-1]
-    early, end = ((features(probe, at) @ chosen).numpy() for at in validation)
-    weights = metrics.problem_weights(len(training[-1].names))
-    in_training = metrics.shown(metrics.mean_of_defined(aurocs(training[-1], held_out[best]), weights))
-    return {"penalty": PENALTIES[best], "training": in_training, **figures(*validation, early, end)}
+    drawn = metrics.problem_weights(len(training[-1].names))
+    in_training = metrics.shown(metrics.mean_of_defined(aurocs(training[-1], held_out[best]), drawn))
+    of_validation = figures(validation, [(features(probe, at) @ chosen).numpy() for at in validation])
+    return {"penalty": PENALTIES[best], "training": in_training, **of_validation}
 
 
 def table(lines: Sequence[dict[str, Any]]) -> str:
@@ -320,20 +322,20 @@ def main(data: Path, validation: Path, out: Path, only: tuple[str, ...], model: 
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     missing = [name for name in only or VARIANTS if name not in {line["variant"] for line in lines}]
     if missing:
-        layers = sorted({layer for name in missing for layer in VARIANTS[name].layers})
+        layers = sorted({*BASE.layers, *(layer for name in missing for layer in VARIANTS[name].layers)})
         caches = base_states(make_examples([*training, *held_out]), base, made_for, layers, cache)
         ids = {int(token) for one in (*training, *held_out) for token in np.unique(one.tree.nodes.token_id)}
         line_ends = {token for token in ids if "\n" in tokenizer.decode([token])}
         sides = [[places(trees, caches, line_ends, most) for most in (EARLY, None)] for trees in (training, held_out)]
-    for name in ("log-probability", "centrality, layer 20", *missing) if missing else ():
-        if name == "log-probability":
-            found = figures(*sides[1], *(at.mean_logprob for at in sides[1]))
-        elif name == "centrality, layer 20":
-            found = figures(*sides[1], *(centrality(at, 20) for at in sides[1])) if 20 in caches else None
+    for name in (LOGPROB, CENTRALITY, *missing) if missing else ():
+        if name in {line["variant"] for line in lines}:
+            continue
+        if name == LOGPROB:
+            found = figures(sides[1], [at.mean_logprob for at in sides[1]])
+        elif name == CENTRALITY:
+            found = figures(sides[1], [centrality(at, BASE.layers[0]) for at in sides[1]])
         else:
             found = run_probe(VARIANTS[name], *sides)
-        if found is None or name in {line["variant"] for line in lines}:
-            continue
         choices = asdict(VARIANTS[name]) if name in VARIANTS else {}
         line = {"variant": name, "choices": choices, "problems": len(training), "figures": found}
         lines.append(line)

@@ -249,13 +249,14 @@ def test_probes_of_every_form_are_fitted_once_and_put_into_a_table(
     small = {name: replace(probe, layers=tuple({0, 1} if len(probe.layers) > 1 else {1})) for name, probe in VARIANTS.items()}
     monkeypatch.setattr(probe_experiments, "load_prompted_trees", with_problems)
     monkeypatch.setattr(probe_experiments, "VARIANTS", small)
+    monkeypatch.setattr(probe_experiments, "BASE", small["mean of layer 20, binary"])
     again = tmp_path / "again"
     again.symlink_to(dataset)
     arguments = ("--data", dataset, "--validation", again, "--out", tmp_path / "out", "--model", tiny_folder)
     out(probe_experiments.main, *arguments, "--cache", tmp_path / "cache", "--only", "pairs", "--only", "siblings, both")
     out(probe_experiments.main, *arguments, "--cache", tmp_path / "cache")
     lines = [json.loads(line) for line in (tmp_path / "out" / "probes.jsonl").read_text().splitlines()]
-    assert sorted(line["variant"] for line in lines) == sorted([*small, "log-probability"])
+    assert sorted(line["variant"] for line in lines) == sorted([*small, probe_experiments.LOGPROB, probe_experiments.CENTRALITY])
     assert all(0 <= line["figures"]["auroc"]["value"] <= 1 for line in lines)
     assert len((tmp_path / "out" / "probes.md").read_text().splitlines()) == 2 + len(lines)
 
