@@ -104,7 +104,7 @@ def places(trees: Sequence[PromptedTree], caches: dict[int, StateCache], line_en
             columns["problem"].append(np.full(len(rows), number[one.problem]))
             columns["counts"].append(found.counts)
             columns["correct"].append(found.correct)
-            columns["mean_logprob"].append(example.mean_logprob.numpy()[rows])
+            columns["mean_logprob"].append(example.mean_logprob[rows].numpy())
             at_end = torch.tensor([int(token) in line_ends for token in one.tree.nodes.token_id[pack.nodes.numpy()]]).float()
             lines = path_means(at_end[:, None], pack)
             for layer, cache in caches.items():
