@@ -18,7 +18,9 @@ from ..valuemodel.agreement import behaviours
 from ..valuemodel.evidence import (
     AGREEMENT_COLUMNS,
     COLUMNS,
+    COMPARED,
     EXAMPLE_COLUMNS,
+    LEVEL_COLUMNS,
     LOGPROB_COLUMNS,
     NEED_VALUES,
     READER_COLUMNS,
@@ -37,7 +39,7 @@ FITTED_DRAWS = 5
 EXECUTION = (*AGREEMENT_COLUMNS, *RUN_COLUMNS, *TEXT_COLUMNS)
 ALL = "all"
 PARTS = {
-    "value": VALUE_COLUMNS,
+    "value": LEVEL_COLUMNS,
     "reader": READER_COLUMNS,
     "log-probability": LOGPROB_COLUMNS,
     "examples": EXAMPLE_COLUMNS,
@@ -48,7 +50,9 @@ PARTS = {
 
 
 def arms(names: Sequence[str] = COLUMNS) -> dict[str, tuple[str, ...]]:
-    """Arms by name, made of those columns that are among `names`; of arms that are then the same, the first, or all."""
+    """Arms by name, made of those columns that are among `names`, and of each answer's value where values are; of arms that are
+    then the same, the first, or all."""
+    usable = {*names, *(COMPARED if set(LEVEL_COLUMNS) <= set(names) else ())}
     made = {
         "log-probability": LOGPROB_COLUMNS,
         "value": VALUE_COLUMNS,
@@ -60,9 +64,10 @@ def arms(names: Sequence[str] = COLUMNS) -> dict[str, tuple[str, ...]]:
         "execution, examples": (*EXECUTION, *EXAMPLE_COLUMNS),
         "value, log-probability, execution": (*VALUE_COLUMNS, *LOGPROB_COLUMNS, *EXECUTION),
         ALL: tuple(names),
+        "all, and each answer's value": (*names, *COMPARED),
     }
     made |= {f"all but {part}": tuple(name for name in names if name not in left) for part, left in PARTS.items()}
-    kept = {name: tuple(column for column in columns if column in names) for name, columns in made.items()}
+    kept = {name: tuple(column for column in columns if column in usable) for name, columns in made.items()}
     first = {columns: name for name, columns in reversed(kept.items())} | {kept[ALL]: ALL}
     return {name: columns for name, columns in kept.items() if columns and first[columns] == name}
 

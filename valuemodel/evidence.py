@@ -23,17 +23,22 @@ FORMAT = 1
 Columns = Mapping[str, np.ndarray]
 """By name, one number a candidate [R]; NaN where it is missing."""
 
-VALUE_COLUMNS = ("value", "value against siblings")
+LEVEL_COLUMNS = ("value of all",)
 EXAMPLE_COLUMNS = ("examples", "all examples")
-AGREEMENT_COLUMNS = ("agreement", "agreement by value")
+AGREEMENT_COLUMNS = ("agreement",)
 RUN_COLUMNS = ("runs against siblings",)
 TEXT_COLUMNS = ("length against siblings", "ended", "parses")
 LOGPROB_COLUMNS = ("log-probability", "log-probability against siblings")
 READER_COLUMNS = ("reader's log-probability", "log-ratio", "log-ratio against siblings")
 OWN_COLUMNS = (*LOGPROB_COLUMNS, *TEXT_COLUMNS, *EXAMPLE_COLUMNS, *AGREEMENT_COLUMNS, *RUN_COLUMNS)
-COLUMNS = (*OWN_COLUMNS, *VALUE_COLUMNS, *READER_COLUMNS)
-NEED_VALUES = (*VALUE_COLUMNS, "agreement by value")
-"""Those of `COLUMNS` that are missing without a value model. `READER_COLUMNS` are missing without a reader."""
+COLUMNS = (*OWN_COLUMNS, *LEVEL_COLUMNS, *READER_COLUMNS)
+"""What models are fitted to. Of values only their mean over all answers: it tells how likely answers to this problem are to be
+correct, and leaves their order to the rest, which knows it better (docs/evidence.md)."""
+VALUE_COLUMNS = ("value", "value against siblings")
+COMPARED = (*VALUE_COLUMNS, "agreement by value")
+"""Each answer's own value: for comparison, and for models that were fitted before."""
+NEED_VALUES = (*LEVEL_COLUMNS, *COMPARED)
+"""The columns that are missing without a value model. `READER_COLUMNS` are missing without a reader."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class Finished:
 
 
 def columns(found: Finished) -> dict[str, np.ndarray]:
-    """All of `COLUMNS`, [R] each."""
+    """All of `COLUMNS` and `COMPARED`, [R] each."""
     missing = np.full(len(found), np.nan)
     values = np.clip(found.values, 1e-4, 1 - 1e-4)
     values = np.log(values / (1 - values))
@@ -79,6 +84,7 @@ def columns(found: Finished) -> dict[str, np.ndarray]:
         "length against siblings": _against_siblings(np.log(np.maximum(found.lengths, 1)), found.counts),
         "ended": found.ended.astype(np.float64),
         "parses": found.parses.astype(np.float64),
+        "value of all": np.full(len(found), np.average(values, weights=found.counts)) if len(found) else missing,
         "value": values,
         "agreement by value": missing if unvalued else agreement(*told, found.values),
         "value against siblings": _against_siblings(values, found.counts),

@@ -8,7 +8,7 @@ import pytest
 from guided_gen.benchmarks.evidence import ALL, apart, arms, calibration_curve, evidence_figures, first_step, fold_models
 from guided_gen.benchmarks.evidence_pools import EvidencePool
 from guided_gen.benchmarks.evidence_text import evidence_markdown
-from guided_gen.valuemodel.evidence import COLUMNS, NEED_VALUES, Finished
+from guided_gen.valuemodel.evidence import COLUMNS, COMPARED, NEED_VALUES, Finished
 
 WITHOUT_VALUE = [name for name in COLUMNS if name not in NEED_VALUES]
 
@@ -95,7 +95,9 @@ def test_each_arm_leaves_out_what_it_says():
     assert list(arms(["log-probability"])) == [ALL]
     assert set(COLUMNS) - set(made["all but examples"]) == {"examples", "all examples"}
     assert "all examples" not in made["execution"]
-    assert "value" not in arms(WITHOUT_VALUE)
+    assert set(made["all, and each answer's value"]) == {*COLUMNS, *COMPARED}
+    assert set(COLUMNS) - set(made["all but value"]) == {"value of all"}
+    assert not any({*columns} & {*NEED_VALUES} for columns in alone.values())
 
 
 def test_a_draw_knows_only_what_its_own_candidates_wrote():

@@ -179,7 +179,7 @@ def test_the_evidence_models_of_the_package_read_what_there_is() -> None:
     for folder in (path for path in SHIPPED.iterdir() if (path / EVIDENCE).is_file()):
         beside = shipped_evidence(folder)
         assert beside.columns.keys() <= set(COLUMNS)
-        assert beside.columns["value"].weight > 0
+        assert beside.columns["value of all"].weight > 0
     for model in (plain, beside):
         assert model.columns["agreement"].weight > 0
         assert model.columns["all examples"].weight > 0

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from guided_gen.valuemodel.evidence import COLUMNS, READER_COLUMNS, Column, EvidenceModel, Finished, columns
+from guided_gen.valuemodel.evidence import COLUMNS, COMPARED, READER_COLUMNS, Column, EvidenceModel, Finished, columns
 from guided_gen.valuemodel.evidence_fit import Labelled, fit_evidence, refitted
 from guided_gen.valuemodel.made_for import ValueModelError
 
@@ -28,13 +28,15 @@ THREE = Finished(
 
 def test_columns_of_three_answers():
     found = columns(THREE)
-    assert set(found) == set(COLUMNS)
+    assert set(found) == {*COLUMNS, *COMPARED}
     assert found["examples"].tolist() == [1, 0.5, 0]
     assert found["all examples"].tolist() == [1, 0, 0]
     assert found["runs against siblings"].tolist() == pytest.approx([1 / 3, 1 / 3, -1])
     assert found["length against siblings"][2] == pytest.approx(np.log(4))
     assert found["log-probability against siblings"].tolist() == pytest.approx([0.5 / 3, 0.1 / 3, -0.5 + 0.4 / 3])
     assert found["value"][0] == 0
+    logits = np.log(THREE.values / (1 - THREE.values))
+    assert found["value of all"].tolist() == pytest.approx([np.average(logits, weights=THREE.counts)] * 3)
     assert found["log-ratio"].tolist() == pytest.approx([0, -0.2, np.nan], nan_ok=True)
     assert found["agreement"].tolist() == pytest.approx([1 / 3, 0, 0])
     assert found["agreement by value"].tolist() == pytest.approx([0.5 / 0.8, 0, 0])
@@ -48,7 +50,7 @@ def test_what_is_not_known_is_missing_and_not_zero():
     found = columns(replace(alone, counts=np.asarray([1])))
     missing = {name for name, column in found.items() if np.isnan(column).all()}
     assert missing == {
-        *("examples", "all examples", "agreement", "agreement by value", "value", "value against siblings"),
+        *("examples", "all examples", "agreement", "agreement by value", "value", "value against siblings", "value of all"),
         *("log-probability against siblings", "length against siblings", "runs against siblings"),
         *READER_COLUMNS,
     }
