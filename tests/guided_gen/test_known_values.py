@@ -42,9 +42,10 @@ def test_each_is_small_and_has_a_card_and_curves_of_its_own_weights(folder: Path
 
 @pytest.mark.model
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the shipped values are of the int8 generator, which is for CPUs")
-def test_a_generator_takes_its_own_and_ranks_by_it() -> None:
-    assert known_value("qwen2.5-coder-0.5b") in FOLDERS
-    generator = GuidedGenerator.from_pretrained("qwen2.5-coder-0.5b")
+@pytest.mark.parametrize("model", ["qwen2.5-coder-1.5b", "qwen2.5-coder-0.5b"])
+def test_a_generator_takes_its_own_and_ranks_by_it(model: str) -> None:
+    assert known_value(model) in FOLDERS
+    generator = GuidedGenerator.from_pretrained(model)
     solution = generator.solve("Write a function double(x).\n\ndouble(2) == 4", n=2, max_new_tokens=40, check_every=8)
     for candidate in solution.candidates:
         assert candidate.score is not None and 0 < candidate.score < 1
